@@ -1,0 +1,27 @@
+"""Batch in, device state folded, decoded batch out."""
+
+from __future__ import annotations
+
+import faust
+
+from tables.device_state import device_state
+from telemetry_app.app import app, decoded_batches, telemetry_topic
+from telemetry_app.core.decode import decode_batch
+from telemetry_app.core.device_state import fold
+from telemetry_app.faust_redis.batch import RecordBatch, entry_position
+
+
+@app.agent(telemetry_topic)
+async def decode(batches: faust.StreamT[RecordBatch]) -> None:
+    """Decode each batch, note refused entries, advance the devices' states, and pass the positions on.
+
+    The batch is not acknowledged here (`noack`): the writer does that when its positions are stored. Passing on waits
+    while the writer is behind, which in turn stops the reading.
+    """
+    async for event in batches.noack().events():
+        batch: RecordBatch = event.value
+        decoded = decode_batch(batch, event)
+        if decoded.positions:
+            first_id, _ = batch.entries[0]
+            device_state.update(fold(device_state.current(), decoded.positions, entry_position(first_id)))
+        await decoded_batches.put(decoded)

@@ -1,0 +1,15 @@
+"""Decoded batches to the database, several at a time, each acknowledged when it is stored."""
+
+from __future__ import annotations
+
+import faust
+
+from telemetry_app.app import app, decoded_batches, write_queue
+from telemetry_app.core.decode import DecodedBatch
+
+
+@app.agent(decoded_batches)
+async def writer(batches: faust.StreamT[DecodedBatch]) -> None:
+    """Hand each batch to the write queue, which waits while as many as allowed are being written."""
+    async for batch in batches:
+        await write_queue.submit(batch)

@@ -1,0 +1,88 @@
+"""Clients for one Redis server, a unix socket or a Redis Cluster, and replies in one shape."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ReadOnlyError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+Client = Redis | RedisCluster
+
+#: Commands whose raw reply the transport parses itself: redis-py would build a dict for each entry.
+_RAW_REPLIES = ("XREADGROUP", "XAUTOCLAIM", "XCLAIM")
+_CONNECT_TIMEOUT_S = 5.0
+#: Longer than any block of a read (one second) and any script; a stalled connection is noticed after this time.
+_REPLY_TIMEOUT_S = 5.0
+
+
+def connect(url: str) -> Client:
+    """Return a client for `redis://`, `rediss://`, `unix://`, `redis+cluster://` or `rediss+cluster://`.
+
+    Nothing is sent yet. The client never repeats a command by itself: the callers know what may be repeated.
+    """
+    kwargs: dict[str, Any] = {
+        "socket_timeout": _REPLY_TIMEOUT_S,
+        "socket_connect_timeout": _CONNECT_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+    }
+    client: Client
+    if "+cluster://" in url:
+        client = RedisCluster.from_url(url.replace("+cluster", "", 1), **kwargs)
+    else:
+        client = Redis.from_url(url, **kwargs)
+    for command in _RAW_REPLIES:
+        client.set_response_callback(command, _unchanged)  # type: ignore[arg-type]  # any callable will do
+    return client
+
+
+def _unchanged(reply: Any, **_: Any) -> Any:
+    return reply
+
+
+def is_cluster(client: Client) -> bool:
+    """Tell whether keys may lie on several servers, so that one command may not touch several streams."""
+    return isinstance(client, RedisCluster)
+
+
+async def drop_connections(client: Client, error: BaseException) -> None:
+    """After a failover, close the connections to the former master, so that the next ones find the new one."""
+    if isinstance(error, ReadOnlyError) and isinstance(client, Redis):
+        await client.connection_pool.disconnect(inuse_connections=False)
+
+
+async def execute(client: Client, *args: Any) -> Any:
+    """Send one command; a script given as ("EVAL", source, ...) too."""
+    return await client.execute_command(*args)
+
+
+class Script:
+    """A Lua script that is sent by its digest, and with its source when the server does not know it."""
+
+    def __init__(self, client: Client, source: str) -> None:
+        self._script: Callable[..., Awaitable[Any]] = client.register_script(source)
+
+    async def __call__(self, keys: list[str], args: list[Any]) -> Any:
+        """Run the script; all keys must lie in one slot."""
+        return await self._script(keys=keys, args=args)
+
+
+def stream_entries(reply: Any) -> list[tuple[bytes, list[tuple[bytes, list[bytes]]]]]:
+    """Return a read's reply as pairs of stream and entries: RESP2 answers a list of pairs, RESP3 a map."""
+    if not reply:
+        return []
+    return list(reply.items()) if isinstance(reply, dict) else [tuple(pair) for pair in reply]
+
+
+async def pause(seconds: float, stopping: Callable[[], bool]) -> None:
+    """Wait, but not much longer than until the caller is told to stop."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while not stopping() and (left := deadline - loop.time()) > 0:  # noqa: ASYNC110 - callers have flags, not events
+        await asyncio.sleep(min(left, 0.1))

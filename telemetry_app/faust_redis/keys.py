@@ -1,0 +1,30 @@
+"""Every Redis key of the transport is built here.
+
+A topic's partition is one stream. Everything derived from a stream carries the stream's name as hash tag, so that
+one partition's keys share a Redis Cluster slot and one script may touch all of them.
+"""
+
+
+def partition_stream(topic: str, partition: int, partitions: int) -> str:
+    """Return the stream that holds a topic's partition: the plain name when there is only one."""
+    return topic if partitions == 1 else f"{topic}:{partition}"
+
+
+def lease(stream: str, group: str) -> str:
+    """Return the key whose value is the fencing token of the partition's owner."""
+    return f"{{{stream}}}:lease:{group}"
+
+
+def state(stream: str, group: str, table: str) -> str:
+    """Return the hash behind a table for one partition."""
+    return f"{{{stream}}}:state:{group}:{table}"
+
+
+def dead_letters(stream: str) -> str:
+    """Return the stream of refused entries of a partition."""
+    return f"{{{stream}}}:dead"
+
+
+def workers(topic: str, group: str) -> str:
+    """Return the sorted set of live workers of a topic: instance id by heartbeat in server milliseconds."""
+    return f"{{{topic}}}:workers:{group}"

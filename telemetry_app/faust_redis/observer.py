@@ -1,0 +1,81 @@
+"""What the transport reports, so that an application can adapt it to its own metrics."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+ReadResult = Literal["ok", "empty", "error"]
+
+
+class Observer(Protocol):
+    """Receiver of the transport's facts; every count is the real number at the place where it happened."""
+
+    def read(self, result: ReadResult) -> None:
+        """One read of new entries ended."""
+
+    def delivered(self, entries: int) -> None:
+        """Entries were handed to the streams."""
+
+    def redelivered(self, entries: int) -> None:
+        """Entries that had been delivered before were claimed and are delivered again."""
+
+    def trimmed(self, entries: int) -> None:
+        """Pending entries were gone from the stream: data lost to trimming."""
+
+    def acknowledged(self, entries: int) -> None:
+        """Entries were acknowledged by a commit."""
+
+    def dead_lettered(self, reason: str, entries: int) -> None:
+        """Entries were moved to the dead letters; the reason is a short class of reasons."""
+
+    def partitions_owned(self, partitions: int) -> None:
+        """The number of partitions held changed."""
+
+    def lag(self, entries: int | None) -> None:
+        """Entries not yet delivered in the partitions held; None when the server does not know."""
+
+    def state_size(self, table: str, keys: int) -> None:
+        """The number of keys of a table changed."""
+
+    def evicted(self, table: str, keys: int) -> None:
+        """Keys were evicted from a bounded table."""
+
+    def retried(self, operation: str) -> None:
+        """An operation on Redis failed and will be tried again."""
+
+
+class NullObserver:
+    """Observer that ignores everything."""
+
+    def read(self, result: ReadResult) -> None:
+        """Ignore."""
+
+    def delivered(self, entries: int) -> None:
+        """Ignore."""
+
+    def redelivered(self, entries: int) -> None:
+        """Ignore."""
+
+    def trimmed(self, entries: int) -> None:
+        """Ignore."""
+
+    def acknowledged(self, entries: int) -> None:
+        """Ignore."""
+
+    def dead_lettered(self, reason: str, entries: int) -> None:
+        """Ignore."""
+
+    def partitions_owned(self, partitions: int) -> None:
+        """Ignore."""
+
+    def lag(self, entries: int | None) -> None:
+        """Ignore."""
+
+    def state_size(self, table: str, keys: int) -> None:
+        """Ignore."""
+
+    def evicted(self, table: str, keys: int) -> None:
+        """Ignore."""
+
+    def retried(self, operation: str) -> None:
+        """Ignore."""

@@ -1,0 +1,95 @@
+"""Lua scripts: the steps that must happen together or not at all. All keys of a script share one slot."""
+
+#: Extend a lease if it is still ours. KEYS lease. ARGV token, ttl in ms. Returns 1 when extended.
+RENEW = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return 0
+"""
+
+#: Give a lease back if it is still ours. KEYS lease. ARGV token. Returns 1 when deleted.
+RELEASE = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
+#: Announce a worker and list the live ones by the server's clock.
+#: KEYS workers. ARGV instance id, milliseconds after which a silent worker counts as gone. Returns their ids.
+HEARTBEAT = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. (now - ARGV[2]))
+redis.call('PEXPIRE', KEYS[1], ARGV[2] * 10)
+return redis.call('ZRANGE', KEYS[1], 0, -1)
+"""
+
+#: Drop group members that hold nothing and are not alive: each start has a new instance id.
+#: KEYS stream. ARGV group, live instance ids... Returns the number of members dropped.
+FORGET_CONSUMERS = """
+local alive = {}
+for i = 2, #ARGV do alive[ARGV[i]] = true end
+local dropped = 0
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+  local name, pending = consumer[2], consumer[4]
+  if pending == 0 and not alive[name] then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], name)
+    dropped = dropped + 1
+  end
+end
+return dropped
+"""
+
+#: Commit one batch: acknowledge its entries, move the hopeless ones to the dead letters, store its state changes.
+#: KEYS lease, stream, dead letters, then one state hash for each table.
+#: ARGV token, group, deliveries before a refused entry is dead,
+#:   n, n acknowledged ids,
+#:   n, n times (id, always|limit, reason, m, m fields and values),
+#:   then for each table: n, n keys and values to set, n, n keys to delete.
+#: Returns the number acknowledged and, in order, 1 for each verdict that went to the dead letters, else 0;
+#: -1 alone when the lease is no longer ours. Arguments go on in slices since Lua unpacks at most some thousands.
+COMMIT = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {-1} end
+local stream, dead, group, limit = KEYS[2], KEYS[3], ARGV[2], tonumber(ARGV[3])
+local at = 4
+local function count()
+  local n = tonumber(ARGV[at])
+  at = at + 1
+  return n
+end
+local function each_slice(n, call)
+  local last = at + n - 1
+  for first = at, last, 2000 do call(first, math.min(first + 1999, last)) end
+  at = last + 1
+end
+
+local result = {0}
+each_slice(count(), function(first, last)
+  result[1] = result[1] + redis.call('XACK', stream, group, unpack(ARGV, first, last))
+end)
+
+for _ = 1, count() do
+  local id, when, reason = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  at = at + 3
+  local n = count()
+  local pending = redis.call('XPENDING', stream, group, id, id, 1)[1]
+  local verdict = 0
+  if pending and (when == 'always' or pending[4] >= limit) then
+    local entry = {unpack(ARGV, at, at + n - 1)}
+    for _, value in ipairs({'reason', reason, 'attempts', pending[4], 'original_id', id}) do
+      entry[#entry + 1] = value
+    end
+    redis.call('XADD', dead, '*', unpack(entry))
+    redis.call('XACK', stream, group, id)
+    verdict = 1
+  end
+  at = at + n
+  result[#result + 1] = verdict
+end
+
+for table_number = 4, #KEYS do
+  local hash = KEYS[table_number]
+  each_slice(count(), function(first, last) redis.call('HSET', hash, unpack(ARGV, first, last)) end)
+  each_slice(count(), function(first, last) redis.call('HDEL', hash, unpack(ARGV, first, last)) end)
+end
+return result
+"""

@@ -1,0 +1,216 @@
+"""The table store behind `redis://`: dictionaries in memory, one Redis hash for each partition behind them."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from faust.stores import base
+from faust.streams import current_event
+
+from telemetry_app.faust_redis import keys
+from telemetry_app.faust_redis.connection import execute
+from telemetry_app.faust_redis.ledger import DELETED
+from telemetry_app.faust_redis.message import BatchMessage
+from telemetry_app.faust_redis.options import RedisOptions
+from telemetry_app.faust_redis.retry import insist
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from faust.types import TP, EventT
+
+logger = logging.getLogger(__name__)
+
+_PAGE = 1000
+
+
+class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values of any type
+    """Store of a table whose keys are strings and whose values are immutable.
+
+    A change is kept in memory and noted in the ledger entry of the batch being processed; the commit of the batch
+    writes it to the partition's hash in the same step that acknowledges the entries. Memory and hash therefore
+    never disagree about what has been processed.
+
+    Table options:
+        max_keys: Bound on the number of keys in this worker. Past it, the keys of the current partition that were
+            changed longest ago are deleted.
+        recency: Function of a value by which keys are ordered when a partition is loaded, oldest first.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        options = self.options or {}
+        self._max_keys: int | None = options.get("max_keys")
+        self._recency: Callable[[Any], Any] | None = options.get("recency")
+        self._observer = RedisOptions.of(self.app).observer
+        self._partitions: dict[TP, dict[str, Any]] = {}
+        self._size = 0
+        self.encode_value = msgspec.json.Encoder().encode
+        self._decode = msgspec.json.Decoder(self.value_type or Any).decode
+
+    # --- reading and writing ---
+
+    def current(self) -> Mapping[str, Any]:
+        """Return the keys and values of the partition being processed."""
+        return self._partitions.setdefault(self._message().tp, {})
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Set many keys of the partition being processed; they become its most recently changed ones."""
+        self._apply(dict(*args, **kwargs))
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._apply({key: value})
+
+    def __delitem__(self, key: str) -> None:
+        message = self._message()
+        del self._partitions.get(message.tp, {})[key]
+        self._note(message, {key: DELETED})
+        self._resize(-1)
+
+    def __getitem__(self, key: str) -> Any:
+        for values in self._partitions.values():
+            if key in values:
+                return values[key]
+        raise KeyError(key)
+
+    def __contains__(self, key: object) -> bool:
+        return any(key in values for values in self._partitions.values())
+
+    def __iter__(self) -> Iterator[str]:
+        for values in self._partitions.values():
+            yield from values
+
+    def __len__(self) -> int:
+        return self._size
+
+    def clear(self) -> None:
+        """Delete every key of the partition being processed."""
+        for key in list(self.current()):
+            del self[key]
+
+    def _apply(self, changes: dict[str, Any]) -> None:
+        message = self._message()
+        values = self._partitions.setdefault(message.tp, {})
+        before = len(values)
+        if self._max_keys:
+            self._make_recent(values, changes)
+        else:
+            values.update(changes)
+        self._note(message, changes)
+        self._resize(len(values) - before)
+        if self._max_keys and self._size > self._max_keys:
+            self._evict(message, values, min(self._size - self._max_keys, len(values)))
+
+    @staticmethod
+    def _make_recent(values: dict[str, Any], changes: dict[str, Any]) -> None:
+        """Set keys so that they come last: a dictionary keeps the order in which keys were added."""
+        forget = values.pop
+        for key, value in changes.items():
+            forget(key, None)
+            values[key] = value
+
+    def _count(self) -> int:
+        return sum(len(values) for values in self._partitions.values())
+
+    def _evict(self, message: Any, values: dict[str, Any], excess: int) -> None:
+        oldest = [key for key, _ in zip(values, range(excess), strict=False)]
+        for key in oldest:
+            del values[key]
+        self._note(message, dict.fromkeys(oldest, DELETED))
+        self._resize(-excess)
+        self._observer.evicted(self.table_name, excess)
+
+    def _note(self, message: Any, changes: dict[str, Any]) -> None:
+        """Note changes with the batch being processed; an agent under test has none."""
+        if isinstance(message, BatchMessage):
+            message.flight.changes.setdefault(self.table_name, {}).update(changes)
+
+    def _resize(self, by: int) -> None:
+        self._size += by
+        self._observer.state_size(self.table_name, self._size)
+
+    def _message(self) -> Any:
+        event = current_event()
+        if event is None:
+            raise RuntimeError(f"table {self.table_name} can only be changed while an agent processes an event")
+        return event.message
+
+    # --- partitions come and go ---
+
+    async def need_active_standby_for(self, tp: TP) -> bool:  # noqa: ARG002 - Faust's signature
+        """Return False: the state is in Redis."""
+        return False
+
+    def persisted_offset(self, tp: TP) -> int | None:  # noqa: ARG002 - Faust's signature
+        """Return None: there is no changelog to read from an offset."""
+        return None
+
+    def reset_state(self) -> None:
+        """Do nothing: there are no local files."""
+
+    def apply_changelog_batch(self, batch: Iterable[EventT], to_key: Any, to_value: Any) -> None:
+        """Do nothing: there is no changelog topic."""
+
+    async def backup_partition(self, tp: Any, flush: bool = True, purge: bool = False, keep: int = 1) -> None:  # noqa: FBT001, FBT002 - Faust's signature
+        """Do nothing: back Redis up instead."""
+
+    def restore_backup(self, tp: Any, latest: bool = True, backup_id: int = 0) -> None:  # noqa: FBT001, FBT002 - Faust's signature
+        """Do nothing: restore Redis instead."""
+
+    async def on_rebalance(
+        self,
+        assigned: set[TP],
+        revoked: set[TP],
+        newly_assigned: set[TP],
+        generation_id: int = 0,  # noqa: ARG002 - Faust's signature
+    ) -> None:
+        """Drop what was revoked and load what was assigned, before its first record is delivered.
+
+        A partition that stays is loaded again when a batch was given up after it had changed the table: its entries
+        come again, and their changes must not be counted twice.
+        """
+        owned = self.app.consumer.partitions  # type: ignore[attr-defined]  # the consumer is ours
+        stale = {tp for tp in assigned - newly_assigned if tp in owned and owned[tp].ledger.dirty}
+        for tp in revoked | stale:
+            self._partitions.pop(tp, None)
+        for tp in newly_assigned | stale:
+            if tp in owned:
+                self._partitions[tp] = await self._load(owned[tp].stream)
+        self._resize(self._count() - self._size)
+
+    async def _load(self, stream: str) -> dict[str, Any]:
+        key = keys.state(stream, self.app.conf.id, self.table_name)
+        values = await insist(
+            partial(self._scan, key),
+            operation="load state",
+            observer=self._observer,
+            stopping=lambda: self.app.should_stop,
+        )
+        logger.info("loaded %d keys of table %s from %s", len(values), self.table_name, key)
+        if recency := self._recency:
+            values = dict(sorted(values.items(), key=lambda item: recency(item[1])))
+        return values
+
+    async def _scan(self, key: str) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        cursor: Any = 0
+        while True:
+            reply = await execute(
+                self.app.consumer.client,  # type: ignore[attr-defined]  # the consumer is ours
+                "HSCAN", key, cursor, "COUNT", _PAGE,
+            )  # fmt: skip
+            cursor, page = reply
+            pairs = page.items() if isinstance(page, dict) else zip(page[::2], page[1::2], strict=True)
+            for field, raw in pairs:
+                self._take(values, key, field, raw)
+            if int(cursor) == 0:
+                return values
+
+    def _take(self, values: dict[str, Any], hash_key: str, field: bytes, raw: bytes) -> None:
+        try:
+            values[field.decode()] = self._decode(raw)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            logger.error("%s holds an unreadable value for %r, ignored: %s", hash_key, field, error)  # noqa: TRY400
