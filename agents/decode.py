@@ -5,7 +5,7 @@ from __future__ import annotations
 import faust
 
 from tables.device_state import device_state
-from telemetry_app.app import app, decoded_batches, telemetry_topic
+from telemetry_app.app import app, decoded_batches, metrics, telemetry_topic
 from telemetry_app.core.decode import decode_batch
 from telemetry_app.core.device_state import fold
 from telemetry_app.faust_redis.batch import RecordBatch, entry_position
@@ -21,6 +21,7 @@ async def decode(batches: faust.StreamT[RecordBatch]) -> None:
     async for event in batches.noack().events():
         batch: RecordBatch = event.value
         decoded = decode_batch(batch, event)
+        metrics.decode_errors.inc(decoded.refused)
         if decoded.positions:
             first_id, _ = batch.entries[0]
             device_state.update(fold(device_state.current(), decoded.positions, entry_position(first_id)))

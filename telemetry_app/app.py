@@ -21,6 +21,7 @@ from telemetry_app.settings import load_settings
 from telemetry_app.shared.health import Readiness
 from telemetry_app.shared.logging import logging_config
 from telemetry_app.shared.metrics import Metrics
+from telemetry_app.shared.migrator import Migrator
 from telemetry_app.shared.observers import TransportMetrics, WriteMetrics
 from telemetry_app.shared.postgres import Postgres
 from telemetry_app.web import MonitoringServer
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mode import ServiceT
+
+#: Probes that cost a round trip are asked this seldom, however many ask.
+_PROBE_CACHE_S = 5.0
 
 settings = load_settings()
 metrics = Metrics()
@@ -40,6 +44,7 @@ write_queue = WriteQueue(
     concurrency=settings.write_concurrency,
     stopping=stopping,
 )
+migrator = Migrator(settings.postgres_url, enabled=settings.migrate_on_start)
 monitoring = MonitoringServer(settings.metrics_host, settings.metrics_port, metrics, readiness)
 
 
@@ -48,7 +53,7 @@ class Boot(BootStrategy):
 
     def server(self) -> Iterable[ServiceT]:
         """Return the services in the order in which they start."""
-        return [monitoring, postgres, write_queue, *super().server()]
+        return [monitoring, postgres, migrator, write_queue, *super().server()]
 
     def web_server(self) -> Iterable[ServiceT]:
         """Return nothing: Faust's own pages show data to anybody."""
@@ -99,6 +104,11 @@ telemetry_topic = app.topic(
 )
 #: From the decode agent to the writer agent; its bound is the back pressure of a slow database.
 decoded_batches = DrainingChannel(app, maxsize=settings.write_concurrency)
+
+readiness.add("redis", lambda: app.consumer.ping(), _PROBE_CACHE_S)
+readiness.add("postgres", postgres.ping, _PROBE_CACHE_S)
+readiness.add("migrations", migrator.status)
+readiness.add("consumer", lambda: app.consumer.consuming())
 
 
 @app.on_worker_init.connect

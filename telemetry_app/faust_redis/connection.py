@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Client = Redis | RedisCluster
 
 #: Commands whose raw reply the transport parses itself: redis-py would build a dict for each entry.
-_RAW_REPLIES = ("XREADGROUP", "XAUTOCLAIM", "XCLAIM")
+_RAW_REPLIES = ("XREADGROUP", "XAUTOCLAIM", "XCLAIM", "XRANGE")
 _CONNECT_TIMEOUT_S = 5.0
 #: Longer than any block of a read (one second) and any script; a stalled connection is noticed after this time.
 _REPLY_TIMEOUT_S = 5.0

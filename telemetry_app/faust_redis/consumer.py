@@ -15,7 +15,7 @@ from mode import Service
 
 from telemetry_app.faust_redis.batch import entry_position
 from telemetry_app.faust_redis.commit import Committer
-from telemetry_app.faust_redis.connection import connect, drop_connections, pause
+from telemetry_app.faust_redis.connection import connect, drop_connections, execute, pause
 from telemetry_app.faust_redis.errors import ANY_REDIS_ERROR, PASSING_ERRORS, Backoff, PartitionLostError
 from telemetry_app.faust_redis.message import BatchMessage
 from telemetry_app.faust_redis.options import RedisOptions
@@ -60,11 +60,26 @@ class Consumer(base.Consumer):
         self._committer = Committer(self.client, group=self.group, dead_letter_after=self.options.dead_letter_after)
         self._settled = asyncio.Event()
         self._read_backoff = Backoff()
+        self._read_failure: str | None = None
         self.ownership = Ownership(self, loop=self.loop, beacon=self.beacon)
 
     def on_init_dependencies(self) -> Iterable[ServiceT]:
         """Return the service that keeps the leases."""
         return [*super().on_init_dependencies(), self.ownership]
+
+    async def ping(self) -> str | None:
+        """Return None when Redis answers, else what is wrong."""
+        try:
+            await execute(self.client, "PING")
+        except PASSING_ERRORS as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
+    async def consuming(self) -> str | None:
+        """Return None when this worker takes records, or stands by for some, else what it waits for."""
+        if not self.ownership.assigned_once or self.app.rebalancing:
+            return "partitions are being assigned"
+        return self._read_failure
 
     # --- which partitions ---
 
@@ -116,12 +131,14 @@ class Consumer(base.Consumer):
             await self._after_failed_read(wanted, error)
             return {}
         self._read_backoff.reset()
+        self._read_failure = None
         return {partition.tp: flight for partition, flight in batches}
 
     async def _after_failed_read(self, partitions: list[Partition], error: BaseException) -> None:
         """Wait, then look for entries whose delivery was lost on the way."""
         self.observer.read("error")
         self.observer.retried("read")
+        self._read_failure = f"reading failed ({type(error).__name__}: {error})"
         delay_s = self._read_backoff.next_s()
         logger.warning("reading failed (%s: %s), next try in %.1f s", type(error).__name__, error, delay_s)
         for partition in partitions:
@@ -163,13 +180,15 @@ class Consumer(base.Consumer):
 
     @Service.task
     async def _sample_lag(self) -> None:
-        async for _ in self.itertimer(self.options.lag_interval_s, name="lag"):
+        while not self.should_stop:
             try:
                 lags = [await self.reader.lag(stream) for stream in [p.stream for p in self.partitions.values()]]
             except ANY_REDIS_ERROR as error:
                 logger.debug("lag not sampled: %s", error)
                 lags = [None]
             self.observer.lag(None if None in lags else sum(lag for lag in lags if lag is not None))
+            # Without a partition there is nothing to see; look again soon after one was taken.
+            await self.sleep(self.options.lag_interval_s if self.partitions else 1.0)
 
     # --- committing ---
 

@@ -42,7 +42,7 @@ class Ownership(Service):
         self.wanted_topics: list[str] = []
         self.workers: list[str] = []
         self.wake = asyncio.Event()
-        self._assigned_once = False
+        self.assigned_once = False
         self._leases = Leases(
             consumer.client,
             group=consumer.group,
@@ -109,7 +109,7 @@ class Ownership(Service):
         abandoned = [p for p in self.consumer.partitions.values() if p.ledger.abandoned]
         for partition in abandoned:
             logger.warning("a batch of %s was dropped unprocessed: reading what is pending again", partition.stream)
-        if leaving or gained or abandoned or not self._assigned_once:
+        if leaving or gained or abandoned or not self.assigned_once:
             await self._rebalance(leaving=leaving, gained=gained)
 
     async def _decide(self, topic: str) -> tuple[list[Partition], list[Partition]]:
@@ -147,7 +147,7 @@ class Ownership(Service):
             len(leaving),
         )
         self.observer.partitions_owned(len(consumer.partitions))
-        self._assigned_once = True
+        self.assigned_once = True
         self.app.consumer_generation_id += 1
         await consumer.on_partitions_assigned(consumer.assignment(), self.app.consumer_generation_id)
         while self.app.rebalancing and not (self.should_stop or self.app.should_stop):  # noqa: ASYNC110 - Faust has a flag

@@ -1,0 +1,71 @@
+"""The command `telemetry`; each subcommand is a module of this package and loaded only when it is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+# One line of help for each subcommand, so that `telemetry --help` imports none of them.
+COMMANDS: Final = {
+    "worker": "Run one worker.",
+    "migrate": "Bring the database to this release's schema.",
+    "check": "Say what is ready and what is not.",
+    "demo": "Run everything on embedded servers with a simulated race.",
+    "simulate": "Publish realistic records to the stream.",
+    "dead-letters": "Look at and act on refused records.",
+    "bench": "Measure against the raw limit of this machine.",
+}
+# A module of these that is missing is a mistake of ours, not of the installation.
+OURS: Final = frozenset({"", "telemetry_app", "agents", "tables", "migrations"})
+
+
+class LazyGroup(click.Group):
+    """A group of the commands in `COMMANDS`.
+
+    Errors that an operator can mend are told in one sentence, with status 1: bad settings, and a package that only
+    the command at hand needs.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names in the order in which help shows them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        """Import the module of a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"{__name__}.{cmd_name.replace('-', '_')}").command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        from telemetry_app.settings import SettingsError  # noqa: PLC0415 - pydantic takes longer than --help may
+
+        try:
+            return super().invoke(ctx)
+        except SettingsError as exc:
+            raise click.ClickException(str(exc)) from exc
+        except ModuleNotFoundError as exc:
+            package = (exc.name or "").partition(".")[0]
+            if package in OURS:
+                raise
+            raise click.ClickException(
+                f"This command needs the package {package}, which is not installed: "
+                "pip install 'telemetry-processor[embedded]'."
+            ) from exc
+
+
+@click.group(cls=LazyGroup)
+@click.version_option(package_name="telemetry-processor", prog_name="telemetry")
+def main() -> None:
+    """GPS telemetry from a Redis Stream to TimescaleDB and to live maps.
+
+    Settings come from the environment and from the file .env; `telemetry check` says whether they work.
+    """

@@ -1,0 +1,54 @@
+"""`telemetry demo`: the whole system on embedded servers with a simulated race."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--for", "duration_s", type=click.FloatRange(min=1), metavar="SECONDS", help="End after so many seconds.")
+@click.option("--devices", type=click.IntRange(1, 100_000), default=40, show_default=True, help="Devices in the race.")
+@click.option(
+    "--hz", type=click.FloatRange(0.01, 100), default=1.0, show_default=True, help="Records a second of each."
+)
+@click.option(
+    "--report",
+    "report_path",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="FILE",
+    help="Write a JSON report at the end; needs --for.",
+)
+@click.pass_context
+def command(
+    context: click.Context, duration_s: float | None, devices: int, hz: float, report_path: Path | None
+) -> None:
+    """Run everything on embedded servers with a simulated race; Ctrl-C stops all of it.
+
+    With --for it ends by itself, with status 0 when every record published was stored, a duplicate, or refused.
+    """
+    if report_path is not None and duration_s is None:
+        raise click.UsageError("--report needs --for, since the report is written when the demo ends")
+    # Only this command needs the embedded servers, which production does without.
+    from telemetry_app.demo.report import write_report  # noqa: PLC0415
+    from telemetry_app.demo.run import DemoPlan, run_demo  # noqa: PLC0415
+    from telemetry_app.embedded.process import EmbeddedServerError  # noqa: PLC0415
+
+    try:
+        report = run_demo(DemoPlan(devices, hz, duration_s))
+    except EmbeddedServerError as error:
+        raise click.ClickException(str(error)) from error
+    except KeyboardInterrupt:
+        click.echo("stopped")
+        return
+    if report is None:
+        return
+    if report_path is not None:
+        write_report(report, report_path)
+    accounted = report.stored + report.duplicates + report.refused
+    click.echo(
+        f"published {report.published} = stored {report.stored} + duplicates {report.duplicates} "
+        f"+ refused {report.refused}" + ("" if accounted == report.published else f"  MISMATCH: {accounted}")
+    )
+    context.exit(0 if accounted == report.published else 1)

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait between attempts: a random time below a limit that doubles (full jitter).
+
+    Args:
+        first_s: limit of the first wait, in seconds.
+        longest_s: limit that is never passed, in seconds.
+    """
+
+    first_s: float = 0.1
+    longest_s: float = 5.0
+
+    def wait_s(self, failures: int) -> float:
+        """Return the wait after the given number of failures in a row, in seconds."""
+        # The exponent is capped because an outage may last until a float overflows.
+        limit = min(self.longest_s, self.first_s * 2.0 ** min(failures - 1, 32))
+        return random.uniform(0, limit)  # noqa: S311 - spreads load, guards nothing

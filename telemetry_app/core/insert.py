@@ -1,0 +1,94 @@
+"""The one statement that stores positions, and what its errors mean for the rows."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncpg
+
+from telemetry_app.core.rows import COLUMN_NAMES
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    from telemetry_app.core.rows import Columns
+
+# Of the forms measured (60,000 rows of 490 bytes, batches of 1,000) this one is the fastest for the server and the
+# cheapest for the client: the arrays as text and float8 instead of jsonb and timestamptz, and only the number of
+# stored rows sent back instead of their keys, take 30 % off the client's CPU. unnest keeps the order of the arrays,
+# so of two rows with one key the first is stored.
+INSERT_POSITIONS: Final = """
+WITH stored AS (
+    INSERT INTO positions (device_id, ts, latitude, longitude, altitude, angle, speed, satellites, priority, codec,
+                           attributes)
+    SELECT device_id, to_timestamp(ts), latitude, longitude, altitude, angle, speed, satellites, priority, codec,
+           attributes::jsonb
+    FROM unnest($1::text[], $2::float8[], $3::float8[], $4::float8[], $5::float8[], $6::float8[], $7::float8[],
+                $8::int2[], $9::int2[], $10::text[], $11::text[])
+      AS row (device_id, ts, latitude, longitude, altitude, angle, speed, satellites, priority, codec, attributes)
+    ON CONFLICT (device_id, ts) DO NOTHING
+    RETURNING 1
+)
+SELECT count(*) FROM stored
+"""
+
+LONGEST_REASON: Final = 200
+# 22 data exception, 23 integrity constraint violation, 54 program limit exceeded (a key too long for the index).
+_DATA_ERROR_CLASSES: Final = frozenset({"22", "23", "54"})
+# asyncpg says "query argument $8", the server "unnamed portal parameter $1" or "bind parameter 1".
+_ARGUMENT: Final = re.compile(r"(?:argument|parameter) \$?(\d+)")
+_CONVERTED: Final = {"22003": "attributes", "22008": "ts"}
+_LAST_PARENTHESIS: Final = re.compile(r"\(([^()]*)\)$")
+
+
+class RowsRefusedError(Exception):
+    """The database refuses at least one row of the statement and has stored none; the message is the reason."""
+
+
+async def insert(connection: PoolConnectionProxy[Any], rows: Columns) -> int:
+    """Store rows and return how many are new; the others were there already, or twice among `rows`.
+
+    Raises:
+        RowsRefusedError: at least one row is to blame.
+        asyncpg.PostgresError: the server failed, or refuses whatever the rows are.
+        OSError: the connection is lost.
+    """
+    try:
+        stored: int = await connection.fetchval(INSERT_POSITIONS, *rows)
+    except asyncpg.PostgresError as error:
+        if is_data_error(error):
+            raise RowsRefusedError(reason_of(error)) from error
+        raise
+    return stored
+
+
+def is_data_error(error: asyncpg.PostgresError) -> bool:
+    """Return whether an error is about the rows themselves, so that trying again cannot help."""
+    return (error.sqlstate or "")[:2] in _DATA_ERROR_CLASSES
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a row is refused, led by the column's name where it is known, in at most 200 characters."""
+    text = " ".join(str(error).split())
+    column = _column_of(error)
+    if "query argument" in text and (detail := _LAST_PARENTHESIS.search(text)):
+        text = detail[1]
+    elif detail_text := getattr(error, "detail", None):
+        text = f"{text.split(' DETAIL: ')[0]} ({detail_text})"
+    # A NUL in the reason would make the dead letter itself hard to read.
+    reason = (f"{column}: {text}" if column else text).replace("\x00", "\\0")
+    return reason if len(reason) <= LONGEST_REASON else f"{reason[: LONGEST_REASON - 1]}…"
+
+
+def _column_of(error: Exception) -> str | None:
+    named: str | None = getattr(error, "column_name", None)
+    if named:
+        return named
+    context = getattr(error, "context", None) or ""
+    if match := _ARGUMENT.search(f"{context} {error}"):
+        return COLUMN_NAMES[int(match[1]) - 1] if 1 <= int(match[1]) <= len(COLUMN_NAMES) else None
+    # What the server itself converts: only attributes are read as JSON, only their numbers are of the numeric type.
+    if context.startswith("JSON data"):
+        return "attributes"
+    return _CONVERTED.get(getattr(error, "sqlstate", None) or "")

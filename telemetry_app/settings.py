@@ -1,0 +1,302 @@
+import re
+import secrets
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from annotated_types import Ge, Le
+from pydantic import AfterValidator, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Role = Literal["write", "live"]
+
+REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
+POSTGRES_SCHEMES = ("postgresql", "postgres")
+
+# Greedy up to the last @ of the word: an unescaped @ or / inside a password must not let its tail through.
+_USERINFO = re.compile(r"(?<=://)([^\s:@/]*):(\S*)@")
+_QUERY_SECRET = re.compile(r"([?&](?:password|passwd|sslpassword|access_token|token)=)[^&\s\"']*", re.IGNORECASE)
+# A value that is not a URL at all is cut in messages: it may be a pasted file.
+_SHOWN_CHARS = 200
+
+
+class SettingsError(ValueError):
+    """The environment holds a value the service cannot start with; the text is one sentence.
+
+    `problems` has, for each variable that is wrong, its name and a clause that says what it is and has to be.
+    """
+
+    def __init__(self, sentence: str, problems: Mapping[str, str]) -> None:
+        super().__init__(sentence)
+        self.problems = problems
+
+
+def redact_url(url: str) -> str:
+    """Return `url`, or any text with URLs in it, with every password replaced by `***`."""
+    if "://" not in url:
+        return url
+    return _QUERY_SECRET.sub(r"\1***", _USERINFO.sub(r"\1:***@", url))
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a textual variable has to be, worded to follow "must be"."""
+
+    phrase: str
+
+
+def _url_of(*schemes: str) -> AfterValidator:
+    def check(url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in schemes or not url.startswith(f"{parts.scheme}://") or re.search(r"\s", url):
+            raise ValueError("scheme")
+        return url
+
+    return AfterValidator(check)
+
+
+def _check_redis_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme == "unix" and not parts.path:
+        raise ValueError("socket path")
+    # Only reading it makes urlsplit look at the port.
+    if parts.port == 0:
+        raise ValueError("port")
+    return url
+
+
+def _check_base_url(url: str) -> str:
+    parts = urlsplit(url)
+    if not parts.hostname or parts.query or parts.fragment or parts.port == 0:
+        raise ValueError("host")
+    return url.rstrip("/")
+
+
+def _check_origin(origin: str) -> str:
+    parts = urlsplit(origin)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0 or "@" in parts.netloc:
+        raise ValueError("origin")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("path")
+    return origin.rstrip("/")
+
+
+def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    # Browsers send origins in lower case and without a slash: one written otherwise would never match.
+    return tuple(item if item == "*" else _check_origin(item.lower()) for item in origins)
+
+
+def _as_written(convert: Callable[[str], object]) -> WrapValidator:
+    """Validate `convert(text)`, but report the text as it was written."""
+
+    def validate(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+        try:
+            return handler(convert(value) if isinstance(value, str) else value)
+        except ValidationError as exc:
+            raise ValueError("value") from exc
+
+    return WrapValidator(validate)
+
+
+def _lower(text: str) -> str:
+    return text.strip().lower()
+
+
+def _split(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def _blank_is_unset(text: str) -> str | None:
+    return text if text.strip() else None
+
+
+def _default_instance_id() -> str:
+    return f"{socket.gethostname()}-{secrets.token_hex(3)}"
+
+
+def _default_log_format() -> Literal["json", "pretty"]:
+    terminal = sys.__stderr__ is not None and sys.__stderr__.isatty()
+    return "pretty" if terminal else "json"
+
+
+RedisUrl = Annotated[
+    str,
+    _url_of(*REDIS_SCHEMES),
+    AfterValidator(_check_redis_url),
+    Bound(
+        f"a well-formed URL that begins with {', '.join(f'{s}://' for s in REDIS_SCHEMES[:-1])} or {REDIS_SCHEMES[-1]}://"
+    ),
+]
+PostgresUrl = Annotated[
+    str, _url_of(*POSTGRES_SCHEMES), Bound("a well-formed URL that begins with postgresql:// or postgres://")
+]
+BaseUrl = Annotated[
+    Annotated[str, _url_of("http", "https"), AfterValidator(_check_base_url)] | None,
+    _as_written(_blank_is_unset),
+    Bound("unset or a well-formed URL that begins with http:// or https://"),
+]
+# Braces would put a hash tag of the operator's into keys that carry one of ours.
+KeyName = Annotated[str, Field(pattern=r"^[^\s{}]{1,200}$"), Bound("1 to 200 characters without blanks and braces")]
+HostName = Annotated[str, Field(pattern=r"^\S+$"), Bound("a host name or an address to listen on")]
+Path = Annotated[
+    str, Field(pattern=r"^/[^\s?#{}]*$"), Bound("a path that begins with / and holds no blank, ?, # or brace")
+]
+Roles = Annotated[
+    frozenset[Role],
+    NoDecode,
+    _as_written(lambda text: _split(text.lower())),
+    Field(min_length=1),
+    Bound("write, live or write,live"),
+]
+Origins = Annotated[
+    tuple[str, ...],
+    NoDecode,
+    _as_written(_split),
+    AfterValidator(_check_origins),
+    Bound("empty, * or a comma separated list of origins such as https://maps.example.org"),
+]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error", "critical"],
+    _as_written(_lower),
+    Bound("debug, info, warning, error or critical"),
+]
+LogFormat = Annotated[Literal["json", "pretty"], _as_written(_lower), Bound("json or pretty")]
+LiveAuth = Annotated[Literal["directus", "none"], _as_written(_lower), Bound("directus or none")]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Flag = Annotated[bool, Bound("true or false")]
+
+
+class Settings(BaseSettings):
+    """Every variable of the environment, one field each, the field's name being the variable's in lower case.
+
+    Values come from arguments, then the environment, then the file `.env` of the working directory.
+    `repr` and `str` show no password.
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    redis_url: RedisUrl = Field("redis://localhost:6379", description="Redis: where the stream is")
+    redis_telemetry_stream: KeyName = Field("telemetry:teltonika", description="Stream that the ingestion appends to")
+    redis_telemetry_partitions: int = Field(
+        1, ge=1, le=1024, description="Streams the work is spread over; 1 = the plain stream"
+    )
+    redis_consumer_group: KeyName = Field("processor", description="Consumer group, and the Faust app's id")
+    instance_id: KeyName = Field(
+        default_factory=_default_instance_id, description="Name of this process; unique among all workers"
+    )
+    postgres_url: PostgresUrl = Field("postgresql://localhost:5432/postgres", description="Database of the positions")
+    postgres_pool_size: int = Field(4, ge=1, le=64, description="Database connections of one worker")
+    migrate_on_start: Flag = Field(default=True, description="Apply outstanding migrations when the worker starts")
+    batch_size: int = Field(1000, ge=1, le=10_000, description="Most records taken by one read of the stream")
+    batch_block_ms: int = Field(100, ge=1, le=60_000, description="How long one read waits for new records")
+    write_batch_size: int = Field(1000, ge=1, le=10_000, description="Most rows of one INSERT")
+    write_concurrency: int = Field(2, ge=1, le=16, description="Batches being written at the same time")
+    device_state_lru_cap: int = Field(
+        100_000, ge=1, description="Devices whose state is kept; the longest unseen go first"
+    )
+    dead_letter_after: int = Field(5, ge=1, description="Deliveries after which a refused record becomes a dead letter")
+    lease_ttl_ms: int = Field(5000, ge=500, le=60_000, description="How long a dead worker keeps its partitions")
+    live_host: HostName = Field("0.0.0.0", description="Address the live side listens on")  # noqa: S104 - served to other machines
+    live_port: Port = Field(8081, description="Port of the live side; 0 = any free one")
+    live_path: Path = Field("/live", description="Path of the WebSocket")
+    live_allowed_origins: Origins = Field((), description="Pages that may connect; empty = same origin only, `*` = any")
+    live_device_event_refresh_ms: int = Field(
+        30_000, ge=1000, description="How often devices and events are read again"
+    )
+    live_reauthorize_ms: int = Field(
+        60_000, ge=0, description="How often rights are asked again; 0 = only at subscribe"
+    )
+    live_max_connections: int = Field(10_000, ge=1, description="WebSocket connections of one worker")
+    live_max_subscriptions: int = Field(100, ge=1, description="Subscriptions of one connection")
+    live_slow_client_bytes: int = Field(262_144, ge=1, description="Unsent bytes above which a client is conflated")
+    live_slow_client_ms: int = Field(30_000, ge=1, description="How long a client may stay behind until it is closed")
+    directus_base_url: BaseUrl = Field(
+        None, description="Directus, asked who may see what; the live side needs it unless `LIVE_AUTH=none`"
+    )
+    directus_timeout_ms: int = Field(5000, ge=1, description="How long one question to Directus may take")
+    directus_cache_ms: int = Field(5000, ge=0, description="How long an answer of Directus is used; 0 = not at all")
+    live_auth: LiveAuth = Field(
+        "directus", description="`none` lets everyone see everything: for the demo and tests only"
+    )
+    metrics_host: HostName = Field("0.0.0.0", description="Address of metrics and health")  # noqa: S104 - scraped from other machines
+    metrics_port: Port = Field(9090, description="Port of metrics and health; 0 = any free one")
+    log_level: LogLevel = Field("info", description="Least severe level that is logged")
+    log_format: LogFormat = Field(default_factory=_default_log_format, description="One JSON object a line, or colours")
+    roles: Roles = Field(frozenset({"write", "live"}), description="Sides this worker runs")
+
+    def __repr_args__(self) -> list[tuple[str | None, Any]]:
+        """Return the fields for `repr` and `str`, passwords masked."""
+        return [(name, redact_url(v) if isinstance(v, str) else v) for name, v in super().__repr_args__()]
+
+    def require_live_auth(self) -> None:
+        """Refuse a live side that nobody can sign in to.
+
+        Raises:
+            SettingsError: `LIVE_AUTH` is `directus` and there is no `DIRECTUS_BASE_URL`.
+        """
+        if self.live_auth == "directus" and self.directus_base_url is None:
+            problem = (
+                "is unset, but the live side must have it as long as LIVE_AUTH is directus "
+                "(LIVE_AUTH=none is for the demo and tests, ROLES=write runs without the live side)"
+            )
+            raise SettingsError(f"DIRECTUS_BASE_URL {problem}.", {"DIRECTUS_BASE_URL": problem})
+
+
+def bound_phrase(field_name: str) -> str:
+    """Return what the variable of `field_name` has to be, worded to follow "must be"."""
+    metadata = Settings.model_fields[field_name].metadata
+    phrase = next((m.phrase for m in metadata if isinstance(m, Bound)), None)
+    if phrase is not None:
+        return phrase
+    low = next(m.ge for m in metadata if isinstance(m, Ge))
+    high = next((m.le for m in metadata if isinstance(m, Le)), None)
+    return f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings, `overrides` (field names) going before the environment and `.env`.
+
+    Raises:
+        SettingsError: a value is out of bounds or not of its kind, or `.env` cannot be read.
+        TypeError: an override names no setting.
+    """
+    unknown = sorted(set(overrides) - set(Settings.model_fields))
+    if unknown:
+        raise TypeError(f"no such setting: {', '.join(unknown)}")
+    try:
+        return Settings(**overrides)
+    except ValidationError as exc:
+        problems = _problems(exc)
+        raise SettingsError(_sentence(problems), problems) from None
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError(f".env cannot be read: {exc}.", {".env": f"cannot be read: {exc}"}) from exc
+
+
+def _problems(error: ValidationError) -> dict[str, str]:
+    given = {str(item["loc"][0]): item["input"] for item in error.errors(include_url=False)}
+    return {
+        name.upper(): f"is {_shown(given[name])}, but must be {bound_phrase(name)}"
+        for name in Settings.model_fields
+        if name in given
+    }
+
+
+def _sentence(problems: Mapping[str, str]) -> str:
+    (variable, problem), *others = problems.items()
+    tail = f"; {len(others)} other variable{'s are' if len(others) > 1 else ' is'} wrong too" if others else ""
+    return f"{variable} {problem}{tail}."
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str) and "://" not in value:
+        # A URL without its scheme still carries its password.
+        value = re.sub(r"^.*@", "***@", value, flags=re.DOTALL)
+    elif isinstance(value, str):
+        value = redact_url(value)
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"

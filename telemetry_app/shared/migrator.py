@@ -1,0 +1,60 @@
+"""Migrating at a worker's start, whether the database is up or not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import asyncpg
+from mode import Service
+
+from telemetry_app.shared.migrate import MigrationError, migrate
+from telemetry_app.shared.postgres import describe
+
+logger = logging.getLogger(__name__)
+
+#: Waits between tries while the database is away: first, and at most.
+_FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 10.0
+
+
+class Migrator(Service):
+    """Applies pending migrations when the worker starts; goes on trying while the database is away.
+
+    A database that cannot be migrated (drift, a newer schema) stops the worker.
+
+    Args:
+        url: The database.
+        enabled: Whether to migrate at all; if not, `status` says nothing is missing.
+    """
+
+    logger = logger
+
+    def __init__(self, url: str, *, enabled: bool, **kwargs: Any) -> None:
+        self._url = url
+        self._missing: str | None = "migrations have not been applied yet" if enabled else None
+        super().__init__(**kwargs)
+
+    async def status(self) -> str | None:
+        """Return None when the schema is up to date as far as this worker is concerned, else what is missing."""
+        return self._missing
+
+    @Service.task
+    async def _migrate(self) -> None:
+        wait_s = _FIRST_WAIT_S
+        while self._missing and not self.should_stop:
+            try:
+                for name in await migrate(self._url):
+                    logger.info("applied %s", name)
+            except MigrationError as error:
+                logger.critical("%s", error)
+                await self.crash(error)
+                return
+            except (OSError, asyncio.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                self._missing = f"migrations wait for the database ({describe(error)})"
+                logger.warning("%s", self._missing)
+                await self.sleep(wait_s)
+                wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+            else:
+                self._missing = None

@@ -1,0 +1,172 @@
+"""Connections to PostgreSQL: one at a time for start-up work, a pool for the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncpg
+import stamina
+from mode import Service
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+logger = logging.getLogger(__name__)
+
+APPLICATION_NAME: Final = "telemetry-processor"
+#: Start-up work waits this long for a server that is starting as well.
+START_UP_ATTEMPTS: Final = 20
+START_UP_TIMEOUT_S: Final = 30.0
+#: Together with `_TERMINATE_S` below the two seconds that a stopping worker may spend on its connections.
+_CLOSE_S: Final = 1.5
+#: A server that does not answer this fast is not ready.
+_PING_TIMEOUT_S: Final = 2.0
+
+# Errors that pass when a server starts, restarts, or is out of connections for a moment.
+_UNAVAILABLE: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.PostgresConnectionError,
+)
+# After one of these nobody knows what the connection is doing: a statement may still be running on it.
+_UNUSABLE_AFTER: Final = (TimeoutError, asyncio.CancelledError, OSError, asyncpg.InternalClientError)
+
+
+async def connect(url: str, *, attempts: int = START_UP_ATTEMPTS, timeout_s: float = START_UP_TIMEOUT_S) -> Any:
+    """Open one connection, waiting a bounded time for a server that is not up yet.
+
+    Args:
+        url: `postgresql://…`, with `sslmode` and the like as asyncpg reads them.
+        attempts: how many times to try.
+        timeout_s: how long to go on trying, and the limit of each try, in seconds.
+
+    Returns:
+        An `asyncpg.Connection`, which the caller closes.
+
+    Raises:
+        OSError: nobody answers at that address.
+        asyncpg.PostgresError: the server refuses, at once where waiting would not help (a wrong password).
+    """
+    retries = stamina.retry_context(on=_UNAVAILABLE, attempts=attempts, timeout=timeout_s, wait_max=2.0)
+    async for attempt in retries:
+        with attempt:
+            return await asyncpg.connect(url, timeout=timeout_s, server_settings={"application_name": APPLICATION_NAME})
+    raise AssertionError("stamina ends with a result or an error")  # pragma: no cover
+
+
+class Postgres(Service):
+    """A pool of connections that is there whether the server is or not.
+
+    Starting makes no connection: each is made when it is first needed, so a worker starts while its database is
+    down. Nobody may leave session state (SET, LISTEN, advisory locks) on a connection: it is not reset on return,
+    which saves a round trip for each batch.
+
+    Args:
+        url: `postgresql://…`, with `sslmode` and the like as asyncpg reads them.
+        size: most connections at a time.
+        statement_timeout_ms: the server ends a statement that takes longer.
+        connect_timeout_s: how long making one connection may take.
+        acquire_timeout_s: how long `acquire` waits by default, a new connection included.
+    """
+
+    logger = logger
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        size: int,
+        statement_timeout_ms: int = 30_000,
+        connect_timeout_s: float = 5.0,
+        acquire_timeout_s: float = 10.0,
+        **kwargs: Any,
+    ) -> None:
+        self._url = url
+        self._size = size
+        self._connect_timeout_s = connect_timeout_s
+        self._acquire_timeout_s = acquire_timeout_s
+        self._server_settings = {
+            "application_name": APPLICATION_NAME,
+            # Compiling costs more than any statement here runs for.
+            "jit": "off",
+            "statement_timeout": str(statement_timeout_ms),
+        }
+        self._pool: asyncpg.Pool[Any] | None = None
+        super().__init__(**kwargs)
+
+    async def on_start(self) -> None:
+        """Make the pool, without a connection."""
+        self._pool = await asyncpg.create_pool(
+            self._url,
+            min_size=0,
+            max_size=self._size,
+            timeout=self._connect_timeout_s,
+            server_settings=self._server_settings,
+            reset=_leave_as_it_is,
+        )
+
+    async def on_stop(self) -> None:
+        """Close every connection, after 1.5 s without waiting for the server."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await pool.close()
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            logger.warning("connections to Postgres are dropped instead of closed (%s)", describe(error))
+            pool.terminate()
+
+    @contextlib.asynccontextmanager
+    async def acquire(self, *, timeout_s: float | None = None) -> AsyncIterator[PoolConnectionProxy[Any]]:
+        """Lend a connection for the time of the `async with` block.
+
+        A block that ends by timeout, cancellation or a broken connection has its connection dropped.
+
+        Args:
+            timeout_s: how long to wait for one, by default the pool's `acquire_timeout_s`.
+
+        Raises:
+            TimeoutError: none was free, or the server did not answer, in time.
+            OSError: nobody answers at that address.
+            asyncpg.PostgresError: the server refuses the connection.
+            asyncpg.InterfaceError: the pool is not started, or is closing.
+        """
+        pool = self._pool
+        if pool is None:
+            raise asyncpg.InterfaceError("the Postgres pool is not started")
+        connection = await pool.acquire(timeout=self._acquire_timeout_s if timeout_s is None else timeout_s)
+        try:
+            yield connection
+        except _UNUSABLE_AFTER:
+            connection.terminate()
+            raise
+        finally:
+            await pool.release(connection)
+
+    async def ping(self) -> str | None:
+        """Return None when the server takes writes, else one sentence saying what is wrong."""
+        try:
+            async with asyncio.timeout(_PING_TIMEOUT_S), self.acquire() as connection:
+                in_recovery = await connection.fetchval("SELECT pg_is_in_recovery()")
+        except TimeoutError:
+            return f"Postgres does not answer within {_PING_TIMEOUT_S:g} s."
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            return f"Postgres is not usable: {describe(error)}."
+        return "Postgres is in recovery and takes no writes." if in_recovery else None
+
+
+def describe(error: BaseException) -> str:
+    """Return an error in a few words, on one line, without the values of a statement."""
+    text = " ".join(str(error).split()) or "no further word"
+    return f"{type(error).__name__}: {text[:200]}"
+
+
+async def _leave_as_it_is(_connection: object) -> None:
+    """Stand in for asyncpg's reset, which costs a round trip for each use of a connection."""

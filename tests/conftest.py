@@ -1,0 +1,162 @@
+"""Real servers for the tests: one of each kind for all of them, and factories for those that break theirs."""
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from telemetry_app.embedded.postgres import EmbeddedPostgres
+from telemetry_app.embedded.valkey import EmbeddedValkey
+from tests.servers.databases import fresh_database
+from tests.servers.proxy import TcpProxy
+from tests.servers.server import TEST_SETTINGS, ExternalServer, Server, server_folder, started
+from tests.servers.timescale import embedded_timescale, timescale_server
+from tests.servers.worker import COMMAND, WorkerProcess
+
+ValkeyFactory = Callable[..., EmbeddedValkey]
+PostgresFactory = Callable[..., EmbeddedPostgres]
+ProxyFactory = Callable[..., Awaitable[TcpProxy]]
+WorkerFactory = Callable[..., WorkerProcess]
+
+
+@pytest.fixture(scope="session")
+def valkey_server() -> Iterator[Server]:
+    """The Redis of all tests; each keeps to keys of its own (see `stream`)."""
+    if url := os.environ.get("TEST_REDIS_URL"):
+        yield ExternalServer(url)
+        return
+    with started(EmbeddedValkey(server_folder())) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(valkey_server: Server) -> str:
+    return valkey_server.url
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    client = Redis.from_url(redis_url)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+
+
+@pytest.fixture
+async def stream(redis: Redis) -> AsyncIterator[str]:
+    """A stream name that no other test has; afterwards every key that contains it is deleted."""
+    name = f"test:{uuid.uuid4().hex}"
+    yield name
+    if keys := [key async for key in redis.scan_iter(match=f"*{name}*", count=1000)]:
+        await redis.unlink(*keys)
+
+
+@pytest.fixture
+def valkey_factory() -> Iterator[ValkeyFactory]:
+    """Start Valkey servers that a test may stop, kill, pause and empty."""
+    with ExitStack() as servers:
+
+        def make(*, appendonly: bool = False, extra_args: Sequence[str] = ()) -> EmbeddedValkey:
+            server = EmbeddedValkey(server_folder(), appendonly=appendonly, extra_args=extra_args)
+            servers.callback(server.discard)
+            server.start()
+            return server
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def plain_postgres() -> Iterator[Server]:
+    """The plain PostgreSQL of all tests; each has a database of its own (see `plain_postgres_url`)."""
+    if url := os.environ.get("TEST_POSTGRES_URL"):
+        yield ExternalServer(url)
+        return
+    with started(EmbeddedPostgres(server_folder(), settings=TEST_SETTINGS)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def timescale_postgres() -> Iterator[Server]:
+    """The PostgreSQL with TimescaleDB and PostGIS of all tests; each has a database of its own."""
+    if url := os.environ.get("TEST_TIMESCALE_URL"):
+        yield ExternalServer(url)
+        return
+    with timescale_server(server_folder()) as server:
+        yield server
+
+
+@pytest.fixture
+async def plain_postgres_url(plain_postgres: Server) -> AsyncIterator[str]:
+    """An empty database on plain PostgreSQL."""
+    async with fresh_database(plain_postgres.url) as url:
+        yield url
+
+
+@pytest.fixture
+async def timescale_postgres_url(timescale_postgres: Server) -> AsyncIterator[str]:
+    """An empty database where TimescaleDB and PostGIS can be created."""
+    async with fresh_database(timescale_postgres.url) as url:
+        yield url
+
+
+@pytest.fixture(params=["plain", "timescale"])
+def postgres_server(request: pytest.FixtureRequest) -> Server:
+    """Each kind of PostgreSQL in turn."""
+    server: Server = request.getfixturevalue(f"{request.param}_postgres")
+    return server
+
+
+@pytest.fixture
+async def postgres_url(postgres_server: Server) -> AsyncIterator[str]:
+    """An empty database; the test runs once on each kind of PostgreSQL."""
+    async with fresh_database(postgres_server.url) as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_factory() -> Iterator[PostgresFactory]:
+    """Start PostgreSQL servers that a test may stop, kill, pause and restart."""
+    with ExitStack() as servers:
+
+        def make(*, timescale: bool = False, settings: Mapping[str, str] = TEST_SETTINGS) -> EmbeddedPostgres:
+            folder = server_folder()
+            kind = embedded_timescale if timescale else EmbeddedPostgres
+            server = kind(folder, settings=settings)
+            servers.callback(server.discard)
+            server.start()
+            return server
+
+        yield make
+
+
+@pytest.fixture
+async def tcp_proxy() -> AsyncIterator[ProxyFactory]:
+    """Give a coroutine function of `host, port` that starts a proxy in front of them."""
+    async with AsyncExitStack() as proxies:
+
+        async def make(host: str, port: int) -> TcpProxy:
+            return await proxies.enter_async_context(TcpProxy(host, port))
+
+        yield make
+
+
+@pytest.fixture
+def worker_process(tmp_path: Path) -> Iterator[WorkerFactory]:
+    """Give a function of `env` that starts a worker; the logs are shown when the test fails."""
+    workers: list[WorkerProcess] = []
+
+    def make(env: Mapping[str, str], command: Sequence[str] = COMMAND) -> WorkerProcess:
+        worker = WorkerProcess(env, tmp_path / f"worker-{len(workers)}.log", command)
+        worker.start()
+        workers.append(worker)
+        return worker
+
+    yield make
+    for number, worker in enumerate(workers):
+        worker.kill()
+        print(f"worker {number}: {worker.log_tail()}")  # noqa: T201 - pytest shows it when the test failed

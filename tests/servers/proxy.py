@@ -1,0 +1,140 @@
+"""A TCP proxy that breaks the network between a client and a server as a test wants it."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import urlsplit
+
+from telemetry_app.embedded.process import free_port
+
+CHUNK_BYTES = 65536
+# Linger for no time: the kernel answers a close with RST and drops what was not sent.
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Link:
+    """One client's connection, its counterpart at the server, and the task that carries bytes between them."""
+
+    client: asyncio.StreamWriter
+    server: asyncio.StreamWriter
+    task: "asyncio.Task[None]"
+
+    def reset(self) -> None:
+        _reset(self.client)
+        _reset(self.server)
+        self.task.cancel()
+
+
+class TcpProxy:
+    """A proxy on a fixed port of 127.0.0.1 in front of `host:port`, for use inside one event loop.
+
+    It starts flowing and accepting. `latency_s` delays each piece (up to 64 KiB) in either direction, and may be set at
+    any time.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.latency_s = 0.0
+        self.port = free_port()
+        self._upstream = (host, port)
+        self._links: set[_Link] = set()
+        self._listener: asyncio.Server | None = None
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+
+    async def __aenter__(self) -> Self:
+        await self.accept()
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self.refuse()
+        tasks = [link.task for link in self._links]
+        self.cut()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected through the proxy."""
+        return len(self._links)
+
+    def cut(self) -> None:
+        """Close every connection with RST on both sides; new ones are accepted."""
+        for link in list(self._links):
+            link.reset()
+
+    def stall(self) -> None:
+        """Pass nothing on, in either direction, and keep the connections; new ones are accepted and hang too."""
+        self._flowing.clear()
+
+    def flow(self) -> None:
+        """Pass on again, beginning with what was held back."""
+        self._flowing.set()
+
+    async def refuse(self) -> None:
+        """Close the listening socket: new connections are refused, those that exist go on."""
+        if self._listener is not None:
+            # Without wait_closed(), which from Python 3.12 on waits for the connections as well.
+            self._listener.close()
+            self._listener = None
+
+    async def accept(self) -> None:
+        """Listen again, on the same port."""
+        if self._listener is None:
+            self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+
+    async def _serve(self, client_reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        try:
+            server_reader, server = await asyncio.open_connection(*self._upstream)
+        except OSError:
+            _reset(client)
+            return
+        task = asyncio.current_task()
+        assert task is not None, "start_server runs this in a task"
+        link = _Link(client, server, task)
+        self._links.add(link)
+        try:
+            async with asyncio.TaskGroup() as directions:
+                directions.create_task(self._pump(client_reader, server, client))
+                directions.create_task(self._pump(server_reader, client, server))
+        finally:
+            self._links.discard(link)
+            await _close(client)
+            await _close(server)
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: asyncio.StreamWriter
+    ) -> None:
+        try:
+            while data := await reader.read(CHUNK_BYTES):
+                await self._flowing.wait()
+                await asyncio.sleep(self.latency_s)
+                writer.write(data)
+                await writer.drain()
+            await self._flowing.wait()
+            if not writer.is_closing():
+                writer.write_eof()
+        except OSError:  # one side was reset: so is the other
+            _reset(writer)
+            _reset(source)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    if not writer.transport.is_closing():
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    writer.transport.abort()
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
+def url_through(proxy: TcpProxy, url: str) -> str:
+    """Return `url` with the proxy's host and port in place of its own."""
+    parts = urlsplit(url)
+    user, at, _ = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{user}{at}127.0.0.1:{proxy.port}").geturl()

@@ -1,0 +1,70 @@
+// Bundle the live map into the Python package, or (with --tests) the unit tests into .test-build.
+import { build } from "esbuild";
+import { copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+import path from "node:path";
+
+const here = path.dirname(fileURLToPath(import.meta.url));
+const packages = path.join(here, "node_modules");
+const output = path.join(here, "..", "telemetry_app", "live", "static");
+const shared = { bundle: true, format: "esm", target: "es2022", legalComments: "none", logLevel: "warning" };
+
+// world-atlas keeps lakes of precision that 1:50m outlines on a screen never show; names stay for the labels.
+async function writeWorld() {
+  const atlas = JSON.parse(await readFile(path.join(packages, "world-atlas", "countries-50m.json"), "utf8"));
+  for (const country of atlas.objects.countries.geometries) {
+    country.properties = { name: country.properties.name };
+    delete country.id;
+  }
+  delete atlas.objects.land;
+  await writeFile(path.join(output, "world.json"), JSON.stringify(atlas));
+}
+
+async function writeLicenses() {
+  const names = ["maplibre-gl", "topojson-client", "world-atlas"];
+  const texts = await Promise.all(
+    names.map(async (name) => {
+      const folder = path.join(packages, name);
+      const { version } = JSON.parse(await readFile(path.join(folder, "package.json"), "utf8"));
+      const file = (await readdir(folder)).find((entry) => entry.toUpperCase().startsWith("LICENSE"));
+      return `${name} ${version}\n\n${(await readFile(path.join(folder, file), "utf8")).trim()}\n`;
+    }),
+  );
+  await writeFile(path.join(output, "LICENSES.txt"), texts.join(`\n${"-".repeat(72)}\n\n`));
+}
+
+async function buildApp() {
+  await rm(output, { recursive: true, force: true });
+  await mkdir(output, { recursive: true });
+  await build({
+    ...shared,
+    entryPoints: { app: path.join(here, "src/app.ts"), feed: path.join(here, "src/worker.ts") },
+    outdir: output,
+    minify: true,
+  });
+  await build({
+    ...shared,
+    entryPoints: { "map-worker": path.join(packages, "maplibre-gl/dist/maplibre-gl-worker.mjs") },
+    outdir: output,
+    minify: true,
+  });
+  await copyFile(path.join(here, "index.html"), path.join(output, "index.html"));
+  await writeWorld();
+  await writeLicenses();
+}
+
+async function buildTests() {
+  const outdir = path.join(here, ".test-build");
+  await rm(outdir, { recursive: true, force: true });
+  const files = (await readdir(path.join(here, "test"))).filter((file) => file.endsWith(".test.ts"));
+  await build({
+    ...shared,
+    entryPoints: files.map((file) => path.join(here, "test", file)),
+    outdir,
+    outExtension: { ".js": ".mjs" },
+    platform: "node",
+    sourcemap: "inline",
+  });
+}
+
+await (process.argv.includes("--tests") ? buildTests() : buildApp());

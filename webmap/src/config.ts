@@ -1,0 +1,93 @@
+/** What the server says about itself in /config.json, checked. */
+import { retryAfterMs } from "./probe.ts";
+
+export interface EventChoice {
+  readonly id: string;
+  readonly name: string;
+}
+
+export interface Config {
+  readonly path: string;
+  readonly events: readonly EventChoice[];
+  readonly loginUrl: string | undefined;
+  readonly staleAfterMs: number;
+  /** How far the server's clock is ahead of this one, milliseconds. */
+  readonly clockAheadMs: number;
+}
+
+export type ConfigAnswer =
+  | { readonly kind: "ok"; readonly config: Config }
+  | { readonly kind: "signed-out"; readonly loginUrl: string | undefined }
+  | { readonly kind: "missing" }
+  | { readonly kind: "unavailable"; readonly retryAfterMs: number };
+
+const STALE_AFTER_MS = 30_000;
+/** The Date header counts whole seconds and travels: smaller differences mean nothing. */
+const CLOCK_TOLERANCE_MS = 3_000;
+
+export async function fetchConfig(url: string, nowMs: () => number = Date.now): Promise<ConfigAnswer> {
+  let response: Response;
+  let body: unknown;
+  try {
+    response = await fetch(url, { cache: "no-store", signal: AbortSignal.timeout(10_000) });
+    body = parseJson(await response.text());
+  } catch {
+    // fetch rejects for every kind of network failure alike: that is the answer.
+    return { kind: "unavailable", retryAfterMs: 0 };
+  }
+  if (response.status === 200) {
+    const config = parseConfig(body, clockAheadMs(response.headers.get("Date"), nowMs()));
+    return config === undefined ? { kind: "missing" } : { kind: "ok", config };
+  }
+  if (response.status === 401) return { kind: "signed-out", loginUrl: parseLoginUrl(field(body, "loginUrl")) };
+  if (response.status === 404) return { kind: "missing" };
+  return { kind: "unavailable", retryAfterMs: retryAfterMs(response.headers.get("Retry-After")) };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+/** Check a config document; undefined when it is not one. */
+export function parseConfig(body: unknown, aheadMs: number): Config | undefined {
+  const path = field(body, "path");
+  const events = field(body, "events");
+  const staleAfterMs = field(body, "staleAfterMs");
+  if (typeof path !== "string" || !/^\/(?!\/)/.test(path)) return undefined;
+  return {
+    path,
+    events: Array.isArray(events) ? events.map(parseEvent).filter((event) => event !== undefined) : [],
+    loginUrl: parseLoginUrl(field(body, "loginUrl")),
+    staleAfterMs: typeof staleAfterMs === "number" && staleAfterMs >= 1000 ? staleAfterMs : STALE_AFTER_MS,
+    clockAheadMs: aheadMs,
+  };
+}
+
+function parseEvent(value: unknown): EventChoice | undefined {
+  const id = field(value, "id");
+  const name = field(value, "name");
+  // Directus may number its events.
+  if (typeof id !== "string" && typeof id !== "number") return undefined;
+  const text = String(id);
+  return text === "" ? undefined : { id: text, name: typeof name === "string" && name !== "" ? name : text };
+}
+
+/** Only an address that a click may safely follow: http, https or a path of this site. */
+export function parseLoginUrl(value: unknown): string | undefined {
+  if (typeof value !== "string" || value === "") return undefined;
+  return /^https?:\/\//i.test(value) || /^\/(?!\/)/.test(value) ? value : undefined;
+}
+
+export function clockAheadMs(dateHeader: string | null, nowMs: number): number {
+  const ahead = Date.parse(dateHeader ?? "") - nowMs;
+  return Number.isFinite(ahead) && Math.abs(ahead) > CLOCK_TOLERANCE_MS ? ahead : 0;
+}
+
+function field(value: unknown, name: string): unknown {
+  return typeof value === "object" && value !== null ? (value as Record<string, unknown>)[name] : undefined;
+}

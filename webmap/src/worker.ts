@@ -1,0 +1,70 @@
+/** The feed's own thread: a burst of 100,000 messages a second must not hold up the page. */
+import { Conflator } from "./conflate.ts";
+import { Feed, type FeedEnvironment, type Socket } from "./feed.ts";
+import type { FromWorker, ToWorker } from "./link.ts";
+import { probe } from "./probe.ts";
+
+/** Ten updates a second look continuous, since the map glides between them. */
+const DELIVER_MS = 100;
+
+const page = self as unknown as { postMessage(message: FromWorker, transfer: Transferable[]): void };
+let feed: Feed | undefined;
+let conflator = new Conflator();
+let received = 0;
+
+function environment(url: string, probeUrls: readonly string[]): FeedEnvironment {
+  return {
+    connect: () => new WebSocket(url) as Socket,
+    probe: () => probe(probeUrls),
+    now: () => Date.now(),
+    random: () => Math.random(),
+    after: (delayMs, action) => {
+      const handle = setTimeout(action, delayMs);
+      return () => clearTimeout(handle);
+    },
+  };
+}
+
+function start(message: ToWorker & { type: "start" }): void {
+  feed?.stop();
+  conflator = new Conflator();
+  const { session } = message;
+  feed = new Feed(message.eventId, { staleAfterMs: message.staleAfterMs }, environment(message.url, message.probeUrls), {
+    state: (state) => {
+      deliver(session);
+      page.postMessage({ type: "state", session, state }, []);
+    },
+    position: (position) => {
+      received += 1;
+      conflator.add(position);
+    },
+    snapshot: (positions, resumed) => {
+      if (resumed) for (const position of positions) conflator.add(position);
+      else conflator.replace(positions);
+      deliver(session);
+    },
+  });
+  clearInterval(deliveries);
+  deliveries = setInterval(() => deliver(session), DELIVER_MS);
+  feed.start();
+}
+
+let deliveries: ReturnType<typeof setInterval> | undefined;
+
+function deliver(session: number): void {
+  const batch = conflator.take();
+  if (batch === undefined) return;
+  page.postMessage({ type: "batch", session, batch, received }, [batch.values.buffer as ArrayBuffer]);
+}
+
+function stop(): void {
+  feed?.stop();
+  feed = undefined;
+  clearInterval(deliveries);
+}
+
+self.onmessage = (event: MessageEvent<ToWorker>): void => {
+  if (event.data.type === "start") start(event.data);
+  else if (event.data.type === "retry") feed?.retryNow();
+  else stop();
+};
