@@ -20,7 +20,7 @@ POSTGRES_SCHEMES = ("postgresql", "postgres")
 _USERINFO = re.compile(r"(?<=://)([^\s:@/]*):(\S*)@")
 _QUERY_SECRET = re.compile(r"([?&](?:password|passwd|sslpassword|access_token|token)=)[^&\s\"']*", re.IGNORECASE)
 # A value that is not a URL at all is cut in messages: it may be a pasted file.
-_SHOWN_CHARS = 200
+_SHOWN_CHARS = 250
 
 
 class SettingsError(ValueError):

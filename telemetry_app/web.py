@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Requests under way get this long when the server stops; scrapes take milliseconds.
-SHUTDOWN_TIMEOUT_S: Final = 0.5
+# aiohttp waits this long for requests under way, and once more after it has cancelled them; scrapes take milliseconds.
+SHUTDOWN_TIMEOUT_S: Final = 0.2
 
 
 class MonitoringError(RuntimeError):
@@ -75,7 +75,7 @@ class MonitoringServer(Service):
         logger.info("metrics and health on http://%s:%d", self._host, self.port)
 
     async def on_stop(self) -> None:
-        """Close the port and every connection, idle ones at once and busy ones after half a second."""
+        """Close the port and every connection, idle ones at once and busy ones within half a second."""
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()

@@ -64,19 +64,29 @@ async def connected(proxy: TcpProxy) -> AsyncIterator[Client]:
         await client.close()
 
 
-async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(1000):
-            writer.write(data)
-        writer.close()
-        await writer.wait_closed()
-
-
 @pytest.fixture
 async def proxy(tcp_proxy: ProxyFactory) -> AsyncIterator[TcpProxy]:
     """A proxy in front of a server that echoes."""
-    server = await asyncio.start_server(_echo, "127.0.0.1", 0)
-    yield await tcp_proxy(*server.sockets[0].getsockname())
+    echoes: list[asyncio.Task[None]] = []
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(1000):
+                writer.write(data)
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        echoes.append(asyncio.get_running_loop().create_task(echo(reader, writer)))
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    proxy = await tcp_proxy(*server.sockets[0].getsockname())
+    yield proxy
+    await proxy.refuse()
+    proxy.flow()
+    proxy.cut()
+    await asyncio.gather(*echoes)
     server.close()
 
 

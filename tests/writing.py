@@ -112,3 +112,16 @@ async def stored(url: str) -> list[int]:
     async with session(url) as connection:
         rows: Sequence[Any] = await connection.fetch("SELECT ts FROM positions ORDER BY ts")
     return [round((row["ts"] - FIRST_TS).total_seconds()) for row in rows]
+
+
+async def writer_waits(url: str) -> bool:
+    """Whether a statement of the pool waits for a lock.
+
+    Asked by a session of its own: within a transaction the answer would not change.
+    """
+    async with session(url) as connection:
+        waits: bool = await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'telemetry-processor'"
+            " AND datname = current_database() AND wait_event_type = 'Lock')"
+        )
+    return waits

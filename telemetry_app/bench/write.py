@@ -151,6 +151,8 @@ class _Watched(NamedTuple):
 async def _time_drain(plan: WritePlan, watched: _Watched, say: Callable[[str, float], None]) -> Drain:
     process = psutil.Process(watched.worker.pid)
     while not (first := await watched.acknowledged()):
+        if watched.worker.exit_code() is not None:
+            raise RuntimeError(f"the worker ended:\n{watched.worker.log_tail()}")
         await asyncio.sleep(_POLL_S)
     started, cpu = time.perf_counter(), _cpu_s(process)
     done, moved_at = first, started

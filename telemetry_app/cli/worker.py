@@ -10,10 +10,10 @@ from telemetry_app.settings import load_settings
 @click.command()
 def command() -> None:
     """Run one worker until SIGTERM or SIGINT, then finish what it holds and exit."""
-    settings = load_settings()  # a bad value is told here, in one sentence, before Faust starts
+    load_settings()  # a bad value is told here, in one sentence, before Faust starts
     from faust.cli.faust import cli  # noqa: PLC0415 - heavy, and only this command needs it
 
     cli.main(
-        ["--app", "telemetry_app.app", "--quiet", "worker", "--without-web", "--loglevel", settings.log_level],
+        ["--app", "telemetry_app.app", "--quiet", "worker", "--without-web"],
         prog_name="telemetry worker",
     )

@@ -99,7 +99,7 @@ def _bound_exception(_logger: WrappedLogger, _method: str, event_dict: EventDict
 
 def _clean_fields(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
     """Mask passwords, and turn what JSON has no form for into text."""
-    return {name: _clean(value, MAX_FIELD_DEPTH) for name, value in event_dict.items()}
+    return {_clean_text(name): _clean(value, MAX_FIELD_DEPTH) for name, value in event_dict.items()}
 
 
 def _clean(value: object, depth: int) -> object:

@@ -17,23 +17,21 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True, eq=False)
 class _Link:
-    """One client's connection, its counterpart at the server, and the task that carries bytes between them."""
+    """A client's connection and the task that carries bytes between it and the server."""
 
     client: asyncio.StreamWriter
-    server: asyncio.StreamWriter
-    task: "asyncio.Task[None]"
+    task: asyncio.Task[None]
 
     def reset(self) -> None:
         _reset(self.client)
-        _reset(self.server)
         self.task.cancel()
 
 
 class TcpProxy:
     """A proxy on a fixed port of 127.0.0.1 in front of `host:port`, for use inside one event loop.
 
-    It starts flowing and accepting. `latency_s` delays each piece (up to 64 KiB) in either direction, and may be set at
-    any time.
+    It starts flowing and accepting. `latency_s` delays each piece (up to 64 KiB) in either direction, and may be
+    set at any time.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -85,24 +83,28 @@ class TcpProxy:
         if self._listener is None:
             self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
 
-    async def _serve(self, client_reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+    def _serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        # Not a coroutine: the connection is known, and can be cut, from its first moment on.
+        link = _Link(client, asyncio.get_running_loop().create_task(self._carry(reader, client)))
+        self._links.add(link)
+        link.task.add_done_callback(lambda _: self._links.discard(link))
+
+    async def _carry(self, client_reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         try:
             server_reader, server = await asyncio.open_connection(*self._upstream)
-        except OSError:
+            try:
+                async with asyncio.TaskGroup() as directions:
+                    directions.create_task(self._pump(client_reader, server, client))
+                    directions.create_task(self._pump(server_reader, client, server))
+            except asyncio.CancelledError:  # the connection is cut
+                _reset(server)
+                raise
+            finally:
+                await _close(server)
+        except OSError:  # the server cannot be reached
             _reset(client)
-            return
-        task = asyncio.current_task()
-        assert task is not None, "start_server runs this in a task"
-        link = _Link(client, server, task)
-        self._links.add(link)
-        try:
-            async with asyncio.TaskGroup() as directions:
-                directions.create_task(self._pump(client_reader, server, client))
-                directions.create_task(self._pump(server_reader, client, server))
         finally:
-            self._links.discard(link)
             await _close(client)
-            await _close(server)
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: asyncio.StreamWriter

@@ -1,0 +1,51 @@
+/** The one place that says how the connection is: in words, in colour, aloud, and as data-state. */
+import { byId, setText } from "./dom.ts";
+import { describe, type FeedState, type StateName } from "./state.ts";
+
+const NOTICES: Partial<Record<StateName, string>> = {
+  idle: "Choose an event above, or type its id.",
+  forbidden: "If you think you should, ask the organiser to give you access.",
+  "not-found": "Check the event's id, or choose another one above.",
+  "signed-out": "The map goes on by itself once you are signed in again.",
+  error: "Please try again, or tell whoever runs this server.",
+};
+
+const RETRYABLE: ReadonlySet<StateName> = new Set(["reconnecting", "forbidden", "not-found", "signed-out", "error"]);
+
+export class StatusBar {
+  private readonly text = byId("status-text", HTMLElement);
+  private readonly spoken = byId("status-spoken", HTMLElement);
+  private readonly retry = byId("retry", HTMLButtonElement);
+  private readonly login = byId("login", HTMLAnchorElement);
+  private readonly notice = byId("notice", HTMLElement);
+  private current: FeedState = { name: "connecting", text: "Connecting…" };
+  loginUrl: string | undefined;
+
+  constructor(onRetry: () => void) {
+    this.retry.addEventListener("click", onRetry);
+  }
+
+  get state(): FeedState {
+    return this.current;
+  }
+
+  show(state: FeedState): void {
+    this.current = state;
+    document.body.dataset["state"] = state.name;
+    // Without the running seconds: a screen reader should not count down aloud.
+    setText(this.spoken, state.text);
+    this.retry.hidden = !RETRYABLE.has(state.name);
+    this.login.hidden = state.name !== "signed-out" || this.loginUrl === undefined;
+    if (this.loginUrl !== undefined) this.login.href = this.loginUrl;
+    const notice = NOTICES[state.name];
+    this.notice.hidden = notice === undefined;
+    setText(byId("notice-title", HTMLElement), state.text);
+    setText(byId("notice-text", HTMLElement), notice ?? "");
+    this.tick();
+  }
+
+  /** Renew the running seconds. */
+  tick(): void {
+    setText(this.text, describe(this.current, Date.now()));
+  }
+}
