@@ -54,9 +54,9 @@ BEGIN
     );
 
     IF found_before THEN
-        SELECT string_agg(name, ', ') INTO missing
+        SELECT string_agg(name, ', ' ORDER BY place) INTO missing
         FROM unnest(ARRAY['device_id', 'ts', 'latitude', 'longitude', 'altitude', 'angle', 'speed', 'satellites',
-                          'priority', 'codec', 'attributes']) AS name
+                          'priority', 'codec', 'attributes']) WITH ORDINALITY AS wanted (name, place)
         WHERE NOT EXISTS (
             SELECT FROM pg_attribute
             WHERE attrelid = 'positions'::regclass AND attname = name AND NOT attisdropped

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,12 +15,14 @@ from redis.asyncio import Redis
 
 from telemetry_app.cli import _findings, main
 from telemetry_app.cli._findings import Finding, dependencies
+from telemetry_app.faust_redis.connection import execute
 from telemetry_app.settings import Settings, load_settings
 from telemetry_app.shared.health import Readiness
 from telemetry_app.shared.metrics import Metrics
 from telemetry_app.shared.migrate import migrate
 from telemetry_app.web import MonitoringServer
 from tests.conftest import ValkeyFactory
+from tests.support import eventually
 
 HOST = "127.0.0.1"
 Findings = dict[str, Finding]
@@ -127,10 +130,12 @@ async def test_cluster(settings: Callable[..., Settings], valkey_factory: Valkey
     """A Redis Cluster is looked at in the same way."""
     server = valkey_factory(extra_args=("--cluster-enabled", "yes"))
     client = Redis.from_url(server.url)
-    await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-    async with asyncio.timeout(20):
-        while b"cluster_state:ok" not in await client.execute_command("CLUSTER", "INFO"):
-            await asyncio.sleep(0.05)
+    await execute(client, "CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+
+    async def is_up() -> bool:
+        return b"cluster_state:ok" in str(await execute(client, "CLUSTER", "INFO")).encode()
+
+    await eventually(is_up, message="the cluster is up")
     await client.aclose()
     found = await look(settings(redis_url=f"redis+cluster://{HOST}:{server.port}", redis_telemetry_partitions=2))
     assert [found[name].ok for name in ("redis", "redis streams", "stream")] == [True] * 3
@@ -145,20 +150,20 @@ async def test_not_migrated(settings: Callable[..., Settings], plain_postgres_ur
     assert found["table"].text == "there is no table positions: run `telemetry migrate`"
 
 
-@pytest.mark.parametrize(
-    ("fixture", "expected"),
-    [
-        ("plain_postgres_url", "positions is a plain table"),
-        ("timescale_postgres_url", "positions is a hypertable"),
-    ],
-)
-async def test_kind_of_table(
-    settings: Callable[..., Settings], request: pytest.FixtureRequest, fixture: str, expected: str
-) -> None:
-    """It is said whether the positions are a hypertable."""
-    url = request.getfixturevalue(fixture)
-    await migrate(url)
-    assert (await look(settings(postgres_url=url)))["table"].text == expected
+async def test_plain_table(settings: Callable[..., Settings], plain_postgres_url: str) -> None:
+    """Without TimescaleDB it is said that the positions are a plain table, which is well."""
+    await migrate(plain_postgres_url)
+    found = await look(settings(postgres_url=plain_postgres_url))
+    assert found["table"] == Finding("table", ok=True, text="positions is a plain table")
+    assert found["extensions"].text == "TimescaleDB not available, PostGIS not available"
+
+
+async def test_hypertable(settings: Callable[..., Settings], timescale_postgres_url: str) -> None:
+    """With TimescaleDB it is said that the positions are a hypertable, and which versions are installed."""
+    await migrate(timescale_postgres_url)
+    found = await look(settings(postgres_url=timescale_postgres_url))
+    assert found["table"] == Finding("table", ok=True, text="positions is a hypertable")
+    assert re.fullmatch(r"TimescaleDB 2\.\d+\.\d+, PostGIS 3\.\d+\.\d+", found["extensions"].text)
 
 
 async def test_nobody_answers(settings: Callable[..., Settings]) -> None:
@@ -194,20 +199,14 @@ async def test_ports_taken(settings: Callable[..., Settings], taken_port: int) -
 
 async def test_ports_of_a_running_worker(settings: Callable[..., Settings], taken_port: int) -> None:
     """Beside a worker that runs, its ports being in use is as it should be."""
-    async with MonitoringServer(HOST, 0, Metrics(), Readiness()) as worker:
-        assert isinstance(worker, MonitoringServer)
-        chosen = settings(
-            roles="live", metrics_host=HOST, metrics_port=worker.port, live_host=HOST, live_port=taken_port
+    worker = MonitoringServer(HOST, 0, Metrics(), Readiness())
+    async with worker:
+        port = worker.port
+        found = await look(
+            settings(roles="live", metrics_host=HOST, metrics_port=port, live_host=HOST, live_port=taken_port)
         )
-        found = await look(chosen)
-    assert found["METRICS_PORT"] == Finding(
-        "METRICS_PORT", True, f"{worker_port(chosen)} is in use, and a worker runs here"
-    )
+    assert found["METRICS_PORT"] == Finding("METRICS_PORT", ok=True, text=f"{port} is in use, and a worker runs here")
     assert found["LIVE_PORT"].ok
-
-
-def worker_port(settings: Settings) -> int:
-    return settings.metrics_port
 
 
 @pytest.mark.parametrize(("status", "ok"), [(401, True), (200, True), (404, False), (503, False)])

@@ -16,9 +16,8 @@ import psutil
 import pytest
 from redis.asyncio import Redis
 
-from telemetry_app.embedded.home import can_enter
 from telemetry_app.embedded.postgres import EmbeddedPostgres, StopMode
-from telemetry_app.embedded.process import Account, ChildProcess, Command, EmbeddedServerError, free_port
+from telemetry_app.embedded.process import ChildProcess, Command, EmbeddedServerError, free_port
 from telemetry_app.embedded.server import EmbeddedServer
 from telemetry_app.embedded.valkey import EmbeddedValkey
 from tests.conftest import PostgresFactory, ValkeyFactory
@@ -343,46 +342,6 @@ async def test_broken_off_initdb_is_made_good(postgres_factory: PostgresFactory)
     cluster.rename(cluster.with_suffix(".new"))
     server.start()
     assert await query(server, "SELECT 1") == 1
-
-
-def test_folder_that_the_account_cannot_enter(folder: Path, server: EmbeddedServer) -> None:
-    """As root, a data folder below a closed one works: data goes elsewhere, is found again, and is discarded."""
-    closed = folder / "closed"
-    closed.mkdir(mode=0o700)
-    below = type(server)(closed / "data")
-    try:
-        below.start()
-        if os.geteuid() == 0:
-            assert not can_enter(closed, Account(NOBODY, NOBODY))
-            assert not (closed / "data" / "data").exists()
-        below.restart()
-        again = type(server)(closed / "data")
-        assert again._home.data == below._home.data
-        data = below._home.data
-    finally:
-        below.discard()
-    assert not data.parent.exists()
-    assert not (closed / "data").exists()
-
-
-def test_someone_elses_folder_is_refused(folder: Path) -> None:
-    """As root, a folder that somebody else has put where the data should go is not used."""
-    folder.chmod(0o755)
-    closed = folder / "closed"
-    closed.mkdir(mode=0o700)
-    server = EmbeddedValkey(closed / "data")
-    if os.geteuid() == 0:
-        place = server._home.data.parent
-        place.mkdir()
-        os.chown(place, NOBODY, NOBODY)
-        try:
-            with pytest.raises(EmbeddedServerError, match="belongs to another user"):
-                server.start()
-        finally:
-            place.rmdir()
-    else:
-        server.start()
-        server.discard()
 
 
 def test_free_ports_are_not_ephemeral() -> None:

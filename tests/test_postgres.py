@@ -8,6 +8,7 @@ from telemetry_app.shared.postgres import Postgres, connect
 from tests.conftest import PostgresFactory, ProxyFactory
 from tests.servers.proxy import url_through
 from tests.support import eventually
+from tests.writing import pool
 
 FOREVER_S = 60
 
@@ -17,7 +18,7 @@ async def test_starts_without_a_server(tcp_proxy: ProxyFactory, postgres_url: st
     parts = urlsplit(postgres_url)
     proxy = await tcp_proxy(parts.hostname, parts.port)
     await proxy.refuse()
-    async with Postgres(url_through(proxy, postgres_url), size=1) as postgres:
+    async with pool(url_through(proxy, postgres_url), size=1) as postgres:
         said = await postgres.ping()
         assert said is not None
         assert said.startswith("Postgres is not usable: ConnectionRefusedError")
@@ -34,7 +35,7 @@ async def test_not_started() -> None:
 
 async def test_its_sessions(postgres_url: str) -> None:
     """The server can tell the worker's sessions, and has the limits that the pool was given."""
-    async with Postgres(postgres_url, size=1, statement_timeout_ms=1234) as postgres, postgres.acquire() as connection:
+    async with pool(postgres_url, size=1, statement_timeout_ms=1234) as postgres, postgres.acquire() as connection:
         names = ("application_name", "jit", "statement_timeout")
         settings = [await connection.fetchval("SELECT current_setting($1)", name) for name in names]
 
@@ -43,7 +44,7 @@ async def test_its_sessions(postgres_url: str) -> None:
 
 async def test_no_connection_is_free(postgres_url: str) -> None:
     """Who asks a pool whose connections are all lent waits no longer than told."""
-    async with Postgres(postgres_url, size=1) as postgres, postgres.acquire():
+    async with pool(postgres_url, size=1) as postgres, postgres.acquire():
         with pytest.raises(TimeoutError):
             async with postgres.acquire(timeout_s=0.01):
                 pass
@@ -51,7 +52,7 @@ async def test_no_connection_is_free(postgres_url: str) -> None:
 
 async def test_an_error_of_a_statement_keeps_the_connection(postgres_url: str) -> None:
     """After an error that the server has reported the same session is lent again."""
-    async with Postgres(postgres_url, size=1) as postgres:
+    async with pool(postgres_url, size=1) as postgres:
         async with postgres.acquire() as connection:
             before = connection.get_server_pid()
         with pytest.raises(asyncpg.DivisionByZeroError):
@@ -63,7 +64,7 @@ async def test_an_error_of_a_statement_keeps_the_connection(postgres_url: str) -
 
 async def test_a_timeout_drops_the_connection(postgres_url: str) -> None:
     """After a timeout nobody gets the session in which a statement may still be running."""
-    async with Postgres(postgres_url, size=1) as postgres:
+    async with pool(postgres_url, size=1) as postgres:
         async with postgres.acquire() as connection:
             before = connection.get_server_pid()
         with pytest.raises(TimeoutError):

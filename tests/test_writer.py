@@ -141,7 +141,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("changes", "column"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
 async def test_a_refused_row_is_isolated(url: str, changes: dict[str, Any], column: str) -> None:
-    """A row that the database cannot hold is named with its column, first, inside or last, and the others are stored."""
+    """A row that the database cannot hold is named with its column, wherever it is, and the others are stored."""
     for round_number, index in enumerate((0, 17, 49)):
         batch = positions(50, first=100 * round_number)
         batch[index] = position(100 * round_number + index, **changes)
@@ -159,7 +159,7 @@ async def test_a_refused_row_is_isolated(url: str, changes: dict[str, Any], colu
 
 async def test_refused_rows_of_several_kinds(url: str) -> None:
     """Refused rows keep the index they have in the whole write, beyond the first statement too."""
-    bad = {
+    bad: dict[int, dict[str, Any]] = {
         0: {"satellites": 40_000},
         7: {"attributes": b'{"x":"\\u0000"}'},
         8: {"codec": "a\x00"},
@@ -215,9 +215,9 @@ async def test_an_older_table_with_two_indexes(postgres_url: str) -> None:
     """A table that an earlier deployment made with two separate indexes takes the same inserts."""
     async with session(postgres_url) as connection:
         await connection.execute(
-            "CREATE TABLE positions (device_id text NOT NULL, ts timestamptz NOT NULL, latitude float8, longitude float8,"
-            " altitude float8, angle float8, speed float8, satellites int2, priority int2, codec text,"
-            " attributes jsonb NOT NULL DEFAULT '{}', ingested_at timestamptz NOT NULL DEFAULT now());"
+            "CREATE TABLE positions (device_id text NOT NULL, ts timestamptz NOT NULL, latitude float8,"
+            " longitude float8, altitude float8, angle float8, speed float8, satellites int2, priority int2,"
+            " codec text, attributes jsonb NOT NULL DEFAULT '{}', ingested_at timestamptz NOT NULL DEFAULT now());"
             "CREATE UNIQUE INDEX one ON positions (device_id, ts); CREATE INDEX two ON positions (device_id, ts DESC)"
         )
     await migrate(postgres_url)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -84,16 +84,27 @@ class Desk:
             attempt_timeout_s=attempt_timeout_s,
         )
 
-    async def failing(self) -> bool:
+    def has_inserted(self, rows: int) -> Callable[[], bool]:
+        """Return a condition: so many rows are in the database."""
+        return lambda: self.observed.rows["inserted"] >= rows
+
+    def failing(self) -> bool:
         """Whether at least two attempts have failed, so that the second was a repetition."""
         return self.observed.retries.total() > 1
 
 
 @contextlib.asynccontextmanager
-async def desk(url: str, *, size: int = 2, statement_timeout_ms: int = 5000, **options: Any) -> AsyncIterator[Desk]:
-    """Start a pool for the time of the block and give a writer on it."""
+async def pool(url: str, *, size: int = 2, statement_timeout_ms: int = 5000) -> AsyncIterator[Postgres]:
+    """Start a pool for the time of the block."""
     postgres = Postgres(url, size=size, statement_timeout_ms=statement_timeout_ms)
     async with postgres:
+        yield postgres
+
+
+@contextlib.asynccontextmanager
+async def desk(url: str, *, size: int = 2, statement_timeout_ms: int = 5000, **options: Any) -> AsyncIterator[Desk]:
+    """Start a pool for the time of the block and give a writer on it."""
+    async with pool(url, size=size, statement_timeout_ms=statement_timeout_ms) as postgres:
         yield Desk(postgres, **options)
 
 

@@ -118,7 +118,8 @@ class ServerHome:
         That is `root` itself where possible, else a copy.
         """
         parts = list(parts)
-        if all(can_enter((root / part).parent, self._account) for part in parts):
+        folders = [path if path.is_dir() else path.parent for path in (root / part for part in parts)]
+        if all(can_enter(folder, self._account) for folder in folders):
             return root
         copy = self._base / f"{_PROGRAM_FOLDER}-{version}"
         if not copy.exists():

@@ -56,7 +56,7 @@ class Committer:
         verdicts = batch.refused.keys() | batch.buried.keys()
         if verdicts:
             passed = [entry_id for entry_id in passed if entry_id not in verdicts]
-        args += (len(passed), *passed)
+        args.append(b" ".join(passed))
         judged = _add_verdicts(args, batch)
         hashes = []
         for table, changes in flight.changes.items():
@@ -91,11 +91,15 @@ def _add_verdicts(args: list[Any], batch: RecordBatch) -> list[Verdict]:
 
 
 def _add_changes(args: list[Any], changes: dict[Any, Any], encode: Callable[[Any], bytes]) -> None:
-    """Append one table's changes: keys and values to set, then keys to delete."""
-    deleted = [key for key, value in changes.items() if value is DELETED]
-    args.append(2 * (len(changes) - len(deleted)))
+    """Append one table's changes: keys and values to set, then keys to delete.
+
+    As text, since the msgpack of Redis' Lua knows no binary type; keys are strings and values JSON.
+    """
+    to_set: list[str] = []
+    deleted: list[str] = []
     for key, value in changes.items():
-        if value is not DELETED:
-            args += (key, encode(value))
-    args.append(len(deleted))
-    args += deleted
+        if value is DELETED:
+            deleted.append(key)
+        else:
+            to_set += (key, encode(value).decode())
+    args += (msgspec.msgpack.encode(to_set), msgspec.msgpack.encode(deleted))

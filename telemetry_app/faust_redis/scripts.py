@@ -41,40 +41,30 @@ return dropped
 
 #: Commit one batch: acknowledge its entries, move the hopeless ones to the dead letters, store its state changes.
 #: KEYS lease, stream, dead letters, then one state hash for each table.
-#: ARGV token, group, deliveries before a refused entry is dead,
-#:   n, n acknowledged ids,
+#: ARGV token, group, deliveries before a refused entry is dead, acknowledged ids joined by blanks,
 #:   n, n times (id, always|limit, reason, m, m fields and values),
-#:   then for each table: n, n keys and values to set, n, n keys to delete.
+#:   then for each table: keys and values to set, keys to delete, each an array packed by msgpack.
+#: (A thousand arguments cost the client far more than one long one.)
 #: Returns the number acknowledged and, in order, 1 for each verdict that went to the dead letters, else 0;
-#: -1 alone when the lease is no longer ours. Arguments go on in slices since Lua unpacks at most some thousands.
+#: -1 alone when the lease is no longer ours. Commands get slices since Lua unpacks at most some thousands of values.
 COMMIT = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {-1} end
 local stream, dead, group, limit = KEYS[2], KEYS[3], ARGV[2], tonumber(ARGV[3])
-local at = 4
-local function count()
-  local n = tonumber(ARGV[at])
-  at = at + 1
-  return n
-end
-local function each_slice(n, call)
-  local last = at + n - 1
-  for first = at, last, 2000 do call(first, math.min(first + 1999, last)) end
-  at = last + 1
+local function each_slice(values, call)
+  for first = 1, #values, 2000 do call(unpack(values, first, math.min(first + 1999, #values))) end
 end
 
-local result = {0}
-each_slice(count(), function(first, last)
-  result[1] = result[1] + redis.call('XACK', stream, group, unpack(ARGV, first, last))
-end)
+local result, ids = {0}, {}
+for id in string.gmatch(ARGV[4], '%S+') do ids[#ids + 1] = id end
+each_slice(ids, function(...) result[1] = result[1] + redis.call('XACK', stream, group, ...) end)
 
-for _ = 1, count() do
-  local id, when, reason = ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  at = at + 3
-  local n = count()
+local at = 6
+for _ = 1, tonumber(ARGV[5]) do
+  local id, when, reason, n = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
   local pending = redis.call('XPENDING', stream, group, id, id, 1)[1]
   local verdict = 0
   if pending and (when == 'always' or pending[4] >= limit) then
-    local entry = {unpack(ARGV, at, at + n - 1)}
+    local entry = {unpack(ARGV, at + 4, at + 3 + n)}
     for _, value in ipairs({'reason', reason, 'attempts', pending[4], 'original_id', id}) do
       entry[#entry + 1] = value
     end
@@ -82,14 +72,15 @@ for _ = 1, count() do
     redis.call('XACK', stream, group, id)
     verdict = 1
   end
-  at = at + n
+  at = at + 4 + n
   result[#result + 1] = verdict
 end
 
 for table_number = 4, #KEYS do
   local hash = KEYS[table_number]
-  each_slice(count(), function(first, last) redis.call('HSET', hash, unpack(ARGV, first, last)) end)
-  each_slice(count(), function(first, last) redis.call('HDEL', hash, unpack(ARGV, first, last)) end)
+  each_slice(cmsgpack.unpack(ARGV[at]), function(...) redis.call('HSET', hash, ...) end)
+  each_slice(cmsgpack.unpack(ARGV[at + 1]), function(...) redis.call('HDEL', hash, ...) end)
+  at = at + 2
 end
 return result
 """

@@ -1,21 +1,52 @@
-import re
-from datetime import datetime
+"""From an entry of the stream to a position, and back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
 import msgspec
+
+from telemetry_app.shared.attributes import (
+    MAX_DEPTH,
+    check_attributes,
+    depth_exceeds,
+    pack_attributes,
+    storable_attributes,
+    unpack_attributes,
+)
 from telemetry_app.shared.position import Position
+from telemetry_app.shared.refusal import CodecError, explain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "EARLIEST",
+    "MAX_DEPTH",
+    "MAX_PAYLOAD_BYTES",
+    "CodecError",
+    "decode",
+    "decode_entry",
+    "encode",
+    "pack_attributes",
+    "storable_attributes",
+    "unpack_attributes",
+]
+
+# Records of trackers are a few hundred bytes; the largest an AVL packet can carry stays far below this.
+MAX_PAYLOAD_BYTES = 64 * 1024
+# A tracker without a fix since its last cold start counts from 1970 or from its firmware's date.
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-class CodecError(ValueError):
-    def __init__(self, field, reason):
-        super().__init__(f"{field}: {reason}")
-        self.field = field
-        self.reason = reason
+class _Payload(msgspec.Struct, gc=False):
+    """The payload as on the wire. Attributes stay raw: the database takes them as they are."""
 
-
-class W(msgspec.Struct, gc=False):
-    device_id: str
-    timestamp: datetime
-    latitude: float
-    longitude: float
+    device_id: Annotated[str, msgspec.Meta(min_length=1)]
+    timestamp: Annotated[datetime, msgspec.Meta(tz=True)]
+    latitude: Annotated[float, msgspec.Meta(ge=-90, le=90)]
+    longitude: Annotated[float, msgspec.Meta(ge=-180, le=180)]
     altitude: float
     angle: float
     speed: float
@@ -24,40 +55,95 @@ class W(msgspec.Struct, gc=False):
     attributes: msgspec.Raw
 
 
-_dec = msgspec.json.Decoder(W).decode
-_S = re.compile(rb'\{"__(?:bigint|buffer_b64)":("[^"]*")\}')
+_decoder = msgspec.json.Decoder(_Payload)
 
 
-def decode_entry(fields, *, latest):
-    payload = None
-    codec = None
-    for i in range(0, len(fields), 2):
-        if fields[i] == b"payload":
-            payload = fields[i + 1]
-        elif fields[i] == b"codec":
-            codec = fields[i + 1].decode()
+def decode_entry(fields: Sequence[bytes], *, latest: datetime) -> Position:
+    """Decode one stream entry.
+
+    Args:
+        fields: Name, value, name, value ... as Redis returns them, in any order. Only `payload` is required; `codec` is
+            kept, others are ignored, and so is a last name without a value.
+        latest: Newest timestamp to accept, aware. The oldest is `EARLIEST`.
+
+    Raises:
+        CodecError: With the field at fault; whatever the input, nothing else.
+    """
+    pairs = iter(fields)
+    entry = dict(zip(pairs, pairs, strict=False))
+    payload = entry.get(b"payload")
     if payload is None:
-        raise CodecError("payload", "missing")
+        raise CodecError("payload", "is missing")
+    codec = entry.get(b"codec")
+    return decode(payload, latest=latest, codec=None if codec is None else codec.decode(errors="replace"))
+
+
+def decode(payload: bytes, *, latest: datetime, codec: str | None = None) -> Position:
+    """Decode the JSON payload of an entry.
+
+    Args:
+        payload: As tcp-ingestion wrote it.
+        latest: Newest timestamp to accept, aware.
+        codec: Handed through to the position.
+
+    Raises:
+        CodecError: With the field at fault; whatever the input, nothing else.
+    """
+    _check_bounds(payload)
     try:
-        w = _dec(payload)
-    except msgspec.MsgspecError as e:
-        raise CodecError("payload", str(e))
-    if w.timestamp > latest:
-        raise CodecError("timestamp", "ahead")
+        wire = _decoder.decode(payload)
+    except msgspec.DecodeError as exc:
+        raise explain(payload, exc) from exc
+    attributes = bytes(wire.attributes)
+    check_attributes(attributes)
     return Position(
-        w.device_id,
-        w.timestamp,
-        w.latitude,
-        w.longitude,
-        w.altitude,
-        w.angle,
-        w.speed,
-        w.satellites,
-        w.priority,
-        bytes(w.attributes),
+        wire.device_id,
+        _utc_within(wire.timestamp, latest),
+        wire.latitude,
+        wire.longitude,
+        wire.altitude,
+        wire.angle,
+        wire.speed,
+        wire.satellites,
+        wire.priority,
+        attributes,
         codec,
     )
 
 
-def storable_attributes(raw):
-    return _S.sub(rb"\1", raw).decode()
+def encode(position: Position) -> bytes:
+    """Return the JSON payload of a position; `codec` is a field of the entry beside it."""
+    return msgspec.json.encode(
+        _Payload(
+            position.device_id,
+            position.ts,
+            position.latitude,
+            position.longitude,
+            position.altitude,
+            position.angle,
+            position.speed,
+            position.satellites,
+            position.priority,
+            msgspec.Raw(position.attributes),
+        )
+    )
+
+
+def _check_bounds(payload: bytes) -> None:
+    """Refuse what would cost more than a record can be worth, before anything reads it."""
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise CodecError("payload", f"has {len(payload)} bytes, more than {MAX_PAYLOAD_BYTES}")
+    if not payload.isascii():
+        try:
+            payload.decode()
+        except UnicodeDecodeError as exc:
+            raise CodecError("payload", f"is not UTF-8 (byte {exc.start})") from exc
+    if depth_exceeds(payload, MAX_DEPTH):
+        raise CodecError("payload", f"is nested deeper than {MAX_DEPTH} levels")
+
+
+def _utc_within(ts: datetime, latest: datetime) -> datetime:
+    if not EARLIEST <= ts <= latest:
+        bound = f"before {EARLIEST.isoformat()}" if ts < EARLIEST else f"after {latest.isoformat()}"
+        raise CodecError("timestamp", f"{ts.isoformat()} is {bound}")
+    return ts if ts.tzinfo is UTC else ts.astimezone(UTC)

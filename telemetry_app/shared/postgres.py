@@ -21,7 +21,7 @@ APPLICATION_NAME: Final = "telemetry-processor"
 #: Start-up work waits this long for a server that is starting as well.
 START_UP_ATTEMPTS: Final = 20
 START_UP_TIMEOUT_S: Final = 30.0
-#: Together with `_TERMINATE_S` below the two seconds that a stopping worker may spend on its connections.
+#: A stopping worker waits no longer than this for goodbyes; dropping the connections after it takes no time.
 _CLOSE_S: Final = 1.5
 #: A server that does not answer this fast is not ready.
 _PING_TIMEOUT_S: Final = 2.0
@@ -82,7 +82,7 @@ class Postgres(Service):
         url: str,
         *,
         size: int,
-        statement_timeout_ms: int = 30_000,
+        statement_timeout_ms: int = 20_000,
         connect_timeout_s: float = 5.0,
         acquire_timeout_s: float = 10.0,
         **kwargs: Any,

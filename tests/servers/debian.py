@@ -29,7 +29,7 @@ def run(command: Sequence[str | Path], *, cwd: Path | None = None) -> str:
         done = subprocess.run(
             command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False
         )
-    except (FileNotFoundError, subprocess.TimeoutExpired) as error:
+    except (OSError, subprocess.TimeoutExpired) as error:
         raise PackagesUnavailableError(f"{command[0]}: {error}") from error
     if done.returncode:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-8:])

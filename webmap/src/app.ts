@@ -31,6 +31,8 @@ declare global {
 }
 
 const LIST_REFRESH_MS = 500;
+/** A picture per batch is enough for a crowd; gliding would draw it at the screen's full rate. */
+const MAX_GLIDING = 2_000;
 const CONFIG_RETRY = { firstMs: 1_000, maxMs: 30_000 };
 
 class App {
@@ -55,6 +57,7 @@ class App {
   private following = false;
   private fitted = false;
   private session = 0;
+  private eventId: string | undefined;
   private scale = 20;
   private received = 0;
   private batches = 0;
@@ -131,6 +134,7 @@ class App {
 
   private open(eventId: string): void {
     if (this.config === undefined) return;
+    this.eventId = eventId;
     this.forget();
     this.session += 1;
     const url = new URL(this.config.path, location.href);
@@ -142,7 +146,9 @@ class App {
 
   private retry(): void {
     if (this.config === undefined) void this.configure();
-    else this.send({ type: "retry" });
+    else if (this.status.state.name === "reconnecting") this.send({ type: "retry" });
+    // An ended subscription took its devices along: begin afresh.
+    else if (this.eventId !== undefined) this.open(this.eventId);
   }
 
   private send(message: ToWorker): void {
@@ -152,7 +158,7 @@ class App {
   private receive(message: FromWorker): void {
     if (message.session !== this.session) return;
     if (message.type === "state") return this.changeState(message.state);
-    this.store.glides = !this.reducedMotion.matches;
+    this.store.glides = !this.reducedMotion.matches && this.store.count <= MAX_GLIDING;
     this.store.apply(message.batch, performance.now());
     this.received = message.received;
     this.batches += 1;

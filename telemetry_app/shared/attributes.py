@@ -1,0 +1,206 @@
+"""The attributes of a record: an open JSON object with big integers and bytes in it.
+
+JSON of the producer's kind has neither, so the wire writes `{"__bigint":"1152921504606846976"}` and
+`{"__buffer_b64":"3q2+7w=="}`, at any depth. Such an object of exactly one member is a *sentinel*.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from telemetry_app.shared.refusal import CodecError, child_path, explain_attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# The payload object itself is level 1, so an attributes object may have one level less.
+MAX_DEPTH = 32
+
+_BIGINT = "__bigint"
+_BUFFER = "__buffer_b64"
+# What a double, and so the producer's language, counts exactly.
+_MAX_EXACT_INT = 2**53
+
+# A sentinel in the one spelling that needs no rewriting: no blanks, no leading zeros, canonical padding. It cannot match
+# inside a JSON string, where its quotes would be escaped. 600 digits: int() is free to refuse more than 640. Possessive
+# quantifiers, and no `{` inside: linear.
+_SENTINEL = re.compile(
+    rb'\{"__b(?:igint":("(?:0|-?[1-9][0-9]{0,599})")'
+    rb'|uffer_b64":("(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?"))\}'
+)
+_MARK = b'"__b'
+_EXPONENT = re.compile(rb"e[+-]?[0-9]")
+# Of every run of 300 digits, taking each 30th byte leaves 10 digits in a row.
+_RUN_STEP = 30
+_SAMPLED_RUN = re.compile(rb"[0-9]{10}")
+_DECIMAL = re.compile(r"-?[0-9]+", re.ASCII)
+# A string that never ends swallows the rest, so that nothing is scanned twice.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+
+_json = msgspec.json.Decoder()
+
+
+def check_attributes(raw: bytes) -> None:
+    """Make sure that an attributes object can be unpacked and stored.
+
+    Args:
+        raw: JSON whose syntax, encoding and depth were checked already.
+
+    Raises:
+        CodecError: It is no object, or a value in it is not what it says.
+    """
+    if raw[:1] != b"{":
+        raise CodecError("attributes", "is no object")
+    rest = _SENTINEL.sub(b"", raw)
+    # Skipping over JSON proves its syntax only. An escape may hide a mark or be half a surrogate pair; an exponent or
+    # hundreds of digits may be no finite number. Decoding every record to know costs more than the rest of the codec.
+    if (
+        not rest
+        or _MARK in rest
+        or b"\\u" in rest
+        or b"E" in rest
+        or _EXPONENT.search(rest)
+        or _SAMPLED_RUN.search(rest[::_RUN_STEP])
+    ):
+        _convert(raw, int, bytes)
+
+
+def unpack_attributes(raw: bytes) -> dict[str, Any]:
+    """Return attributes as Python values: sentinels become int and bytes, at any depth.
+
+    Raises:
+        CodecError: Never for the attributes of a decoded position.
+    """
+    return _convert(raw, int, bytes)
+
+
+def storable_attributes(raw: bytes) -> str:
+    """Return the JSON for the database: big integers as decimal strings, bytes as base64 strings, at any depth.
+
+    Args:
+        raw: Attributes of a decoded position.
+
+    Raises:
+        CodecError: Never for the attributes of a decoded position.
+    """
+    if _MARK not in raw and b"\\u" not in raw:
+        return raw.decode()
+    # Splitting keeps the group that matched, the quoted content, between the pieces around the sentinels.
+    plain = b"".join(filter(None, _SENTINEL.split(raw)))
+    if _MARK in plain or b"\\u" in plain:
+        plain = msgspec.json.encode(_convert(raw, str, _base64))
+    return plain.decode()
+
+
+def pack_attributes(attributes: Mapping[str, Any]) -> bytes:
+    """Return attributes as they go over the wire; the reverse of `unpack_attributes`.
+
+    Raises:
+        CodecError: A value that JSON and the sentinels cannot express, such as NaN.
+    """
+    packed = {key: _pack(value, child_path("attributes", key)) for key, value in attributes.items()}
+    if _is_sentinel(packed):
+        raise CodecError("attributes", "would be read as a sentinel")
+    try:
+        return msgspec.json.encode(packed)
+    except (TypeError, ValueError) as exc:
+        raise CodecError("attributes", str(exc)) from exc
+
+
+def depth_exceeds(text: bytes, levels: int) -> bool:
+    """Tell whether brackets outside strings are nested deeper than `levels`, valid JSON or not."""
+    if text.count(b"{") + text.count(b"[") <= levels:
+        return False
+    depth = 0
+    for byte in _STRING.sub(b"", text):
+        if byte in b"{[":
+            depth += 1
+            if depth > levels:
+                return True
+        elif byte in b"}]":
+            depth -= 1
+    return False
+
+
+def _convert(raw: bytes, bigint: Callable[[int], object], buffer: Callable[[bytes], object]) -> dict[str, Any]:
+    if depth_exceeds(raw, MAX_DEPTH - 1):
+        raise CodecError("attributes", f"is nested deeper than {MAX_DEPTH - 1} levels")
+    try:
+        value = _json.decode(raw)
+    except msgspec.DecodeError as exc:
+        raise explain_attributes(raw, exc) from exc
+    except UnicodeDecodeError as exc:
+        raise CodecError("attributes", "is not UTF-8") from exc
+    converted = _walk(value, "attributes", bigint, buffer)
+    # A sentinel in place of the object stands for a number or bytes.
+    if not isinstance(converted, dict):
+        raise CodecError("attributes", "is no object")
+    return converted
+
+
+def _walk(
+    value: object, path: str, bigint: Callable[[int], object], buffer: Callable[[bytes], object]
+) -> object:
+    """Return `value` with its sentinels replaced; as deep as the JSON it came from, hence bounded."""
+    if isinstance(value, dict):
+        if _is_sentinel(value):
+            [(kind, content)] = value.items()
+            return bigint(_integer(content, path)) if kind == _BIGINT else buffer(_bytes(content, path))
+        return {
+            key: _walk(member, child_path(path, key), bigint, buffer) if type(member) in _CONTAINERS else member
+            for key, member in value.items()
+        }
+    if isinstance(value, list):
+        return [_walk(element, child_path(path, i), bigint, buffer) for i, element in enumerate(value)]
+    return value
+
+
+_CONTAINERS = (dict, list)
+
+
+def _is_sentinel(value: dict[str, object]) -> bool:
+    return len(value) == 1 and (_BIGINT in value or _BUFFER in value)
+
+
+def _integer(content: object, path: str) -> int:
+    if not isinstance(content, str) or not _DECIMAL.fullmatch(content):
+        raise CodecError("attributes", f"{path} is no decimal integer in a string")
+    try:
+        return int(content)
+    except ValueError as exc:
+        raise CodecError("attributes", f"{path} is an integer of too many digits") from exc
+
+
+def _bytes(content: object, path: str) -> bytes:
+    if not isinstance(content, str):
+        raise CodecError("attributes", f"{path} is no base64 in a string")
+    try:
+        return base64.b64decode(content, validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise CodecError("attributes", f"{path} is no base64") from exc
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _pack(value: object, path: str) -> object:
+    if isinstance(value, bytes):
+        return {_BUFFER: _base64(value)}
+    if isinstance(value, dict):
+        if _is_sentinel(value):
+            raise CodecError("attributes", f"{path} would be read as a sentinel")
+        return {key: _pack(member, child_path(path, key)) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_pack(element, child_path(path, i)) for i, element in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise CodecError("attributes", f"{path} is no finite number")
+    if type(value) is int and abs(value) > _MAX_EXACT_INT:
+        return {_BIGINT: str(value)}
+    return value
