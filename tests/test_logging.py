@@ -128,9 +128,9 @@ def test_print_and_faust_through_a_real_worker() -> None:
 
 def test_libraries_that_log_through_structlog() -> None:
     """A structlog logger, such as stamina's, comes out once and in the same shape."""
-    (line,) = lines("import structlog; structlog.get_logger('stamina').warning('retry', attempt=2)")
+    (line,) = lines("import structlog; structlog.get_logger('stamina').warning('retry', attempt=2, args=())")
     del line["timestamp"]
-    assert line == {"level": "warning", "logger": "stamina", "event": "retry", "attempt": 2}
+    assert line == {"level": "warning", "logger": "stamina", "event": "retry", "attempt": 2, "extra_args": []}
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import subprocess
-import sys
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
-from click.testing import CliRunner
 
-from telemetry_app.cli.migrate import command
 from telemetry_app.shared.migrate import (
     LOCK_KEY,
     DriftError,
@@ -264,26 +257,6 @@ async def test_twelve_connections_at_once(postgres_url: str) -> None:
     assert sorted(results) == [[]] * 11 + [ALL]
 
 
-async def test_twelve_processes_at_once(postgres_url: str) -> None:
-    """Twelve processes that migrate at the same moment all succeed, and together apply each file once."""
-    processes = [
-        await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-c",
-            "from telemetry_app.cli.migrate import command; command()",
-            env={**os.environ, "POSTGRES_URL": postgres_url, "LOG_LEVEL": "warning"},
-            stdout=subprocess.PIPE,
-        )
-        for _ in range(12)
-    ]
-    outputs = [(await process.communicate())[0].decode() for process in processes]
-
-    assert [process.returncode for process in processes] == [0] * 12
-    assert sorted("".join(outputs).splitlines()) == sorted(
-        [f"applied {name}" for name in ALL] + ["nothing to do: the schema is up to date"] * 11
-    )
-
-
 async def test_somebody_else_migrates(plain_postgres_url: str, folder: Path) -> None:
     """A lock that is held for longer than the limit ends in a sentence, and the next try works once it is free."""
     async with session(plain_postgres_url) as other, session(plain_postgres_url) as connection:
@@ -383,46 +356,3 @@ async def test_status(postgres_url: str) -> None:
     ]
     assert [row.state for row in after] == ["applied", "applied"]
     assert all(row.applied_at for row in after)
-
-
-def run(*arguments: str, env: Mapping[str, str]) -> tuple[int, str]:
-    """Run `telemetry migrate` in this process; return its exit code and what it wrote."""
-    result = CliRunner().invoke(command, arguments, env=dict(env))
-    return result.exit_code, result.output
-
-
-async def test_the_command(plain_postgres_url: str) -> None:
-    """The command lists, applies, and finds nothing more to do, with exit code 0."""
-    env = {"POSTGRES_URL": plain_postgres_url, "LOG_LEVEL": "warning"}
-    listed = await asyncio.to_thread(run, "--status", env=env)
-    applied = await asyncio.to_thread(run, env=env)
-    again = await asyncio.to_thread(run, env=env)
-
-    assert listed[0] == 0
-    assert listed[1].count("pending") == 2
-    assert applied == (0, "applied 0001_positions.sql\napplied 0002_positions_faulty.sql\n")
-    assert again == (0, "nothing to do: the schema is up to date\n")
-
-
-@pytest.mark.parametrize("arguments", [[], ["--status"]])
-async def test_the_command_on_drift(plain_postgres_url: str, arguments: list[str]) -> None:
-    """On drift the command ends with 1 and one sentence that names the file."""
-    env = {"POSTGRES_URL": plain_postgres_url, "LOG_LEVEL": "warning"}
-    await migrate(plain_postgres_url)
-    async with session(plain_postgres_url) as connection:
-        await connection.execute("UPDATE schema_migrations SET checksum = 'other' WHERE version = 2")
-    code, output = await asyncio.to_thread(run, *arguments, env=env)
-
-    assert code == 1
-    assert output.splitlines()[-1].startswith("Error: ")
-    assert "0002" in output.splitlines()[-1]
-
-
-async def test_the_command_without_a_database(plain_postgres_url: str) -> None:
-    """A database that does not exist ends the command with 1 and one sentence."""
-    missing = urlsplit(plain_postgres_url)._replace(path="/nowhere").geturl()
-    code, output = await asyncio.to_thread(run, env={"POSTGRES_URL": missing, "LOG_LEVEL": "error"})
-
-    assert code == 1
-    assert output.startswith("Error: The database of POSTGRES_URL cannot be migrated: InvalidCatalogNameError: ")
-    assert len(output.splitlines()) == 1

@@ -13,12 +13,12 @@ from tests.writing import pool
 FOREVER_S = 60
 
 
-async def test_starts_without_a_server(tcp_proxy: ProxyFactory, postgres_url: str) -> None:
+async def test_starts_without_a_server(tcp_proxy: ProxyFactory, plain_postgres_url: str) -> None:
     """The pool starts while nobody answers, says so, and works as soon as somebody does."""
-    parts = urlsplit(postgres_url)
+    parts = urlsplit(plain_postgres_url)
     proxy = await tcp_proxy(parts.hostname, parts.port)
     await proxy.refuse()
-    async with pool(url_through(proxy, postgres_url), size=1) as postgres:
+    async with pool(url_through(proxy, plain_postgres_url), size=1) as postgres:
         said = await postgres.ping()
         assert said is not None
         assert said.startswith("Postgres is not usable: ConnectionRefusedError")
@@ -33,26 +33,29 @@ async def test_not_started() -> None:
     assert await postgres.ping() == "Postgres is not usable: InterfaceError: the Postgres pool is not started."
 
 
-async def test_its_sessions(postgres_url: str) -> None:
+async def test_its_sessions(plain_postgres_url: str) -> None:
     """The server can tell the worker's sessions, and has the limits that the pool was given."""
-    async with pool(postgres_url, size=1, statement_timeout_ms=1234) as postgres, postgres.acquire() as connection:
+    async with (
+        pool(plain_postgres_url, size=1, statement_timeout_ms=1234) as postgres,
+        postgres.acquire() as connection,
+    ):
         names = ("application_name", "jit", "statement_timeout")
         settings = [await connection.fetchval("SELECT current_setting($1)", name) for name in names]
 
     assert settings == ["telemetry-processor", "off", "1234ms"]
 
 
-async def test_no_connection_is_free(postgres_url: str) -> None:
+async def test_no_connection_is_free(plain_postgres_url: str) -> None:
     """Who asks a pool whose connections are all lent waits no longer than told."""
-    async with pool(postgres_url, size=1) as postgres, postgres.acquire():
+    async with pool(plain_postgres_url, size=1) as postgres, postgres.acquire():
         with pytest.raises(TimeoutError):
             async with postgres.acquire(timeout_s=0.01):
                 pass
 
 
-async def test_an_error_of_a_statement_keeps_the_connection(postgres_url: str) -> None:
+async def test_an_error_of_a_statement_keeps_the_connection(plain_postgres_url: str) -> None:
     """After an error that the server has reported the same session is lent again."""
-    async with pool(postgres_url, size=1) as postgres:
+    async with pool(plain_postgres_url, size=1) as postgres:
         async with postgres.acquire() as connection:
             before = connection.get_server_pid()
         with pytest.raises(asyncpg.DivisionByZeroError):
@@ -62,9 +65,9 @@ async def test_an_error_of_a_statement_keeps_the_connection(postgres_url: str) -
             assert connection.get_server_pid() == before
 
 
-async def test_a_timeout_drops_the_connection(postgres_url: str) -> None:
+async def test_a_timeout_drops_the_connection(plain_postgres_url: str) -> None:
     """After a timeout nobody gets the session in which a statement may still be running."""
-    async with pool(postgres_url, size=1) as postgres:
+    async with pool(plain_postgres_url, size=1) as postgres:
         async with postgres.acquire() as connection:
             before = connection.get_server_pid()
         with pytest.raises(TimeoutError):
@@ -74,11 +77,11 @@ async def test_a_timeout_drops_the_connection(postgres_url: str) -> None:
             assert connection.get_server_pid() != before
 
 
-async def test_stopping_beside_a_stalled_server(tcp_proxy: ProxyFactory, postgres_url: str) -> None:
+async def test_stopping_beside_a_stalled_server(tcp_proxy: ProxyFactory, plain_postgres_url: str) -> None:
     """Stopping ends although the server answers nothing, not even the farewell."""
-    parts = urlsplit(postgres_url)
+    parts = urlsplit(plain_postgres_url)
     proxy = await tcp_proxy(parts.hostname, parts.port)
-    postgres = Postgres(url_through(proxy, postgres_url), size=2)
+    postgres = Postgres(url_through(proxy, plain_postgres_url), size=2)
     await postgres.start()
     async with postgres.acquire() as connection:
         proxy.stall()
@@ -90,26 +93,26 @@ async def test_stopping_beside_a_stalled_server(tcp_proxy: ProxyFactory, postgre
     await eventually(lambda: proxy.connections == 0)
 
 
-async def test_connect_waits_for_a_server(tcp_proxy: ProxyFactory, postgres_url: str) -> None:
+async def test_connect_waits_for_a_server(tcp_proxy: ProxyFactory, plain_postgres_url: str) -> None:
     """A command that starts before its database waits for it."""
-    parts = urlsplit(postgres_url)
+    parts = urlsplit(plain_postgres_url)
     proxy = await tcp_proxy(parts.hostname, parts.port)
     await proxy.refuse()
-    connecting = asyncio.create_task(connect(url_through(proxy, postgres_url)))
+    connecting = asyncio.create_task(connect(url_through(proxy, plain_postgres_url)))
     await proxy.accept()
     connection = await asyncio.wait_for(connecting, FOREVER_S)
     assert await connection.fetchval("SELECT 1") == 1
     await connection.close()
 
 
-async def test_connect_gives_up(tcp_proxy: ProxyFactory, postgres_url: str) -> None:
+async def test_connect_gives_up(tcp_proxy: ProxyFactory, plain_postgres_url: str) -> None:
     """A command does not wait for its database for ever."""
-    parts = urlsplit(postgres_url)
+    parts = urlsplit(plain_postgres_url)
     proxy = await tcp_proxy(parts.hostname, parts.port)
     await proxy.refuse()
 
     with pytest.raises(ConnectionRefusedError):
-        await connect(url_through(proxy, postgres_url), attempts=2)
+        await connect(url_through(proxy, plain_postgres_url), attempts=2)
 
 
 async def test_connect_takes_no_for_an_answer(postgres_factory: PostgresFactory) -> None:

@@ -16,6 +16,7 @@ from mode import Service
 from telemetry_app.faust_redis.batch import entry_position
 from telemetry_app.faust_redis.commit import Committer
 from telemetry_app.faust_redis.connection import connect, drop_connections, execute, pause
+from telemetry_app.faust_redis.crashes import CrashWatch
 from telemetry_app.faust_redis.errors import ANY_REDIS_ERROR, PASSING_ERRORS, Backoff, PartitionLostError
 from telemetry_app.faust_redis.message import BatchMessage
 from telemetry_app.faust_redis.options import RedisOptions
@@ -60,6 +61,7 @@ class Consumer(base.Consumer):
         self._committer = Committer(self.client, group=self.group, dead_letter_after=self.options.dead_letter_after)
         self._settled = asyncio.Event()
         self._read_backoff = Backoff()
+        self._crash_watch = CrashWatch(self)
         self._read_failure: str | None = None
         self.ownership = Ownership(self, loop=self.loop, beacon=self.beacon)
 
@@ -85,6 +87,7 @@ class Consumer(base.Consumer):
 
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Take note of the topics; partitions are assigned later, since Faust waits for this to return."""
+        self._crash_watch.watch(self.app)
         internal = self.app.tables.changelog_topics
         self.ownership.wanted_topics = sorted(topic for topic in topics if topic not in internal)
         self.ownership.wake.set()

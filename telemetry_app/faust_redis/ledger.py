@@ -22,22 +22,26 @@ class InFlight:
         offset: Dense local number of the batch in its partition; Faust commits in terms of it.
         changes: For each table, the keys that processing this batch changed, with their values as of its end.
         settled: Whether the application is done with the batch, so that it may be committed.
+        given_up: Whether the application will never settle it: its agent raised, or the worker stops.
         message: The message that carried the batch into Faust, once there is one; it may be garbage since.
     """
 
-    __slots__ = ("batch", "changes", "message", "offset", "settled")
+    __slots__ = ("batch", "changes", "given_up", "message", "offset", "settled")
 
     def __init__(self, offset: int, batch: RecordBatch) -> None:
         self.offset = offset
         self.batch = batch
         self.changes: dict[str, dict[Any, Any]] = {}
         self.settled = False
+        self.given_up = False
         self.message: weakref.ref[Any] | None = None
 
     @property
     def abandoned(self) -> bool:
-        """Whether the application dropped the batch without settling it, as an agent that crashed does."""
-        return not self.settled and self.message is not None and self.message() is None
+        """Whether the application dropped the batch without settling it: knowingly, or by forgetting its message."""
+        if self.settled:
+            return False
+        return self.given_up or (self.message is not None and self.message() is None)
 
 
 class Ledger:

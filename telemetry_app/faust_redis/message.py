@@ -44,4 +44,5 @@ class BatchMessage(ConsumerMessage):
     def give_up(self, consumer: ConsumerT) -> None:
         """Let Faust forget the message without settling its batch, whose entries stay pending."""
         self._acked = True
+        self.flight.given_up = True
         notify(getattr(consumer, "_waiting_for_ack", None))

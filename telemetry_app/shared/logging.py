@@ -60,7 +60,7 @@ def _stricter(one: str, other: str) -> str:
 def _formatter(shape: Literal["json", "pretty"]) -> logging.Formatter:
     # Libraries that log through structlog take the standard library's way, and so come out like all others.
     structlog.configure(
-        processors=[structlog.stdlib.render_to_log_kwargs],
+        processors=[_sidestep_record_names, structlog.stdlib.render_to_log_kwargs],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
@@ -71,6 +71,11 @@ def _formatter(shape: Literal["json", "pretty"]) -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(
         processors=[_collect, structlog.processors.format_exc_info, _bound_exception, _clean_fields, render]
     )
+
+
+def _sidestep_record_names(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
+    """Rename fields that a record of the standard library has itself, such as `args`: it raises when given them."""
+    return {f"extra_{name}" if name in _OF_EVERY_RECORD else name: value for name, value in event_dict.items()}
 
 
 def _collect(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:

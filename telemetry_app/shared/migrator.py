@@ -45,8 +45,7 @@ class Migrator(Service):
         wait_s = _FIRST_WAIT_S
         while self._missing and not self.should_stop:
             try:
-                for name in await migrate(self._url):
-                    logger.info("applied %s", name)
+                await migrate(self._url)
             except MigrationError as error:
                 logger.critical("%s", error)
                 await self.crash(error)

@@ -1,0 +1,179 @@
+"""Small Faust applications on the transport, and what they did."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+import faust
+
+from telemetry_app.faust_redis.assignor import LeaseAssignor
+from telemetry_app.faust_redis.options import RedisOptions
+from telemetry_app.faust_redis.schema import BatchSchema
+from telemetry_app.faust_redis.table import Table
+
+if TYPE_CHECKING:
+    from faust.types import EventT
+
+    from telemetry_app.faust_redis.batch import RecordBatch
+    from telemetry_app.faust_redis.consumer import Consumer
+
+GROUP = "group"
+TABLE = "counts"
+
+Handle = Callable[["TransportApp", "EventT[RecordBatch]"], Awaitable[None]]
+
+
+class Recorder:
+    """Observer that remembers what the transport reported."""
+
+    def __init__(self) -> None:
+        self.total: Counter[str] = Counter()
+        self.reads: Counter[str] = Counter()
+        self.dead: Counter[str] = Counter()
+        self.retries: Counter[str] = Counter()
+        self.owned: int | None = None
+        self.lags: list[int | None] = []
+        self.sizes: dict[str, int] = {}
+
+    def read(self, result: str) -> None:
+        self.reads[result] += 1
+
+    def delivered(self, entries: int) -> None:
+        self.total["delivered"] += entries
+
+    def redelivered(self, entries: int) -> None:
+        self.total["redelivered"] += entries
+
+    def trimmed(self, entries: int) -> None:
+        self.total["trimmed"] += entries
+
+    def acknowledged(self, entries: int) -> None:
+        self.total["acknowledged"] += entries
+
+    def dead_lettered(self, reason: str, entries: int) -> None:
+        self.dead[reason] += entries
+
+    def partitions_owned(self, partitions: int) -> None:
+        self.owned = partitions
+
+    def lag(self, entries: int | None) -> None:
+        self.lags.append(entries)
+
+    def state_size(self, table: str, keys: int) -> None:
+        self.sizes[table] = keys
+
+    def evicted(self, table: str, keys: int) -> None:
+        self.total[f"evicted {table}"] += keys
+
+    def retried(self, operation: str) -> None:
+        self.retries[operation] += 1
+
+
+class _App(faust.App):
+    redis_options: RedisOptions
+
+    def _create_directories(self) -> None:
+        """Create none."""
+
+
+class TransportApp:
+    """One application with one agent, which counts how often it saw each payload, and its table.
+
+    Args:
+        stream: Topic.
+        url: Redis.
+        partitions: Of the topic.
+        handle: What the agent does with an event after counting it.
+        noack: Whether acknowledging is left to `handle`.
+        table_options: Of the table store.
+        faust_settings: Further settings of the application.
+        options: Of the transport.
+    """
+
+    def __init__(  # noqa: PLR0913 - one knob for each thing that tests vary
+        self,
+        stream: str,
+        url: str,
+        *,
+        partitions: int = 1,
+        handle: Handle | None = None,
+        noack: bool = False,
+        table_options: dict[str, Any] | None = None,
+        faust_settings: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        self.observer = Recorder()
+        self.batches: list[RecordBatch] = []
+        self.counted: list[str] = []
+        self.events: list[EventT[RecordBatch]] = []
+        self._handle = handle
+        self.app = _App(
+            GROUP,
+            broker=url,
+            store="redis://",
+            PartitionAssignor=LeaseAssignor,
+            Table=Table,
+            topic_partitions=partitions,
+            topic_disable_leader=True,
+            stream_buffer_maxsize=2,
+            web_enabled=False,
+            **faust_settings or {},
+        )
+        self.app.redis_options = RedisOptions(observer=self.observer, **options)
+        self.topic = self.app.topic(stream, partitions=partitions, schema=BatchSchema())
+        self.table = cast("Table", self.app.Table(TABLE, default=int, options=table_options))
+        self.app.agent(self.topic)(self._noack_agent if noack else self._auto_agent)
+
+    async def _auto_agent(self, stream: faust.StreamT[RecordBatch]) -> None:
+        async for event in stream.events():
+            await self._process(event)
+
+    async def _noack_agent(self, stream: faust.StreamT[RecordBatch]) -> None:
+        async for event in stream.noack().events():
+            await self._process(event)
+
+    async def _process(self, event: EventT[RecordBatch]) -> None:
+        batch = event.value
+        self.batches.append(batch)
+        counts = Counter(fields[1].decode() for _, fields in batch)
+        self.counted += counts.elements()
+        self.table.update({name: self.table.current().get(name, 0) + count for name, count in counts.items()})
+        if self._handle is not None:
+            await self._handle(self, event)
+
+    @property
+    def consumer(self) -> Consumer:
+        return cast("Consumer", self.app.consumer)
+
+    @property
+    def partitions(self) -> list[int]:
+        """Numbers of the partitions held."""
+        return sorted(tp.partition for tp in self.consumer.assignment())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The table in memory."""
+        return {str(key): count for key, count in self.table.data.items()}
+
+    @property
+    def fetching(self) -> bool:
+        """Whether records are taken."""
+        return bool(self.consumer.assignment()) and self.consumer.flow_active and not self.app.rebalancing
+
+    async def start(self) -> None:
+        await self.app.start()
+
+    async def stop(self) -> None:
+        await self.app.stop()
+
+
+def once_each(names: Iterable[str]) -> dict[str, int]:
+    """Return what the table holds when every record was counted exactly once."""
+    return dict.fromkeys(names, 1)
+
+
+def names(prefix: str, count: int) -> list[str]:
+    """Return distinct payloads."""
+    return [f"{prefix}{number}" for number in range(count)]

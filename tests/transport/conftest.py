@@ -1,0 +1,91 @@
+"""Applications that are stopped after the test, and a look at what they left in Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from telemetry_app.faust_redis import keys
+from tests.support import eventually
+from tests.transport.apps import GROUP, TABLE, TransportApp, once_each
+
+AppFactory = Callable[..., Awaitable[TransportApp]]
+
+#: How long stopping may take before the test fails; much longer than it should.
+STOP_TIMEOUT_S = 30
+
+
+@pytest.fixture
+async def transport_app(redis_url: str) -> AsyncIterator[AppFactory]:
+    """Give a coroutine function that starts a `TransportApp`; `ready` waits until it takes records."""
+    started: list[TransportApp] = []
+
+    async def make(stream: str, *, url: str = redis_url, ready: bool = True, **options: Any) -> TransportApp:
+        app = TransportApp(stream, url, **options)
+        started.append(app)
+        await app.start()
+        if ready:
+            await eventually(lambda: app.fetching, message="the application takes records")
+        return app
+
+    yield make
+    async with asyncio.timeout(STOP_TIMEOUT_S):
+        await asyncio.gather(*(app.stop() for app in started))
+
+
+class Stream:
+    """What is in Redis for one stream: published by the test, or left by the applications."""
+
+    def __init__(self, redis: Redis, name: str) -> None:
+        self.redis = redis
+        self.name = name
+
+    async def publish(self, names: Iterable[str], *, stream: str | None = None) -> list[bytes]:
+        """Append one entry for each payload."""
+        async with self.redis.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.xadd(stream or self.name, {"payload": name})
+            ids: list[bytes] = await pipeline.execute()
+        return ids
+
+    async def pending(self, stream: str | None = None) -> int:
+        """Return how many entries were delivered and not acknowledged."""
+        summary = await self.redis.xpending(stream or self.name, GROUP)
+        return int(summary["pending"])
+
+    async def deliveries(self) -> dict[bytes, int]:
+        """Return the number of deliveries of each pending entry."""
+        entries = await self.redis.xpending_range(self.name, GROUP, "-", "+", 10_000)
+        return {entry["message_id"]: entry["times_delivered"] for entry in entries}
+
+    async def state(self, stream: str | None = None) -> dict[str, int]:
+        """Return the table as it is stored."""
+        stored = await self.redis.hgetall(keys.state(stream or self.name, GROUP, TABLE))
+        return {key.decode(): json.loads(value) for key, value in stored.items()}
+
+    async def dead(self) -> list[dict[bytes, bytes]]:
+        """Return the fields of the dead letters."""
+        return [fields for _, fields in await self.redis.xrange(keys.dead_letters(self.name))]
+
+    async def committed(self, names: Iterable[str], *, timeout_s: float = 15) -> None:
+        """Wait until exactly these records were counted, each once, and nothing is pending."""
+        expected = once_each(names)
+
+        async def stands() -> bool:
+            return await self.state() == expected and not await self.pending()
+
+        await eventually(stands, timeout_s=timeout_s, message=f"{len(expected)} records are counted once")
+
+    @property
+    def lease(self) -> str:
+        return keys.lease(self.name, GROUP)
+
+
+@pytest.fixture
+def records(redis: Redis, stream: str) -> Stream:
+    return Stream(redis, stream)

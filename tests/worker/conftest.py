@@ -1,0 +1,129 @@
+"""A stream, a database and workers between them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from redis.asyncio import Redis
+
+from telemetry_app.faust_redis import keys
+from tests.conftest import WorkerFactory
+from tests.servers.worker import COMMAND, WorkerProcess
+from tests.support import eventually
+
+GROUP = "processor"
+START = datetime(2026, 5, 2, 12, tzinfo=UTC)
+
+
+def record(device: int, second: int, **changes: object) -> dict[str, Any]:
+    """Return a payload; `changes` replace fields."""
+    return {
+        "device_id": f"3563070424{device:05d}",
+        "timestamp": (START + timedelta(seconds=second)).isoformat().replace("+00:00", "Z"),
+        "latitude": 41.99,
+        "longitude": 21.43,
+        "altitude": 240,
+        "angle": 180,
+        "speed": second % 100,
+        "satellites": 12,
+        "priority": 0,
+        "attributes": {"239": 1, "78": {"__bigint": "1152921504606846976"}, "10828": {"__buffer_b64": "3q2+7w=="}},
+    } | changes
+
+
+class Pipeline:
+    """What a test sees of the durable side: the stream before the worker, the table and hash behind it."""
+
+    def __init__(self, redis: Redis, database: asyncpg.Connection[Any], stream: str, env: Mapping[str, str]) -> None:
+        self.redis = redis
+        self.database = database
+        self.stream = stream
+        self.env = env
+
+    async def publish(self, payloads: Sequence[Mapping[str, Any]], stream: str | None = None) -> list[bytes]:
+        """Append records as tcp-ingestion does; return the entry ids."""
+        pipeline = self.redis.pipeline(transaction=False)
+        for payload in payloads:
+            fields = {"ts": "2026-05-02T12:00:00Z", "codec": "8E", "payload": json.dumps(payload)}
+            pipeline.xadd(stream or self.stream, fields)
+        ids: list[bytes] = await pipeline.execute()
+        return ids
+
+    async def stored(self) -> int:
+        """Return the number of rows; 0 before the table exists."""
+        try:
+            rows: int = await self.database.fetchval("SELECT count(*) FROM positions")
+        except asyncpg.UndefinedTableError:
+            return 0
+        return rows
+
+    async def pending(self, stream: str | None = None) -> int:
+        """Return the number of pending entries."""
+        return int((await self.redis.xpending(stream or self.stream, GROUP))["pending"])
+
+    async def unread(self, stream: str | None = None) -> int:
+        """Return the number of entries that the group has not read."""
+        [group] = await self.redis.xinfo_groups(stream or self.stream)
+        return int(group["lag"])
+
+    async def drained(self) -> bool:
+        """Tell whether everything was read and acknowledged."""
+        return await self.unread() == 0 and await self.pending() == 0
+
+    async def states(self, stream: str | None = None) -> dict[str, dict[str, Any]]:
+        """Return the device states in the hash."""
+        raw = await self.redis.hgetall(keys.state(stream or self.stream, GROUP, "device_state"))
+        return {device.decode(): json.loads(state) for device, state in raw.items()}
+
+    async def dead_letters(self) -> list[dict[bytes, bytes]]:
+        """Return the fields of each dead letter."""
+        return [fields for _, fields in await self.redis.xrange(keys.dead_letters(self.stream))]
+
+
+async def scrape(worker: WorkerProcess) -> dict[str, float]:
+    """Return a worker's metrics: `name` or `name{label value}`."""
+    async with aiohttp.ClientSession() as session, session.get(f"{worker.metrics_url}/metrics") as answer:
+        text = await answer.text()
+    return {
+        sample.name + "".join(f"{{{value}}}" for value in sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+@pytest.fixture
+async def pipeline(redis: Redis, redis_url: str, stream: str, plain_postgres_url: str) -> AsyncIterator[Pipeline]:
+    """A pipeline on the shared servers, with a stream and a database of its own."""
+    database = await asyncpg.connect(plain_postgres_url)
+    env = {
+        "REDIS_URL": redis_url,
+        "REDIS_TELEMETRY_STREAM": stream,
+        "POSTGRES_URL": plain_postgres_url,
+        "ROLES": "write",
+        "LEASE_TTL_MS": "1500",
+    }
+    try:
+        yield Pipeline(redis, database, stream, env)
+    finally:
+        await database.close()
+
+
+@pytest.fixture
+def start_worker(worker_process: WorkerFactory, pipeline: Pipeline) -> Callable[..., WorkerProcess]:
+    """Give a function that starts a worker of the pipeline; keyword arguments are further variables."""
+
+    def start(*, command: Sequence[str] = COMMAND, **variables: str) -> WorkerProcess:
+        return worker_process({**pipeline.env, **variables}, command)
+
+    return start
+
+
+async def until_drained(pipeline: Pipeline, timeout_s: float = 30) -> None:
+    await eventually(pipeline.drained, timeout_s=timeout_s, message="everything is read and acknowledged")

@@ -1,0 +1,226 @@
+"""A real worker process between real servers."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+
+from telemetry_app.faust_redis import keys
+from tests.conftest import PostgresFactory
+from tests.servers.worker import PROJECT, WorkerProcess
+from tests.support import eventually
+from tests.worker.conftest import GROUP, Pipeline, record, scrape, until_drained
+
+StartWorker = Callable[..., WorkerProcess]
+FAUST = (str(Path(sys.executable).parent / "faust"), "-A", "telemetry_app.app", "worker", "-l", "info")
+TELEMETRY = (sys.executable, "-m", "telemetry_app", "worker")
+
+
+@pytest.mark.parametrize("command", [pytest.param(FAUST, id="faust"), pytest.param(TELEMETRY, id="telemetry")])
+async def test_both_forms_store_every_record_and_leave_in_order(
+    pipeline: Pipeline, start_worker: StartWorker, command: tuple[str, ...]
+) -> None:
+    """Backlog and live records are stored once each, counted truly, and SIGTERM ends the worker with status 0."""
+    await pipeline.publish([record(device, second) for second in range(30) for device in range(50)])
+    worker = start_worker(command=command)
+    await worker.wait_ready()
+    await pipeline.publish([record(device, 30) for device in range(50)])
+    await pipeline.publish([record(device, 7) for device in range(10)])  # resent
+    await eventually(lambda: _count(pipeline, 1550), message="all rows are stored")
+    await until_drained(pipeline)
+    metrics = await scrape(worker)
+    assert await worker.stop() == 0
+    assert {name: metrics[f"processor_{name}"] for name in (
+        "consumer_records_total", "acks_total", "position_writes_total{inserted}", "position_writes_total{duplicate}",
+        "device_state_size", "partitions_owned", "decode_errors_total",
+    )} == {
+        "consumer_records_total": 1560, "acks_total": 1560, "position_writes_total{inserted}": 1550,
+        "position_writes_total{duplicate}": 10, "device_state_size": 50, "partitions_owned": 1,
+        "decode_errors_total": 0,
+    }  # fmt: skip
+    assert {state["count"] for state in (await pipeline.states()).values()} == {31, 32}
+
+
+async def test_attributes_are_stored_with_big_integers_and_bytes_as_strings(
+    pipeline: Pipeline, start_worker: StartWorker
+) -> None:
+    """Sentinels become strings, everything else stays as it is."""
+    await pipeline.publish([record(1, 1, attributes={"a": [{"__bigint": "-9007199254740993"}], "b": {"c": True}})])
+    start_worker()
+    await eventually(lambda: _count(pipeline, 1))
+    assert await pipeline.database.fetchval("SELECT attributes->'a'->>0 FROM positions") == "-9007199254740993"
+    assert await pipeline.database.fetchval("SELECT (attributes->'b'->'c')::text FROM positions") == "true"
+
+
+async def test_refused_records_stay_pending_and_their_neighbours_are_stored(
+    pipeline: Pipeline, start_worker: StartWorker
+) -> None:
+    """An unreadable record is counted and kept; it delays neither its neighbours nor the shutdown."""
+    bad = [record(1, 1, latitude=91), record(1, 2, timestamp="2199-01-01T00:00:00Z"), {"no": "record"}]
+    await pipeline.publish([record(1, 3), *bad, record(1, 4)])
+    worker = start_worker()
+    await eventually(lambda: _count(pipeline, 2))
+    await eventually(lambda: _pending(pipeline, 3), message="the refused records are pending")
+    assert (await scrape(worker))["processor_decode_errors_total"] == 3
+    assert await worker.stop(signal.SIGINT) == 0
+    assert await pipeline.pending() == 3
+
+
+async def test_dead_letters_are_listed_shown_replayed_and_purged(pipeline: Pipeline, start_worker: StartWorker) -> None:
+    """A record refused often enough is set aside with its reason, and the commands act on it."""
+    [original] = await pipeline.publish([record(1, 1, longitude=181)])
+    worker = start_worker(DEAD_LETTER_AFTER="1")
+    await eventually(lambda: pipeline.dead_letters(), message="the record is a dead letter")
+    assert await pipeline.pending() == 0
+    assert (await scrape(worker))["processor_dead_letters_total{decode}"] == 1
+    await worker.stop()
+    shown = _telemetry(pipeline, "dead-letters", "show", original.decode())
+    assert "longitude" in shown
+    assert '"longitude": 181' in shown
+    assert original.decode() in _telemetry(pipeline, "dead-letters", "list")
+    assert _telemetry(pipeline, "dead-letters", "replay") == "replayed 1\n"
+    assert (await pipeline.dead_letters(), await pipeline.unread()) == ([], 1)
+    start_worker(DEAD_LETTER_AFTER="1")
+    await eventually(lambda: pipeline.dead_letters(), message="the record is refused again")
+    assert _telemetry(pipeline, "dead-letters", "purge") == "purged 1\n"
+    assert await pipeline.dead_letters() == []
+
+
+async def test_rows_that_the_database_refuses_are_dead_letters_and_the_rest_is_stored(
+    pipeline: Pipeline, start_worker: StartWorker
+) -> None:
+    """A NUL character or a number out of range costs one row, not a batch."""
+    bad = [record(1, 1, attributes={"label": "\x00"}), record(1, 2, satellites=99_999)]
+    await pipeline.publish([*(record(2, second) for second in range(40)), *bad, record(2, 40)])
+    worker = start_worker()
+    await eventually(lambda: _count(pipeline, 41))
+    await until_drained(pipeline)
+    reasons = [letter[b"reason"].decode() for letter in await pipeline.dead_letters()]
+    assert [reason.split(":")[0] for reason in reasons] == ["attributes", "satellites"]
+    metrics = await scrape(worker)
+    assert metrics["processor_position_writes_total{failed}"] == 2
+    assert metrics["processor_dead_letters_total{database}"] == 2
+
+
+async def test_sigterm_during_a_database_outage_leaves_the_work_pending(
+    pipeline: Pipeline, start_worker: StartWorker, postgres_factory: PostgresFactory
+) -> None:
+    """Readiness names Postgres, nothing is acknowledged, the exit takes less than ten seconds, and nothing is lost."""
+    server = postgres_factory()
+    worker = start_worker(POSTGRES_URL=server.url)
+    await worker.wait_ready()
+    server.kill()
+    await pipeline.publish([record(device, 1) for device in range(500)])
+    await eventually(lambda: _read(pipeline, 500), message="the records were read")
+    assert await worker.stop(timeout_s=10) == 0
+    assert await pipeline.pending() == 500
+    server.start()
+    start_worker(POSTGRES_URL=server.url)
+    await until_drained(pipeline)
+    connection = await asyncpg.connect(server.url)
+    assert await connection.fetchval("SELECT count(*) FROM positions") == 500
+    await connection.close()
+    assert {state["count"] for state in (await pipeline.states()).values()} == {1}
+
+
+async def test_sigterm_while_the_database_stands_still_leaves_the_work_pending(
+    pipeline: Pipeline, start_worker: StartWorker, postgres_factory: PostgresFactory
+) -> None:
+    """A server that accepts and never answers does not hold up the exit either."""
+    server = postgres_factory()
+    worker = start_worker(POSTGRES_URL=server.url)
+    await worker.wait_ready()
+    server.pause()
+    await pipeline.publish([record(device, 1) for device in range(500)])
+    await eventually(lambda: _read(pipeline, 500), message="the records were read")
+    assert await worker.stop(timeout_s=10) == 0
+    assert await pipeline.pending() == 500
+    server.resume()
+
+
+async def test_a_worker_starts_while_the_database_is_down(
+    pipeline: Pipeline, start_worker: StartWorker, postgres_factory: PostgresFactory
+) -> None:
+    """It waits, unready, and stores everything when the database comes."""
+    server = postgres_factory()
+    server.stop()
+    await pipeline.publish([record(1, 1)])
+    worker = start_worker(POSTGRES_URL=server.url)
+    await eventually(lambda: _read(pipeline, 1), timeout_s=20, message="the record was read")
+    server.start()
+    await until_drained(pipeline)
+    await worker.wait_ready()
+
+
+async def test_partitions_are_streams_of_their_own(pipeline: Pipeline, start_worker: StartWorker) -> None:
+    """With several partitions each stream is read, each with its own state hash."""
+    streams = [keys.partition_stream(pipeline.stream, number, 3) for number in range(3)]
+    for number, stream in enumerate(streams):
+        await pipeline.publish([record(number, second) for second in range(20)], stream)
+    worker = start_worker(REDIS_TELEMETRY_PARTITIONS="3")
+    await eventually(lambda: _count(pipeline, 60))
+    await worker.wait_ready()
+    for stream in streams:
+        await eventually(lambda stream=stream: _no_pending(pipeline, stream))
+        assert [state["count"] for state in (await pipeline.states(stream)).values()] == [20]
+    assert (await scrape(worker))["processor_partitions_owned"] == 3
+
+
+async def test_evicted_devices_leave_the_hash(pipeline: Pipeline, start_worker: StartWorker) -> None:
+    """The bound on devices holds in memory and in Redis, the longest untouched go first."""
+    await pipeline.publish([record(device, 1) for device in range(20)])
+    worker = start_worker(DEVICE_STATE_LRU_CAP="8", BATCH_SIZE="5")
+    await until_drained_after_start(pipeline, 20)
+    assert set(await pipeline.states()) == {record(device, 1)["device_id"] for device in range(12, 20)}
+    metrics = await scrape(worker)
+    assert metrics["processor_device_state_size"] == 8
+    assert metrics["processor_device_state_evictions_total"] == 12
+
+
+async def test_an_emptied_redis_is_survived(pipeline: Pipeline, start_worker: StartWorker, redis: Redis) -> None:
+    """When stream, group, lease and state vanish, the worker begins anew and stores what comes."""
+    worker = start_worker()
+    await pipeline.publish([record(1, second) for second in range(5)])
+    await eventually(lambda: _count(pipeline, 5))
+    gone = [key async for key in redis.scan_iter(match=f"*{pipeline.stream}*", count=1000)]
+    await redis.unlink(*gone)
+    await pipeline.publish([record(1, second) for second in range(5, 9)])
+    await eventually(lambda: _count(pipeline, 9), timeout_s=20)
+    await until_drained(pipeline)
+    assert [state["count"] for state in (await pipeline.states()).values()] == [4]
+    assert worker.exit_code is None
+
+
+async def until_drained_after_start(pipeline: Pipeline, rows: int) -> None:
+    await eventually(lambda: _count(pipeline, rows), timeout_s=20)
+    await until_drained(pipeline)
+
+
+async def _count(pipeline: Pipeline, rows: int) -> bool:
+    return await pipeline.stored() == rows
+
+
+async def _pending(pipeline: Pipeline, entries: int) -> bool:
+    return await pipeline.pending() == entries and await pipeline.unread() == 0
+
+
+async def _no_pending(pipeline: Pipeline, stream: str) -> bool:
+    return await pipeline.pending(stream) == 0
+
+
+async def _read(pipeline: Pipeline, entries: int) -> bool:
+    groups = await pipeline.redis.xinfo_groups(pipeline.stream)
+    return bool(groups) and groups[0]["name"] == GROUP.encode() and groups[0]["pending"] == entries
+
+
+def _telemetry(pipeline: Pipeline, *arguments: str) -> str:
+    run = subprocess.run(
+        [sys.executable, "-m", "telemetry_app", *arguments],
+        env=dict(pipeline.env), cwd=PROJECT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return run.stdout
