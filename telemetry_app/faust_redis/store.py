@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import ChainMap
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,11 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
         self._decode = msgspec.json.Decoder(self.value_type or Any).decode
 
     # --- reading and writing ---
+
+    @property
+    def data(self) -> ChainMap[str, Any]:
+        """Keys and values of all partitions held; the base class takes `items()` and its like from here."""
+        return ChainMap(*self._partitions.values())
 
     def current(self) -> Mapping[str, Any]:
         """Return the keys and values of the partition being processed."""

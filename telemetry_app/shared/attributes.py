@@ -7,7 +7,6 @@ JSON of the producer's kind has neither, so the wire writes `{"__bigint":"115292
 from __future__ import annotations
 
 import base64
-import binascii
 import math
 import re
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,9 @@ from telemetry_app.shared.refusal import CodecError, child_path, explain_attribu
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    # What a sentinel of a kind stands for, given its content and its path; raises CodecError.
+    _Meaning = Callable[[str, object, str], object]
+
 # The payload object itself is level 1, so an attributes object may have one level less.
 MAX_DEPTH = 32
 
@@ -27,13 +29,15 @@ _BUFFER = "__buffer_b64"
 # What a double, and so the producer's language, counts exactly.
 _MAX_EXACT_INT = 2**53
 
-# A sentinel in the one spelling that needs no rewriting: no blanks, no leading zeros, canonical padding. It cannot match
-# inside a JSON string, where its quotes would be escaped. 600 digits: int() is free to refuse more than 640. Possessive
-# quantifiers, and no `{` inside: linear.
+# A sentinel as the producer spells it: no blanks, no leading zeros, canonical padding. It cannot match inside a JSON
+# string, where its quotes would be escaped. 600 digits: int() is free to refuse more than 640. Possessive quantifiers,
+# and no `{` inside: linear.
 _SENTINEL = re.compile(
-    rb'\{"__b(?:igint":("(?:0|-?[1-9][0-9]{0,599})")'
-    rb'|uffer_b64":("(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?"))\}'
+    rb'\{"__b(?:igint":"(?:0|-?[1-9][0-9]{0,599})'
+    rb'|uffer_b64":"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?)"\}'
 )
+# The same once it was checked: the content needs no rewriting unless a number begins with a zero too many.
+_CHECKED_SENTINEL = re.compile(rb'\{"__b(?:igint|uffer_b64)":(?!"-0|"0[0-9])("[0-9A-Za-z+/=-]*+")\}')
 _MARK = b'"__b'
 _EXPONENT = re.compile(rb"e[+-]?[0-9]")
 # Of every run of 300 digits, taking each 30th byte leaves 10 digits in a row.
@@ -42,6 +46,8 @@ _SAMPLED_RUN = re.compile(rb"[0-9]{10}")
 _DECIMAL = re.compile(r"-?[0-9]+", re.ASCII)
 # A string that never ends swallows the rest, so that nothing is scanned twice.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+# Looking for a byte as an int takes a third of the time of looking for it as bytes.
+_BACKSLASH, _UNDERSCORE, _BRACE, _UPPER_E = b"\\_{E"
 
 _json = msgspec.json.Decoder()
 
@@ -55,20 +61,20 @@ def check_attributes(raw: bytes) -> None:
     Raises:
         CodecError: It is no object, or a value in it is not what it says.
     """
-    if raw[:1] != b"{":
+    if raw[0] != _BRACE:
         raise CodecError("attributes", "is no object")
     rest = _SENTINEL.sub(b"", raw)
     # Skipping over JSON proves its syntax only. An escape may hide a mark or be half a surrogate pair; an exponent or
     # hundreds of digits may be no finite number. Decoding every record to know costs more than the rest of the codec.
     if (
         not rest
-        or _MARK in rest
-        or b"\\u" in rest
-        or b"E" in rest
+        or _BACKSLASH in rest
+        or (_UNDERSCORE in rest and _MARK in rest)
+        or _UPPER_E in rest
         or _EXPONENT.search(rest)
         or _SAMPLED_RUN.search(rest[::_RUN_STEP])
     ):
-        _convert(raw, int, bytes)
+        _convert(raw, _python_value)
 
 
 def unpack_attributes(raw: bytes) -> dict[str, Any]:
@@ -77,7 +83,7 @@ def unpack_attributes(raw: bytes) -> dict[str, Any]:
     Raises:
         CodecError: Never for the attributes of a decoded position.
     """
-    return _convert(raw, int, bytes)
+    return _convert(raw, _python_value)
 
 
 def storable_attributes(raw: bytes) -> str:
@@ -89,12 +95,10 @@ def storable_attributes(raw: bytes) -> str:
     Raises:
         CodecError: Never for the attributes of a decoded position.
     """
-    if _MARK not in raw and b"\\u" not in raw:
-        return raw.decode()
-    # Splitting keeps the group that matched, the quoted content, between the pieces around the sentinels.
-    plain = b"".join(filter(None, _SENTINEL.split(raw)))
-    if _MARK in plain or b"\\u" in plain:
-        plain = msgspec.json.encode(_convert(raw, str, _base64))
+    # Splitting keeps the group, the quoted content, between the pieces around the sentinels.
+    plain = b"".join(_CHECKED_SENTINEL.split(raw))
+    if _BACKSLASH in plain or (_UNDERSCORE in plain and _MARK in plain):
+        plain = msgspec.json.encode(_convert(raw, _stored_value))
     return plain.decode()
 
 
@@ -128,7 +132,7 @@ def depth_exceeds(text: bytes, levels: int) -> bool:
     return False
 
 
-def _convert(raw: bytes, bigint: Callable[[int], object], buffer: Callable[[bytes], object]) -> dict[str, Any]:
+def _convert(raw: bytes, meaning: _Meaning) -> dict[str, Any]:
     if depth_exceeds(raw, MAX_DEPTH - 1):
         raise CodecError("attributes", f"is nested deeper than {MAX_DEPTH - 1} levels")
     try:
@@ -137,35 +141,39 @@ def _convert(raw: bytes, bigint: Callable[[int], object], buffer: Callable[[byte
         raise explain_attributes(raw, exc) from exc
     except UnicodeDecodeError as exc:
         raise CodecError("attributes", "is not UTF-8") from exc
-    converted = _walk(value, "attributes", bigint, buffer)
+    converted = _walk(value, "attributes", meaning)
     # A sentinel in place of the object stands for a number or bytes.
     if not isinstance(converted, dict):
         raise CodecError("attributes", "is no object")
     return converted
 
 
-def _walk(
-    value: object, path: str, bigint: Callable[[int], object], buffer: Callable[[bytes], object]
-) -> object:
+def _walk(value: object, path: str, meaning: _Meaning) -> object:
     """Return `value` with its sentinels replaced; as deep as the JSON it came from, hence bounded."""
     if isinstance(value, dict):
         if _is_sentinel(value):
             [(kind, content)] = value.items()
-            return bigint(_integer(content, path)) if kind == _BIGINT else buffer(_bytes(content, path))
+            return meaning(kind, content, path)
+        # Most members are plain: their paths are not worth building.
         return {
-            key: _walk(member, child_path(path, key), bigint, buffer) if type(member) in _CONTAINERS else member
+            key: _walk(member, child_path(path, key), meaning) if isinstance(member, dict | list) else member
             for key, member in value.items()
         }
     if isinstance(value, list):
-        return [_walk(element, child_path(path, i), bigint, buffer) for i, element in enumerate(value)]
+        return [_walk(element, child_path(path, index), meaning) for index, element in enumerate(value)]
     return value
-
-
-_CONTAINERS = (dict, list)
 
 
 def _is_sentinel(value: dict[str, object]) -> bool:
     return len(value) == 1 and (_BIGINT in value or _BUFFER in value)
+
+
+def _python_value(kind: str, content: object, path: str) -> int | bytes:
+    return _integer(content, path) if kind == _BIGINT else _bytes(content, path)
+
+
+def _stored_value(kind: str, content: object, path: str) -> object:
+    return str(_integer(content, path)) if kind == _BIGINT else content
 
 
 def _integer(content: object, path: str) -> int:
@@ -182,7 +190,7 @@ def _bytes(content: object, path: str) -> bytes:
         raise CodecError("attributes", f"{path} is no base64 in a string")
     try:
         return base64.b64decode(content, validate=True)
-    except (binascii.Error, ValueError) as exc:
+    except ValueError as exc:
         raise CodecError("attributes", f"{path} is no base64") from exc
 
 

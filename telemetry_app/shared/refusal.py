@@ -31,22 +31,17 @@ class CodecError(ValueError):
     """
 
     def __init__(self, field: str, reason: str) -> None:
-        self.field = cut(field, _MAX_FIELD_CHARS)
-        self.reason = cut(reason, _MAX_REASON_CHARS)
+        self.field = _printable(field, _MAX_FIELD_CHARS)
+        self.reason = _printable(reason, _MAX_REASON_CHARS)
         super().__init__(self.field, self.reason)
 
     def __str__(self) -> str:
         return f"{self.field}: {self.reason}"
 
 
-def cut(text: str, max_chars: int) -> str:
-    """Return `text`, or its beginning and an ellipsis, in at most `max_chars` characters."""
-    return text if len(text) <= max_chars else text[: max_chars - 1] + "…"
-
-
 def child_path(path: str, key: object) -> str:
     """Return the path of a member or an element, such as `attributes.78` or `attributes.list.0`."""
-    return f"{path}.{cut(str(key), _MAX_KEY_CHARS)}"
+    return f"{path}.{_cut(str(key), _MAX_KEY_CHARS)}"
 
 
 def explain(payload: bytes, exc: msgspec.DecodeError) -> CodecError:
@@ -73,6 +68,16 @@ def explain_attributes(raw: bytes, exc: msgspec.DecodeError) -> CodecError:
     return CodecError("attributes", fault or _BYTE.sub("", _plain(str(exc))).rstrip())
 
 
+def _cut(text: str, max_chars: int) -> str:
+    return text if len(text) <= max_chars else text[: max_chars - 1] + "…"
+
+
+def _printable(text: str, max_chars: int) -> str:
+    """Return `text` fit for a line of a log: it may quote a key with half a surrogate pair in it, or a line break."""
+    short = _cut(text, max_chars)
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in short)
+
+
 def _plain(message: str) -> str:
     text = message.replace("`", "").removeprefix("JSON is malformed: ")
     return text[:1].lower() + text[1:]
@@ -86,13 +91,13 @@ def _unrepresentable_field(payload: bytes) -> CodecError | None:
     for field, value in record.items():
         fault = next(_faults(value, field), None)
         if fault is not None:
-            return CodecError(field.encode(errors="replace").decode(), fault)
+            return CodecError(field, fault)
     return None
 
 
-def _lenient(text: bytes) -> Any:  # noqa: ANN401 - any JSON value
+def _lenient(text: bytes) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text.decode())
     except ValueError:
         return None
 

@@ -107,7 +107,7 @@ class TransportApp:
         self.observer = Recorder()
         self.batches: list[RecordBatch] = []
         self.counted: list[str] = []
-        self.events: list[EventT[RecordBatch]] = []
+        self.offsets: list[int] = []
         self._handle = handle
         self.app = _App(
             GROUP,
@@ -137,6 +137,7 @@ class TransportApp:
     async def _process(self, event: EventT[RecordBatch]) -> None:
         batch = event.value
         self.batches.append(batch)
+        self.offsets.append(event.message.offset)
         counts = Counter(fields[1].decode() for _, fields in batch)
         self.counted += counts.elements()
         self.table.update({name: self.table.current().get(name, 0) + count for name, count in counts.items()})

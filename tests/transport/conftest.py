@@ -21,8 +21,11 @@ STOP_TIMEOUT_S = 30
 
 
 @pytest.fixture
-async def transport_app(redis_url: str) -> AsyncIterator[AppFactory]:
-    """Give a coroutine function that starts a `TransportApp`; `ready` waits until it takes records."""
+async def transport_app(redis_url: str, stream: str) -> AsyncIterator[AppFactory]:  # noqa: ARG001 - see below
+    """Give a coroutine function that starts a `TransportApp`; `ready` waits until it takes records.
+
+    The streams' keys are deleted after the applications have stopped, hence the order of the fixtures.
+    """
     started: list[TransportApp] = []
 
     async def make(stream: str, *, url: str = redis_url, ready: bool = True, **options: Any) -> TransportApp:

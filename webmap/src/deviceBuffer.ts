@@ -1,12 +1,13 @@
 /** Devices as the marker shader reads them. */
 import { STALE_AFTER_MS, type DeviceStore } from "./store.ts";
 
-/** from (4), to (4), glide start and length (2), speed, course, flags, head sequence. */
-export const DEVICE_FLOATS = 14;
-export const FROM = 0;
-export const TO = 4;
-export const GLIDE = 8;
-export const LOOK = 10;
+/** from (4), to (4), glide start and length, speed, course, flags, head sequence, and two unused. */
+export const DEVICE_FLOATS = 16;
+const FROM = 0;
+const TO = 4;
+const GLIDE = 8;
+const MOTION = 10;
+const FLAGS = 12;
 
 const ABSENT = -1;
 const STALE = 1;
@@ -26,7 +27,7 @@ export function fillDevices(target: Float32Array, store: DeviceStore, selected: 
   for (let device = 0; device < store.ids.length; device++) {
     const at = device * DEVICE_FLOATS;
     if (store.present[device] !== 1) {
-      target[at + LOOK + 2] = ABSENT;
+      target[at + FLAGS] = ABSENT;
       continue;
     }
     const start = columns.glideStart[device] ?? 0;
@@ -35,11 +36,11 @@ export function fillDevices(target: Float32Array, store: DeviceStore, selected: 
     split(target, at + TO, columns.x[device] ?? 0, columns.y[device] ?? 0);
     target[at + GLIDE] = start - clock.timeMs;
     target[at + GLIDE + 1] = length;
-    target[at + LOOK] = columns.speed[device] ?? 0;
-    target[at + LOOK + 1] = columns.course[device] ?? 0;
+    target[at + MOTION] = columns.speed[device] ?? 0;
+    target[at + MOTION + 1] = columns.course[device] ?? 0;
     const stale = clock.nowMs - (columns.ts[device] ?? 0) > STALE_AFTER_MS ? STALE : 0;
-    target[at + LOOK + 2] = stale + (device === selected ? SELECTED : 0);
-    target[at + LOOK + 3] = store.trails.heads[device] ?? 0;
+    target[at + FLAGS] = stale + (device === selected ? SELECTED : 0);
+    target[at + FLAGS + 1] = store.trails.heads[device] ?? 0;
     if (start + length > glidingUntil) glidingUntil = start + length;
   }
   return glidingUntil;

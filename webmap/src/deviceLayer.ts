@@ -1,10 +1,9 @@
 /** All devices and trails in three draw calls, as a custom layer of the map. */
 import type { CustomLayerInterface, Map as MapLibreMap } from "maplibre-gl";
-import { DEVICE_FLOATS, FROM, GLIDE, LOOK, TO, fillDevices, type Clock } from "./deviceBuffer.ts";
-import { bindAttributes, createProgram, type Attribute, type Program } from "./gl.ts";
+import { DEVICE_FLOATS, fillDevices, type Clock } from "./deviceBuffer.ts";
+import { DataTexture, createProgram, type Program } from "./gl.ts";
 import { LINE_FRAGMENT, MARKER_FRAGMENT, MARKER_VERTEX, STUB_VERTEX, TRAIL_VERTEX } from "./shaders.ts";
 import type { DeviceStore } from "./store.ts";
-import { SLOT_FLOATS } from "./trails.ts";
 import { clipMatrix, type View } from "./view.ts";
 
 export interface Look {
@@ -12,13 +11,6 @@ export interface Look {
   speedScale: number;
   selected: number | undefined;
 }
-
-const MARKER_ATTRIBUTES: readonly Attribute[] = [
-  { location: 0, size: 4, strideFloats: DEVICE_FLOATS, offsetFloats: FROM, divisor: 1 },
-  { location: 1, size: 4, strideFloats: DEVICE_FLOATS, offsetFloats: TO, divisor: 1 },
-  { location: 2, size: 2, strideFloats: DEVICE_FLOATS, offsetFloats: GLIDE, divisor: 1 },
-  { location: 3, size: 4, strideFloats: DEVICE_FLOATS, offsetFloats: LOOK, divisor: 1 },
-];
 
 /** A crowd needs smaller markers than a handful does. */
 function markerSize(count: number, zoom: number): number {
@@ -30,10 +22,10 @@ interface Graphics {
   readonly markers: Program;
   readonly stubs: Program;
   readonly trails: Program;
-  readonly markerArray: WebGLVertexArrayObject;
-  readonly trailArray: WebGLVertexArrayObject;
-  readonly deviceBuffer: WebGLBuffer;
-  readonly trailBuffer: WebGLBuffer;
+  /** No attributes, but the map's own must not stay bound. */
+  readonly noAttributes: WebGLVertexArrayObject;
+  readonly devices: DataTexture;
+  readonly slots: DataTexture;
 }
 
 export class DeviceLayer implements CustomLayerInterface {
@@ -47,7 +39,6 @@ export class DeviceLayer implements CustomLayerInterface {
   private filledAt = 0;
   private glidingUntil = 0;
   private dirty = true;
-  private trailPoints = 0;
 
   constructor(
     private readonly store: DeviceStore,
@@ -67,67 +58,45 @@ export class DeviceLayer implements CustomLayerInterface {
       markers: createProgram(gl, MARKER_VERTEX, MARKER_FRAGMENT),
       stubs: createProgram(gl, STUB_VERTEX, LINE_FRAGMENT),
       trails: createProgram(gl, TRAIL_VERTEX, LINE_FRAGMENT),
-      markerArray: gl.createVertexArray(),
-      trailArray: gl.createVertexArray(),
-      deviceBuffer: gl.createBuffer(),
-      trailBuffer: gl.createBuffer(),
+      noAttributes: gl.createVertexArray(),
+      devices: new DataTexture(gl),
+      slots: new DataTexture(gl),
     };
-    gl.bindVertexArray(this.graphics.markerArray);
-    bindAttributes(gl, this.graphics.deviceBuffer, MARKER_ATTRIBUTES);
-    gl.bindVertexArray(null);
-    this.trailPoints = 0;
     this.store.trails.dirty = this.dirty = true;
   }
 
   render(gl: WebGL2RenderingContext): void {
     if (this.graphics === undefined) return;
     const clock = this.clock();
-    if (this.dirty) this.upload(gl, this.graphics, clock);
+    if (this.dirty) this.upload(this.graphics, clock);
     this.pictures += 1;
     const devices = this.store.ids.length;
     if (devices === 0) return;
-    gl.bindVertexArray(this.graphics.trailArray);
+    gl.bindVertexArray(this.graphics.noAttributes);
+    this.graphics.devices.bind(0);
+    this.graphics.slots.bind(1);
     this.use(gl, this.graphics.trails, clock);
-    gl.uniform1f(this.graphics.trails.uniform("u_points"), this.store.trails.points);
-    gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, devices * (this.store.trails.points + 1) - 1);
-    gl.bindVertexArray(this.graphics.markerArray);
+    gl.uniform1i(this.graphics.trails.uniform("u_points"), this.store.trails.points);
+    gl.drawArrays(gl.TRIANGLES, 0, devices * this.store.trails.points * 6);
     this.use(gl, this.graphics.stubs, clock);
-    gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, devices);
+    gl.drawArrays(gl.TRIANGLES, 0, devices * 6);
     this.use(gl, this.graphics.markers, clock);
-    gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, devices);
+    gl.drawArrays(gl.POINTS, 0, devices);
     gl.bindVertexArray(null);
     if (clock.timeMs < this.glidingUntil) this.map?.triggerRepaint();
   }
 
-  private upload(gl: WebGL2RenderingContext, graphics: Graphics, clock: Clock): void {
+  private upload(graphics: Graphics, clock: Clock): void {
     this.dirty = false;
     const needed = this.store.present.length * DEVICE_FLOATS;
     if (this.data.length !== needed) this.data = new Float32Array(needed);
     this.glidingUntil = fillDevices(this.data, this.store, this.look.selected, clock);
     this.filledAt = clock.timeMs;
-    gl.bindBuffer(gl.ARRAY_BUFFER, graphics.deviceBuffer);
-    gl.bufferData(gl.ARRAY_BUFFER, this.data, gl.DYNAMIC_DRAW);
+    graphics.devices.upload(this.data);
     const { trails } = this.store;
     if (!trails.dirty) return;
     trails.dirty = false;
-    gl.bindBuffer(gl.ARRAY_BUFFER, graphics.trailBuffer);
-    gl.bufferData(gl.ARRAY_BUFFER, trails.slots, gl.DYNAMIC_DRAW);
-    if (this.trailPoints !== trails.points) this.layOutTrails(gl, graphics);
-  }
-
-  private layOutTrails(gl: WebGL2RenderingContext, graphics: Graphics): void {
-    this.trailPoints = this.store.trails.points;
-    gl.bindVertexArray(graphics.trailArray);
-    const slot = { strideFloats: SLOT_FLOATS, divisor: 1 };
-    bindAttributes(gl, graphics.trailBuffer, [
-      { ...slot, location: 0, size: 4, offsetFloats: 0 },
-      { ...slot, location: 1, size: 1, offsetFloats: 4 },
-      { ...slot, location: 2, size: 4, offsetFloats: SLOT_FLOATS },
-      { ...slot, location: 3, size: 1, offsetFloats: SLOT_FLOATS + 4 },
-    ]);
-    const perDevice = { strideFloats: DEVICE_FLOATS, offsetFloats: LOOK, divisor: this.trailPoints + 1 };
-    bindAttributes(gl, graphics.deviceBuffer, [{ ...perDevice, location: 4, size: 4 }]);
-    gl.bindVertexArray(null);
+    graphics.slots.upload(trails.slots);
   }
 
   private use(gl: WebGL2RenderingContext, program: Program, clock: Clock): void {
@@ -135,6 +104,8 @@ export class DeviceLayer implements CustomLayerInterface {
     const [coarseX, coarseY] = [Math.fround(view.centerX), Math.fround(view.centerY)];
     const ratio = gl.drawingBufferWidth / view.width;
     gl.useProgram(program.program);
+    gl.uniform1i(program.uniform("u_devices"), 0);
+    gl.uniform1i(program.uniform("u_slots"), 1);
     gl.uniform4f(program.uniform("u_center"), coarseX, coarseY, view.centerX - coarseX, view.centerY - coarseY);
     gl.uniformMatrix2fv(program.uniform("u_project"), false, clipMatrix(view));
     gl.uniform2f(program.uniform("u_pixel"), 2 / gl.drawingBufferWidth, 2 / gl.drawingBufferHeight);

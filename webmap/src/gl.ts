@@ -30,20 +30,38 @@ export function createProgram(gl: WebGL2RenderingContext, vertex: string, fragme
   };
 }
 
-/** One attribute of an interleaved buffer of floats, advancing every `divisor` instances. */
-export interface Attribute {
-  readonly location: number;
-  readonly size: number;
-  readonly strideFloats: number;
-  readonly offsetFloats: number;
-  readonly divisor: number;
-}
+/** Texels in a row of a data texture; the shaders know it too. */
+export const ROW_TEXELS = 512;
 
-export function bindAttributes(gl: WebGL2RenderingContext, buffer: WebGLBuffer, attributes: readonly Attribute[]): void {
-  gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
-  for (const { location, size, strideFloats, offsetFloats, divisor } of attributes) {
-    gl.enableVertexAttribArray(location);
-    gl.vertexAttribPointer(location, size, gl.FLOAT, false, strideFloats * 4, offsetFloats * 4);
-    gl.vertexAttribDivisor(location, divisor);
+/** A texture that shaders read numbers from, four floats a texel. */
+export class DataTexture {
+  private readonly texture: WebGLTexture;
+  private rows = 0;
+
+  constructor(private readonly gl: WebGL2RenderingContext) {
+    this.texture = gl.createTexture();
+    this.bind(0);
+    for (const name of [gl.TEXTURE_MIN_FILTER, gl.TEXTURE_MAG_FILTER]) gl.texParameteri(gl.TEXTURE_2D, name, gl.NEAREST);
+  }
+
+  bind(unit: number): void {
+    this.gl.activeTexture(this.gl.TEXTURE0 + unit);
+    this.gl.bindTexture(this.gl.TEXTURE_2D, this.texture);
+  }
+
+  /** Replace the content; `data` fills whole rows. */
+  upload(data: Float32Array): void {
+    const { gl } = this;
+    this.bind(0);
+    // The map leaves these as its last image needed them.
+    gl.pixelStorei(gl.UNPACK_FLIP_Y_WEBGL, false);
+    gl.pixelStorei(gl.UNPACK_PREMULTIPLY_ALPHA_WEBGL, false);
+    const rows = data.length / (ROW_TEXELS * 4);
+    if (rows !== this.rows) {
+      this.rows = rows;
+      gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, ROW_TEXELS, rows, 0, gl.RGBA, gl.FLOAT, data);
+    } else {
+      gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, ROW_TEXELS, rows, gl.RGBA, gl.FLOAT, data);
+    }
   }
 }

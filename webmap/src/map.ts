@@ -122,7 +122,7 @@ export class LiveMap {
       maxPitch: 0,
       renderWorldCopies: false,
       attributionControl: false,
-      canvasContextAttributes: { antialias: true, powerPreference: "high-performance" },
+      canvasContextAttributes: { powerPreference: "high-performance" },
     });
     map.addControl(new AttributionControl({ compact: true, customAttribution: "Natural Earth" }), "bottom-right");
     map.addControl(new NavigationControl({ visualizePitch: false }), "top-right");

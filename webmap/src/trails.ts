@@ -7,8 +7,9 @@
  * neighbours follow each other in sequence, so the seam of the ring and breaks need no second buffer.
  */
 
-export const SLOT_FLOATS = 5;
-/** Segments that all devices together may have: bounds memory (1.4 MB) and the work per picture. */
+/** Two texels; the last three floats are unused. */
+export const SLOT_FLOATS = 8;
+/** Segments that all devices together may have: bounds memory (below 5 MB) and the work per picture. */
 const SLOT_BUDGET = 65_536;
 const MIN_POINTS = 8;
 const MAX_POINTS = 96;
