@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from telemetry_app.shared.codec import storable_attributes
+from telemetry_app.shared.codec import storable_attributes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,5 +62,5 @@ def columns(positions: Sequence[Position]) -> Columns:
         [p.satellites for p in positions],
         [p.priority for p in positions],
         [p.codec for p in positions],
-        [storable_attributes(p.attributes) for p in positions],
+        storable_attributes_of([p.attributes for p in positions]),
     )

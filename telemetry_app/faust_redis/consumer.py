@@ -17,7 +17,7 @@ from telemetry_app.faust_redis.batch import entry_position
 from telemetry_app.faust_redis.commit import Committer
 from telemetry_app.faust_redis.connection import connect, drop_connections, execute, pause
 from telemetry_app.faust_redis.crashes import CrashWatch
-from telemetry_app.faust_redis.errors import ANY_REDIS_ERROR, PASSING_ERRORS, Backoff, PartitionLostError
+from telemetry_app.faust_redis.errors import ANY_REDIS_ERROR, Backoff, PartitionLostError, severity
 from telemetry_app.faust_redis.message import BatchMessage
 from telemetry_app.faust_redis.options import RedisOptions
 from telemetry_app.faust_redis.ownership import Ownership
@@ -60,6 +60,7 @@ class Consumer(base.Consumer):
         self.reader = Reader(self.client, group=self.group, options=self.options)
         self._committer = Committer(self.client, group=self.group, dead_letter_after=self.options.dead_letter_after)
         self._settled = asyncio.Event()
+        self._commits_given_up = False
         self._read_backoff = Backoff()
         self._crash_watch = CrashWatch(self)
         self._read_failure: str | None = None
@@ -73,7 +74,7 @@ class Consumer(base.Consumer):
         """Return None when Redis answers, else what is wrong."""
         try:
             await execute(self.client, "PING")
-        except PASSING_ERRORS as error:
+        except ANY_REDIS_ERROR as error:
             return f"{type(error).__name__}: {error}"
         return None
 
@@ -117,6 +118,9 @@ class Consumer(base.Consumer):
         for tp, flight in (records or {}).items():
             if self.should_stop or not self.flow_active or generation != self.app.consumer_generation_id:
                 return
+            partition = self.partitions.get(tp)
+            if partition is None or not partition.ledger.holds(flight):
+                continue  # a whole rebalance passed during the read and took the partition away
             self.observer.delivered(len(flight.batch.entries))
             yield tp, self._to_message(tp, flight)
 
@@ -130,7 +134,7 @@ class Consumer(base.Consumer):
         block_ms = max(1, min(self.options.block_ms, int(timeout * 1000)))
         try:
             batches = await self.reader.read(wanted, block_ms)
-        except PASSING_ERRORS as error:
+        except ANY_REDIS_ERROR as error:
             await self._after_failed_read(wanted, error)
             return {}
         self._read_backoff.reset()
@@ -143,9 +147,9 @@ class Consumer(base.Consumer):
         self.observer.retried("read")
         self._read_failure = f"reading failed ({type(error).__name__}: {error})"
         delay_s = self._read_backoff.next_s()
-        logger.warning("reading failed (%s: %s), next try in %.1f s", type(error).__name__, error, delay_s)
+        logger.log(severity(error), "%s, next try in %.1f s", self._read_failure, delay_s)
         for partition in partitions:
-            partition.claim_idle(0)
+            partition.claim_again()
         await drop_connections(self.client, error)
         await pause(delay_s, self._app_stopping)
 
@@ -206,6 +210,8 @@ class Consumer(base.Consumer):
                 self._settled.set()
 
     def _committable(self) -> Iterator[TP]:
+        if self._commits_given_up:
+            return iter(())
         return (tp for tp, p in self.partitions.items() if not p.lost and p.ledger.watermark > p.ledger.committed)
 
     def _filter_tps_with_pending_acks(self, topics: TPorTopicSet | None = None) -> Iterator[TP]:
@@ -222,11 +228,15 @@ class Consumer(base.Consumer):
         partition = self.partitions.get(tp)
         return partition.ledger.watermark if partition else None
 
+    def _should_commit(self, tp: TP, offset: int) -> bool:
+        """Decide by the ledger: Faust takes every commit that was tried for done."""
+        return tp in self.partitions and offset > self.partitions[tp].ledger.committed
+
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         committed = False
         for tp, offset in offsets.items():
             partition = self.partitions.get(tp)
-            if partition is not None and not partition.lost:
+            if partition is not None and not (partition.lost or self._commits_given_up):
                 committed |= await self._commit_partition(partition, offset)
         return committed
 
@@ -244,8 +254,9 @@ class Consumer(base.Consumer):
                 logger.warning("lost the lease of %s before a commit; its next owner goes on", partition.stream)
                 self.ownership.lose(partition)
                 return False
-            except PASSING_ERRORS as error:
+            except ANY_REDIS_ERROR as error:
                 logger.warning("stopping without a commit to %s (%s): left pending", partition.stream, error)
+                self._commits_given_up = True
                 return False
             partition.ledger.forget(flight)
             self._report(result.acknowledged, [verdict.kind for verdict in result.dead])

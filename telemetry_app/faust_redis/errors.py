@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 
 from redis.exceptions import (
@@ -30,12 +31,18 @@ PASSING_ERRORS: tuple[type[Exception], ...] = (
     OutOfMemoryError,
 )
 
-#: Errors after which a sample or a clean-up is simply left to the next time.
+#: Those, and what Redis refuses until somebody mends it: a key of the wrong type, a missing permission. The transport
+#: waits and tries again here too, since other work of the process may go on and nothing was lost.
 ANY_REDIS_ERROR: tuple[type[Exception], ...] = (*PASSING_ERRORS, ResponseError)
 
 
 class PartitionLostError(Exception):
     """The partition's lease is no longer ours; whatever was in flight belongs to its next owner."""
+
+
+def severity(error: BaseException) -> int:
+    """Return the log level of an error that is retried: a warning when it will pass, else an error for people."""
+    return logging.WARNING if isinstance(error, PASSING_ERRORS) else logging.ERROR
 
 
 def is_no_group(error: BaseException) -> bool:

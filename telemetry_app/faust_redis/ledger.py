@@ -100,6 +100,10 @@ class Ledger:
         """Whether a batch was dropped without being settled, so that nothing after it can be committed."""
         return any(flight.abandoned for flight in self._in_flight)
 
+    def holds(self, flight: InFlight) -> bool:
+        """Tell whether a batch is in flight here, and was not given up since it was read."""
+        return flight in self._in_flight
+
     def entry_ids(self) -> set[bytes]:
         """Return the ids of all entries in flight."""
         return {entry_id for flight in self._in_flight for entry_id, _ in flight.batch.entries}

@@ -10,7 +10,8 @@ from faust.types import TP
 from mode import Service
 
 from telemetry_app.faust_redis.balance import share
-from telemetry_app.faust_redis.errors import PASSING_ERRORS
+from telemetry_app.faust_redis.connection import drop_connections
+from telemetry_app.faust_redis.errors import ANY_REDIS_ERROR, severity
 from telemetry_app.faust_redis.lease import Leases
 from telemetry_app.faust_redis.partition import Partition
 from telemetry_app.faust_redis.partitioning import partitions_of, stream_of
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 #: Renewals in one lease time: two may fail before the lease is lost.
 _RENEWALS_PER_TTL = 3
+#: How long a stopping worker tries to give its leases back.
+_FAREWELL_S = 2.0
 
 
 class Ownership(Service):
@@ -67,9 +70,10 @@ class Ownership(Service):
             for partition in [p for p in self.consumer.partitions.values() if not p.lost]:
                 try:
                     kept = await self._leases.renew(partition.stream, partition.token)
-                except PASSING_ERRORS as error:
+                except ANY_REDIS_ERROR as error:
                     self.observer.retried("renew")
-                    logger.warning("could not renew the lease of %s: %s", partition.stream, error)
+                    logger.log(severity(error), "could not renew the lease of %s: %s", partition.stream, error)
+                    await drop_connections(self.consumer.client, error)
                     continue
                 if not kept:
                     logger.warning("the lease of %s is gone", partition.stream)
@@ -84,9 +88,10 @@ class Ownership(Service):
             try:
                 if self.wanted_topics:
                     await self._balance()
-            except PASSING_ERRORS as error:
+            except ANY_REDIS_ERROR as error:
                 self.observer.retried("balance")
-                logger.warning("could not share out partitions: %s", error)
+                logger.log(severity(error), "could not share out partitions: %s", error)
+                await drop_connections(self.consumer.client, error)
 
     async def _wait_for_turn(self) -> None:
         await self.wait_for_stopped(self.wake, timeout=self.interval_s)  # type: ignore[arg-type]  # mode's type is narrower
@@ -164,16 +169,17 @@ class Ownership(Service):
     async def _give_back(self, partition: Partition) -> None:
         try:
             await self._leases.release(partition.stream, partition.token)
-        except PASSING_ERRORS as error:
+        except ANY_REDIS_ERROR as error:
             logger.warning("the lease of %s will expire by itself: %s", partition.stream, error)
 
     async def on_stop(self) -> None:
         """Give every partition back, so that other workers need not wait for the leases to expire."""
-        for partition in self.consumer.partitions.values():
-            await self._give_back(partition)
         self.observer.partitions_owned(0)
         try:
-            for topic in self.wanted_topics:
-                await self._leases.leave(topic)
-        except PASSING_ERRORS as error:
-            logger.warning("this worker's heartbeat will end by itself: %s", error)
+            async with asyncio.timeout(_FAREWELL_S):
+                for partition in self.consumer.partitions.values():
+                    await self._leases.release(partition.stream, partition.token)
+                for topic in self.wanted_topics:
+                    await self._leases.leave(topic)
+        except ANY_REDIS_ERROR as error:
+            logger.warning("the leases and the heartbeat will expire by themselves: %r", error)

@@ -48,6 +48,10 @@ class Partition:
     def start_over(self) -> None:
         """Forget what is in flight and read the pending entries again, then new ones."""
         self.ledger.reset()
+        self.claim_again()
+
+    def claim_again(self) -> None:
+        """Look for every pending entry that is not in flight here: a reply with some may have been lost."""
         self.claiming = ClaimPass(min_idle_ms=0)
 
     def claim_idle(self, min_idle_ms: int) -> None:

@@ -107,7 +107,11 @@ class Reader:
     async def _read_new(self, partitions: list[Partition], block_ms: int) -> list[tuple[Partition, InFlight]]:
         """Read new entries of all partitions at once; in a cluster of each by itself, since slots differ."""
         if is_cluster(self._client) and len(partitions) > 1:
-            replies = await asyncio.gather(*(self._read_group([p], block_ms) for p in partitions))
+            # All are waited for before one's error is raised: what a late one brings must not arrive unseen.
+            reads = (self._read_group([p], block_ms) for p in partitions)
+            replies = await asyncio.gather(*reads, return_exceptions=True)
+            for error in (one for one in replies if isinstance(one, BaseException)):
+                raise error
             reply = [pair for one in replies for pair in stream_entries(one)]
         else:
             reply = stream_entries(await self._read_group(partitions, block_ms))

@@ -47,8 +47,15 @@ return dropped
 #: (A thousand arguments cost the client far more than one long one.)
 #: Returns the number acknowledged and, in order, 1 for each verdict that went to the dead letters, else 0;
 #: -1 alone when the lease is no longer ours. Commands get slices since Lua unpacks at most some thousands of values.
+#: Redis does not undo a script that fails midway, so what could make it fail is looked at before the first write.
 COMMIT = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {-1} end
+for number = 2, #KEYS do
+  local wanted, found = number <= 3 and 'stream' or 'hash', redis.call('TYPE', KEYS[number]).ok
+  if found ~= 'none' and found ~= wanted then
+    return redis.error_reply('WRONGTYPE ' .. KEYS[number] .. ' should be a ' .. wanted .. ' and is a ' .. found)
+  end
+end
 local stream, dead, group, limit = KEYS[2], KEYS[3], ARGV[2], tonumber(ARGV[3])
 local function each_slice(values, call)
   for first = 1, #values, 2000 do call(unpack(values, first, math.min(first + 1999, #values))) end
@@ -61,7 +68,7 @@ each_slice(ids, function(...) result[1] = result[1] + redis.call('XACK', stream,
 local at = 6
 for _ = 1, tonumber(ARGV[5]) do
   local id, when, reason, n = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
-  local pending = redis.call('XPENDING', stream, group, id, id, 1)[1]
+  local pending = redis.pcall('XPENDING', stream, group, id, id, 1)[1] -- none where the group is gone
   local verdict = 0
   if pending and (when == 'always' or pending[4] >= limit) then
     local entry = {unpack(ARGV, at + 4, at + 3 + n)}

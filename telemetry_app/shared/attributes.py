@@ -16,7 +16,7 @@ import msgspec
 from telemetry_app.shared.refusal import CodecError, child_path, explain_attributes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     # What a sentinel of a kind stands for, given its content and its path; raises CodecError.
     _Meaning = Callable[[str, object, str], object]
@@ -39,6 +39,8 @@ _SENTINEL = re.compile(
 # The same once it was checked: the content needs no rewriting unless a number begins with a zero too many.
 _CHECKED_SENTINEL = re.compile(rb'\{"__b(?:igint|uffer_b64)":(?!"-0|"0[0-9])("[0-9A-Za-z+/=-]*+")\}')
 _MARK = b'"__b'
+# Between objects that are looked at together: no byte of valid JSON.
+_SEPARATOR = b"\x00"
 _EXPONENT = re.compile(rb"e[+-]?[0-9]")
 # Of every run of 300 digits, taking each 30th byte leaves 10 digits in a row.
 _RUN_STEP = 30
@@ -50,6 +52,18 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _BACKSLASH, _UNDERSCORE, _BRACE, _UPPER_E = b"\\_{E"
 
 _json = msgspec.json.Decoder()
+
+
+def nothing_to_check(raws: Sequence[bytes]) -> bool:
+    """Tell whether every one of many attributes objects is sure to pass `check_attributes`; True costs little.
+
+    Args:
+        raws: JSON values whose syntax, encoding and depth were checked already.
+    """
+    rest = _SENTINEL.sub(b"", _SEPARATOR.join(raws))
+    # Nothing is left of an object that is itself a sentinel.
+    objects = rest.count(_SEPARATOR + b"{") + rest.startswith(b"{")
+    return objects == len(raws) and not _doubtful(rest)
 
 
 def check_attributes(raw: bytes) -> None:
@@ -64,17 +78,23 @@ def check_attributes(raw: bytes) -> None:
     if raw[0] != _BRACE:
         raise CodecError("attributes", "is no object")
     rest = _SENTINEL.sub(b"", raw)
-    # Skipping over JSON proves its syntax only. An escape may hide a mark or be half a surrogate pair; an exponent or
-    # hundreds of digits may be no finite number. Decoding every record to know costs more than the rest of the codec.
-    if (
-        not rest
-        or _BACKSLASH in rest
+    if not rest or _doubtful(rest):
+        _convert(raw, _python_value)
+
+
+def _doubtful(rest: bytes) -> bool:
+    """Tell whether what is left without well-formed sentinels may hold something that is not what it says.
+
+    Skipping over JSON proves its syntax only. An escape may hide a mark or be half a surrogate pair; an exponent or
+    hundreds of digits may be no finite number. Decoding every record to know costs more than the rest of the codec.
+    """
+    return bool(
+        _BACKSLASH in rest
         or (_UNDERSCORE in rest and _MARK in rest)
         or _UPPER_E in rest
         or _EXPONENT.search(rest)
         or _SAMPLED_RUN.search(rest[::_RUN_STEP])
-    ):
-        _convert(raw, _python_value)
+    )
 
 
 def unpack_attributes(raw: bytes) -> dict[str, Any]:
@@ -95,11 +115,25 @@ def storable_attributes(raw: bytes) -> str:
     Raises:
         CodecError: Never for the attributes of a decoded position.
     """
-    # Splitting keeps the group, the quoted content, between the pieces around the sentinels.
-    plain = b"".join(_CHECKED_SENTINEL.split(raw))
-    if _BACKSLASH in plain or (_UNDERSCORE in plain and _MARK in plain):
+    plain = _with_contents(raw)
+    if plain is None:
         plain = msgspec.json.encode(_convert(raw, _stored_value))
     return plain.decode()
+
+
+def storable_attributes_of(raws: Sequence[bytes]) -> list[str]:
+    """Return `storable_attributes` of many at once, which costs half as much."""
+    plain = _with_contents(_SEPARATOR.join(raws))
+    if plain is None:
+        return [storable_attributes(raw) for raw in raws]
+    return plain.decode().split(_SEPARATOR.decode()) if raws else []
+
+
+def _with_contents(raw: bytes) -> bytes | None:
+    """Return JSON with each sentinel's content in its place, or None where a sentinel may hide."""
+    # Splitting keeps the group, the quoted content, between the pieces around the sentinels.
+    plain = b"".join(_CHECKED_SENTINEL.split(raw))
+    return None if _BACKSLASH in plain or (_UNDERSCORE in plain and _MARK in plain) else plain
 
 
 def pack_attributes(attributes: Mapping[str, Any]) -> bytes:

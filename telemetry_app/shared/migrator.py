@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Any
 
@@ -50,7 +49,7 @@ class Migrator(Service):
                 logger.critical("%s", error)
                 await self.crash(error)
                 return
-            except (OSError, asyncio.TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 self._missing = f"migrations wait for the database ({describe(error)})"
                 logger.warning("%s", self._missing)
                 await self.sleep(wait_s)

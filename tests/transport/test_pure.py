@@ -149,9 +149,11 @@ def test_both_of_fausts_ways_to_acknowledge(*, compiled: bool) -> None:
         consumer._n_acked = 0
         consumer.ack = partial(Consumer.ack, consumer)
         if compiled:
-            stream = MagicMock()
-            stream.app.consumer = consumer
-            StreamIterator(stream).after(MagicMock(message=message), True, None)  # noqa: FBT003 - Faust's signature
+            iterator = StreamIterator.__new__(StreamIterator)
+            iterator.consumer = consumer
+            iterator.unacked = iterator.stream = iterator.acks_enabled_for = MagicMock()
+            iterator.on_stream_event_out = iterator.on_message_out = MagicMock()
+            iterator.after(MagicMock(message=message), True, None)  # noqa: FBT003 - Faust's signature
         else:
             message.ack(consumer)
         assert message.acked

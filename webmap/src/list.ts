@@ -64,7 +64,7 @@ export class DeviceList {
     for (const row of this.rows.values()) row.item.remove();
     this.rows.clear();
     this.empty.hidden = this.order.length > 0;
-    setText(this.empty, this.store.count > 0 ? "No device matches the filter." : "No positions yet.");
+    setText(this.empty, this.store.count > 0 ? "No device matches the filter." : "No devices.");
     this.draw();
   }
 

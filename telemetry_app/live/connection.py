@@ -1,0 +1,161 @@
+"""One client: what is written to it, and what happens when it does not read."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from telemetry_app.live.protocol import CloseCode, position_head
+from telemetry_app.live.wsframes import PING, close_frame, text_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from telemetry_app.live.history import Sighting
+    from telemetry_app.live.limits import LiveLimits
+    from telemetry_app.live.ports import LiveObserver
+
+
+
+class Connection:
+    """A client's socket.
+
+    Every frame is written whole, by one task at a time, so that frames never interleave. What the socket does not
+    take is kept by the transport, up to `slow_client_bytes`. Past it the client is *behind*: nothing more is kept for
+    it but the number of the last position it was given, and when the socket takes bytes again it is given the newest
+    position of each device since then (conflation).
+
+    Attributes:
+        cookie: The client's Cookie header.
+        forwarded_for: Addresses of the client and the proxies before us.
+        behind: Number of the last position given; None while the client keeps up.
+        behind_since: Loop time at which it fell behind.
+        heard_at: Loop time at which anything at all came from the client.
+        pinged_at: Loop time of the last ping.
+        closing: Whether a close frame was sent, or the socket is gone.
+    """
+
+    __slots__ = (
+        "_limits",
+        "_loop",
+        "_observer",
+        "_skipped",
+        "_transport",
+        "behind",
+        "behind_since",
+        "closing",
+        "cookie",
+        "forwarded_for",
+        "heard_at",
+        "pinged_at",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        limits: LiveLimits,
+        observer: LiveObserver,
+        *,
+        cookie: str | None,
+        forwarded_for: str,
+    ) -> None:
+        self._transport = transport
+        self._limits = limits
+        self._observer = observer
+        self._loop = asyncio.get_running_loop()
+        self._skipped = 0
+        self.cookie = cookie
+        self.forwarded_for = forwarded_for
+        self.behind: int | None = None
+        self.behind_since = 0.0
+        self.heard_at = self.pinged_at = self._loop.time()
+        self.closing = False
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What the socket has not taken yet."""
+        return self._transport.get_write_buffer_size()
+
+    @property
+    def gone(self) -> bool:
+        """Whether the socket is closed, or will be when what is left to send is sent."""
+        return self._transport.is_closing()
+
+    def send(self, payload: bytes) -> None:
+        """Send an answer: a text frame of JSON. Answers are not conflated; requests wait while the client is slow."""
+        self.write(text_frame(payload))
+
+    def write(self, frames: bytes) -> None:
+        """Write whole frames; nothing once the connection is closing."""
+        if not self.closing and not self._transport.is_closing():
+            self._transport.write(frames)
+
+    def offer(self, frames: bytes, positions: int, before: int) -> bool:
+        """Write the frames of some positions, unless the client does not keep up.
+
+        Args:
+            frames: Whole frames, one for each position.
+            positions: Their number.
+            before: Number of the last position before these.
+
+        Returns:
+            Whether they were written.
+        """
+        if self.behind is None:
+            if self._transport.get_write_buffer_size() + len(frames) <= self._limits.slow_client_bytes:
+                self.write(frames)
+                return True
+            self.behind = before
+            self.behind_since = self._loop.time()
+        self._skipped += positions
+        return False
+
+    def catch_up(self, missed: Callable[[int], Iterable[tuple[str, Sighting]]]) -> None:
+        """Give a client that is behind the newest positions, as far as its socket takes them.
+
+        Args:
+            missed: Of a number, the topics and positions newer than it, in their order.
+        """
+        # Half of the room must be free, so that a trickling socket does not cost a look for every few bytes.
+        if self.behind is None or 2 * self.unsent_bytes > self._limits.slow_client_bytes:
+            return
+        for topic, sighting in missed(self.behind):
+            frame = text_frame(position_head(topic) + sighting.body)
+            unsent = self.unsent_bytes
+            if unsent and unsent + len(frame) > self._limits.slow_client_bytes:
+                return
+            self.write(frame)
+            self.behind = sighting.seq
+            self._skipped -= 1
+            self._observer.frames("sent", 1)
+        self._observer.frames("conflated", max(self._skipped, 0))
+        self._skipped = 0
+        self.behind = None
+
+    def ping(self) -> None:
+        """Ask for a sign of life, unless earlier bytes are still waiting: a ping behind them would prove nothing."""
+        self.pinged_at = self._loop.time()
+        if not self.unsent_bytes:
+            self.write(PING)
+
+    def close(self, code: int = CloseCode.SHUTDOWN, reason: bytes = b"", grace_s: float | None = None) -> None:
+        """Say why, once, and end the connection when the client has answered or the time for it is over.
+
+        Until then what the client sends is read and dropped: closing a socket with unread bytes resets it, and the
+        client might never see the reason.
+        """
+        if self.closing:
+            return
+        self.write(close_frame(code, reason))
+        self.closing = True
+        self._loop.call_later(self._limits.close_grace_s if grace_s is None else grace_s, self.abort)
+
+    def hang_up(self) -> None:
+        """Close the socket when what is left is sent."""
+        self.closing = True
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close the socket now; what is left is dropped."""
+        self.closing = True
+        self._transport.abort()

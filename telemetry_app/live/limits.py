@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LiveLimits:
+    """What one worker grants its clients.
+
+    Attributes:
+        max_connections: Connections of the worker; one more is refused with 503.
+        max_subscriptions: Topics of one connection; one more is answered with `limit`.
+        max_frame_bytes: Size of one frame of a client; a larger one ends the connection with 1009.
+        frames_per_s: Frames a client may send in the long run; more end the connection with 4429.
+        frames_burst: Frames it may send at once.
+        slow_client_bytes: Unsent bytes above which a client is conflated.
+        slow_client_ms: How long a client may stay behind until it is closed with 4408.
+        reauthorize_ms: How often rights are asked again; 0 = only at subscribe.
+        ping_s: How often a ping is sent.
+        silence_s: How long nothing at all may come from a client before it counts as gone.
+        close_grace_s: How long a client may take to answer a close frame.
+    """
+
+    max_connections: int = 10_000
+    max_subscriptions: int = 100
+    max_frame_bytes: int = 4096
+    frames_per_s: float = 20.0
+    frames_burst: int = 100
+    slow_client_bytes: int = 262_144
+    slow_client_ms: int = 30_000
+    reauthorize_ms: int = 60_000
+    ping_s: float = 20.0
+    silence_s: float = 60.0
+    close_grace_s: float = 5.0

@@ -1,0 +1,132 @@
+"""What the live side needs from elsewhere, and what it reports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from telemetry_app.live.position import LivePosition
+
+
+class Authentication(NamedTuple):
+    """Who a client is: `user_id` when ok; when it could not be asked, after how long to try again, if known."""
+
+    result: Literal["ok", "unauthorized", "error"]
+    user_id: str | None = None
+    retry_after_s: float | None = None
+
+
+class Authorization(NamedTuple):
+    """Whether a client may see an event; when it could not be asked, after how long to try again, if known."""
+
+    result: Literal["ok", "unauthorized", "forbidden", "not-found", "error"]
+    retry_after_s: float | None = None
+
+
+class Authenticator(Protocol):
+    """Knows sessions. Never raises: what goes wrong is a result."""
+
+    async def authenticate(self, cookie: str | None, forwarded_for: str) -> Authentication:
+        """Tell whose session a Cookie header carries; `forwarded_for` is the chain of addresses."""
+
+
+class Authorizer(Protocol):
+    """Knows rights. Never raises: what goes wrong is a result."""
+
+    async def may_see(self, event_id: str, cookie: str | None, forwarded_for: str) -> Authorization:
+        """Tell whether the session may see an event; the id is whatever a client wrote."""
+
+    async def visible_events(self, cookie: str | None, forwarded_for: str) -> list[dict[str, Any]]:
+        """Return the events the session may see, each with `id` and perhaps `name`."""
+
+
+class DeviceEvents(Protocol):
+    """Knows which devices take part in which events; answers from memory."""
+
+    def events_of(self, device_id: str) -> frozenset[str]:
+        """Return the ids of a device's events."""
+
+    def devices_of(self, event_id: str) -> frozenset[str]:
+        """Return the devices of an event."""
+
+
+class SnapshotReader(Protocol):
+    """Reads the database, and fails open: what cannot be read is left out."""
+
+    async def newest(self, device_ids: Collection[str]) -> list[LivePosition]:
+        """Return the newest position of each device that is not marked faulty."""
+
+
+class StoredReader(Protocol):
+    """Reads how far the database is, and fails open: what cannot be read is left out."""
+
+    async def stored_until(self, device_ids: Collection[str]) -> Mapping[str, int]:
+        """Return the newest stored timestamp of each device in epoch ms, faulty positions included."""
+
+
+class StreamTips(NamedTuple):
+    """What one stream can still give: ids as (ms, sequence).
+
+    Attributes:
+        first: Oldest entry that is still there; None when there is none.
+        last: Id of the last entry ever added; (0, 0) when there was none.
+        complete: Whether nothing was ever removed from it.
+    """
+
+    first: tuple[int, int] | None
+    last: tuple[int, int]
+    complete: bool
+
+
+class Replay(Protocol):
+    """Reads entries again that have passed already. Raises the passing errors of Redis."""
+
+    async def tips(self, streams: Sequence[str]) -> list[StreamTips]:
+        """Return what each stream can still give."""
+
+    async def page(
+        self, stream: str, after: tuple[int, int], until: tuple[int, int]
+    ) -> list[tuple[bytes, list[bytes]]]:
+        """Return the first entries of `after < id <= until`; none when there are no more."""
+
+
+class Source(Protocol):
+    """The reader behind the fan-out, as far as it matters when it was last up to date."""
+
+    @property
+    def caught_up_at(self) -> float:
+        """Loop time at which a read was begun that then found nothing more; -inf before the first."""
+
+    @property
+    def reached(self) -> Mapping[str, tuple[int, int]]:
+        """Last entry handed over, by stream."""
+
+
+class LiveObserver(Protocol):
+    """Receiver of the live side's facts; every count is the real number at the place where it happened."""
+
+    def connections(self, number: int) -> None:
+        """The number of open connections changed."""
+
+    def subscriptions(self, number: int) -> None:
+        """The number of subscriptions changed."""
+
+    def frames(self, result: Literal["sent", "conflated"], number: int) -> None:
+        """Positions were written for clients, or left out because a newer one of their device was written."""
+
+    def orphans(self, positions: int) -> None:
+        """Positions of devices that are in no event arrived."""
+
+    def late(self, positions: int) -> None:
+        """Positions arrived that are not newer than one already sent for their device."""
+
+    def slow_client(self) -> None:
+        """A client was closed because it stayed behind."""
+
+    def delivered(self, seconds: float) -> None:
+        """A batch's frames of one topic were written; seconds since its oldest entry was added to the stream."""
+
+    def retried(self, operation: str) -> None:
+        """An operation failed and will be tried again."""

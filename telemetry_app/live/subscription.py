@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from telemetry_app.live.connection import Connection
+    from telemetry_app.live.cursor import Vector
+    from telemetry_app.live.history import Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Holds back what a client has seen already though it has yet to pass through this worker.
+
+    A snapshot, and a cursor of another worker, may be ahead of what this worker has read. The gate is taken away
+    once the worker has read as far.
+
+    Attributes:
+        newest_ms: Newest timestamp the client has of each device, in epoch ms.
+        until: How far the client has come in each stream; None when it came without a cursor.
+        made_at: Loop time at which the client's knowledge was complete, in seconds.
+    """
+
+    newest_ms: Mapping[str, int]
+    until: Vector | None
+    made_at: float
+
+    def passes(self, sighting: Sighting) -> bool:
+        """Tell whether a position is new to the client."""
+        if self.until is not None and sighting.entry_id <= self.until[sighting.partition]:
+            return False
+        return sighting.ts_ms > self.newest_ms.get(sighting.device_id, -1)
+
+
+@dataclass(eq=False, slots=True)
+class Subscription:
+    """A connection's wish for a topic.
+
+    Attributes:
+        connection: Whose it is.
+        topic: As the client wrote it.
+        event_id: The topic's event.
+        seq: Number of the last position that is covered by what the client was given first.
+        gate: What has to be held back for now.
+        authorize_at: Loop time at which the right is asked again.
+    """
+
+    connection: Connection
+    topic: str
+    event_id: str
+    seq: int = 0
+    gate: Gate | None = None
+    authorize_at: float = field(default=float("inf"))
