@@ -74,24 +74,15 @@ class Gauges:
 
     async def settled(self) -> bool:
         """Tell whether everything was read and whatever is still pending is there because it was refused."""
-        infos = await execute(self._redis, "XPENDING", self._stream, self._group, "-", "+", _MOST_PENDING)
-        ids = [info[0] for info in infos]
-        entries = [
-            pair for entry_id in ids for pair in await execute(self._redis, "XRANGE", self._stream, entry_id, entry_id)
-        ]
-        lag = await self._reader_lag()
-        return lag == 0 and not decode_entries((entry_id, fields) for entry_id, fields in entries).positions
-
-    async def _reader_lag(self) -> int | None:
-        for info in await execute(self._redis, "XINFO", "GROUPS", self._stream):
-            facts = info if isinstance(info, dict) else dict(zip(info[::2], info[1::2], strict=True))
-            return facts.get(b"lag")
-        return None
+        [group] = await self._redis.xinfo_groups(self._stream)
+        pending = await self._redis.xpending_range(self._stream, self._group, "-", "+", _MOST_PENDING)
+        ids = [info["message_id"] for info in pending]
+        entries = [pair for i in ids for pair in await execute(self._redis, "XRANGE", self._stream, i, i)]
+        return group["lag"] == 0 and not decode_entries((entry[0], entry[1]) for entry in entries).positions
 
     async def _refused(self) -> int:
-        pending = await execute(self._redis, "XPENDING", self._stream, self._group)
-        count = pending["pending"] if isinstance(pending, dict) else pending[0]
-        return int(count) + int(await execute(self._redis, "XLEN", keys.dead_letters(self._stream)))
+        pending = await self._redis.xpending(self._stream, self._group)
+        return int(pending["pending"]) + int(await self._redis.xlen(keys.dead_letters(self._stream)))
 
     async def _scrape(self) -> dict[str, float]:
         """Return the worker's metrics by name and labels; empty while it does not answer."""

@@ -117,7 +117,7 @@ class Stack:
         with contextlib.ExitStack() as starting:
             for server in (self.valkey, self.postgres):
                 server.start()
-                starting.callback(server.stop)
+                starting.callback(server.discard)
             self._cleanup = starting.pop_all()
         return self
 

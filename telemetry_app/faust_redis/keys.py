@@ -4,6 +4,11 @@ A topic's partition is one stream. Everything derived from a stream carries the 
 one partition's keys share a Redis Cluster slot and one script may touch all of them.
 """
 
+from typing import Final
+
+#: Groups of broadcasts are named so, with the instance id behind it.
+BROADCAST_GROUP: Final = "live-broadcast-"
+
 
 def partition_stream(topic: str, partition: int, partitions: int) -> str:
     """Return the stream that holds a topic's partition: the plain name when there is only one."""
@@ -28,3 +33,8 @@ def dead_letters(stream: str) -> str:
 def workers(topic: str, group: str) -> str:
     """Return the sorted set of live workers of a topic: instance id by heartbeat in server milliseconds."""
     return f"{{{topic}}}:workers:{group}"
+
+
+def broadcasters(topic: str) -> str:
+    """Return the sorted set of live readers of a broadcast: instance id by heartbeat in server milliseconds."""
+    return f"{{{topic}}}:broadcasters"

@@ -54,7 +54,7 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
 
     # --- reading and writing ---
 
-    @property
+    @property  # type: ignore[override]  # an attribute in the base class
     def data(self) -> ChainMap[str, Any]:
         """Keys and values of all partitions held; the base class takes `items()` and its like from here."""
         return ChainMap(*self._partitions.values())
@@ -157,7 +157,7 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
     def reset_state(self) -> None:
         """Do nothing: there are no local files."""
 
-    def apply_changelog_batch(self, batch: Iterable[EventT], to_key: Any, to_value: Any) -> None:
+    def apply_changelog_batch(self, batch: Iterable[EventT[Any]], to_key: Any, to_value: Any) -> None:
         """Do nothing: there is no changelog topic."""
 
     async def backup_partition(self, tp: Any, flush: bool = True, purge: bool = False, keep: int = 1) -> None:  # noqa: FBT001, FBT002 - Faust's signature

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from telemetry_app.live.ports import LiveObserver
 
 
-
 class Connection:
     """A client's socket.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from telemetry_app.faust_redis.replay import StreamTips
     from telemetry_app.live.position import LivePosition
 
 
@@ -64,20 +65,6 @@ class StoredReader(Protocol):
 
     async def stored_until(self, device_ids: Collection[str]) -> Mapping[str, int]:
         """Return the newest stored timestamp of each device in epoch ms, faulty positions included."""
-
-
-class StreamTips(NamedTuple):
-    """What one stream can still give: ids as (ms, sequence).
-
-    Attributes:
-        first: Oldest entry that is still there; None when there is none.
-        last: Id of the last entry ever added; (0, 0) when there was none.
-        complete: Whether nothing was ever removed from it.
-    """
-
-    first: tuple[int, int] | None
-    last: tuple[int, int]
-    complete: bool
 
 
 class Replay(Protocol):

@@ -1,28 +1,23 @@
 """Small Faust applications on the transport, and what they did."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import faust
 
 from telemetry_app.faust_redis.assignor import LeaseAssignor
+from telemetry_app.faust_redis.batch import RecordBatch
+from telemetry_app.faust_redis.consumer import Consumer
 from telemetry_app.faust_redis.options import RedisOptions
 from telemetry_app.faust_redis.schema import BatchSchema
 from telemetry_app.faust_redis.table import Table
 
-if TYPE_CHECKING:
-    from faust.types import EventT
-
-    from telemetry_app.faust_redis.batch import RecordBatch
-    from telemetry_app.faust_redis.consumer import Consumer
-
 GROUP = "group"
 TABLE = "counts"
 
-Handle = Callable[["TransportApp", "EventT[RecordBatch]"], Awaitable[None]]
+#: What an agent does with an event; the event is a `faust.EventT` whose value is a `RecordBatch`.
+Handle = Callable[["TransportApp", Any], Awaitable[None]]
 
 
 class Recorder:
@@ -126,16 +121,16 @@ class TransportApp:
         self.table = cast("Table", self.app.Table(TABLE, default=int, options=table_options))
         self.app.agent(self.topic)(self._noack_agent if noack else self._auto_agent)
 
-    async def _auto_agent(self, stream: faust.StreamT[RecordBatch]) -> None:
+    async def _auto_agent(self, stream: Any) -> None:
         async for event in stream.events():
             await self._process(event)
 
-    async def _noack_agent(self, stream: faust.StreamT[RecordBatch]) -> None:
+    async def _noack_agent(self, stream: Any) -> None:
         async for event in stream.noack().events():
             await self._process(event)
 
-    async def _process(self, event: EventT[RecordBatch]) -> None:
-        batch = event.value
+    async def _process(self, event: Any) -> None:
+        batch: RecordBatch = event.value
         self.batches.append(batch)
         self.offsets.append(event.message.offset)
         counts = Counter(fields[1].decode() for _, fields in batch)

@@ -1,7 +1,5 @@
 """How workers share partitions, decided by each for itself."""
 
-from __future__ import annotations
-
 import random
 
 from hypothesis import given, strategies as st

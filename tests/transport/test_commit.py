@@ -1,9 +1,7 @@
 """Acknowledgement and state changes in one step, batch by batch, in order."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 import msgspec
 import pytest
@@ -22,9 +20,6 @@ from tests.support import eventually
 from tests.transport.apps import GROUP, TABLE, TransportApp, names, once_each
 from tests.transport.conftest import AppFactory, Stream
 
-if TYPE_CHECKING:
-    from faust.types import EventT
-
 ENCODERS = {TABLE: msgspec.json.encode}
 
 
@@ -32,9 +27,9 @@ class Holder:
     """Keeps every event, for the test to acknowledge."""
 
     def __init__(self) -> None:
-        self.events: list[EventT[RecordBatch]] = []
+        self.events: list[Any] = []
 
-    async def __call__(self, _app: TransportApp, event: EventT[RecordBatch]) -> None:
+    async def __call__(self, _app: TransportApp, event: Any) -> None:
         self.events.append(event)
 
 
@@ -62,7 +57,7 @@ async def test_commit_carries_its_own_batch_only(transport_app: AppFactory, reco
     app = await transport_app(records.name, batch_size=2, handle=held, noack=True)
     await eventually(lambda: len(held.events) == 3)
     assert app.counts == {"a": 4, "b": 1, "c": 1}
-    seen = []
+    seen: list[Any] = []
     for event in held.events:
         event.ack()
         left = await eventually(lambda: _less_pending(records, len(seen)))

@@ -2,6 +2,7 @@
 import type { Feature, FeatureCollection, Geometry, Point, Position } from "geojson";
 import { feature } from "topojson-client";
 import type { GeometryCollection, Topology } from "topojson-specification";
+import { unroll } from "./antimeridian.ts";
 import type { WorldData } from "./style.ts";
 
 type Atlas = Topology<{ countries: GeometryCollection<{ name: string }> }>;
@@ -11,6 +12,7 @@ export async function loadWorld(url: string): Promise<WorldData> {
   if (!response.ok) throw new Error(`The world outlines could not be loaded (HTTP ${response.status}).`);
   const atlas = (await response.json()) as Atlas;
   const countries = feature(atlas, atlas.objects.countries);
+  for (const country of countries.features) country.geometry = unroll(country.geometry);
   const names = countries.features.map(nameOf).filter((found) => found !== undefined);
   return { countries, names: { type: "FeatureCollection", features: names } satisfies FeatureCollection };
 }
