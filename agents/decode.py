@@ -1,6 +1,6 @@
 """Batch in, device state folded, decoded batch out."""
 
-from __future__ import annotations
+from typing import cast
 
 import faust
 
@@ -18,7 +18,7 @@ async def decode(batches: faust.StreamT[RecordBatch]) -> None:
     The batch is not acknowledged here (`noack`): the writer does that when its positions are stored. Passing on waits
     while the writer is behind, which in turn stops the reading.
     """
-    async for event in batches.noack().events():
+    async for event in cast("faust.Stream[RecordBatch]", batches).noack().events():
         batch: RecordBatch = event.value
         decoded = decode_batch(batch, event)
         metrics.decode_errors.inc(decoded.refused)

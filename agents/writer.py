@@ -1,7 +1,5 @@
 """Decoded batches to the database, several at a time, each acknowledged when it is stored."""
 
-from __future__ import annotations
-
 import faust
 
 from telemetry_app.app import app, decoded_batches, write_queue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import faust
 import mode.loop
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mode import ServiceT
+
+    from telemetry_app.faust_redis.consumer import Consumer
 
 #: Probes that cost a round trip are asked this seldom, however many ask.
 _PROBE_CACHE_S = 5.0
@@ -110,10 +112,15 @@ telemetry_topic = app.topic(
 #: From the decode agent to the writer agent; its bound is the back pressure of a slow database.
 decoded_batches = DrainingChannel(app, maxsize=settings.write_concurrency)
 
-readiness.add("redis", lambda: app.consumer.ping(), _PROBE_CACHE_S)
+
+def _consumer() -> Consumer:
+    return cast("Consumer", app.consumer)
+
+
+readiness.add("redis", lambda: _consumer().ping(), _PROBE_CACHE_S)
 readiness.add("postgres", postgres.ping, _PROBE_CACHE_S)
 readiness.add("migrations", migrator.status)
-readiness.add("consumer", lambda: app.consumer.consuming())
+readiness.add("consumer", lambda: _consumer().consuming())
 
 
 @app.on_rebalance_complete.connect

@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -16,6 +16,7 @@ from telemetry_app.app import app, decoded_batches, metrics, write_queue
 from telemetry_app.core.decode import DecodedBatch
 from telemetry_app.core.device_state import DeviceState
 from telemetry_app.faust_redis.batch import RecordBatch
+from telemetry_app.faust_redis.channel import DrainingChannel
 
 
 def fields(device_id: str, **changes: object) -> list[bytes]:
@@ -58,7 +59,7 @@ async def decoded() -> AsyncIterator[Any]:
     """What the decode agent passes on."""
     channel = decoded_batches.clone(is_iterator=True)
     yield channel.queue
-    decoded_batches._subscribers.discard(channel)
+    decoded_batches._subscribers.discard(cast("DrainingChannel", channel))
 
 
 async def test_decode_passes_positions_on_and_folds_them_into_the_table(decoded: Any, device_id: str) -> None:

@@ -3,10 +3,11 @@
 import base64
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 
 from telemetry_app.shared.codec import (
     EARLIEST,
@@ -16,8 +17,10 @@ from telemetry_app.shared.codec import (
     encode,
     pack_attributes,
     storable_attributes,
+    storable_attributes_of,
     unpack_attributes,
 )
+from telemetry_app.shared.decoding import decode_entries
 from telemetry_app.shared.position import Position
 from tests.records import LATEST, payload, payload_with, record
 
@@ -96,21 +99,28 @@ FRAGMENTS = (
 )
 
 
-def accept_or_refuse(read: Callable[[], Position]) -> None:
-    """Assert that `read` gives a position with which everything works, or says what is wrong."""
+def outcome(read: Callable[[], Position]) -> Position | CodecError:
     try:
-        position = read()
+        return read()
     except CodecError as error:
-        assert error.field
-        assert error.reason
-        assert len(str(error)) <= 300
-        assert str(error).isprintable()
-        return
-    values = unpack_attributes(position.attributes)
+        return error
+
+
+def accept_or_refuse(read: Callable[[], Position]) -> Position | CodecError:
+    """Assert that `read` gives a position with which everything works, or says what is wrong."""
+    result = outcome(read)
+    if isinstance(result, CodecError):
+        assert result.field
+        assert result.reason
+        assert len(str(result)) <= 300
+        assert str(result).isprintable()
+        return result
+    values = unpack_attributes(result.attributes)
     assert unpack_attributes(pack_attributes(values)) == values
-    stored = json.loads(storable_attributes(position.attributes))
-    assert stored == reference(json.loads(position.attributes))
-    assert decode(encode(position), latest=LATEST, codec=position.codec) == position
+    stored = json.loads(storable_attributes(result.attributes))
+    assert stored == reference(json.loads(result.attributes))
+    assert decode(encode(result), latest=LATEST, codec=result.codec) == result
+    return result
 
 
 def reference(value: Any) -> Any:
@@ -193,11 +203,8 @@ def test_any_json(value: Any) -> None:
 def test_any_value_of_a_field(field: str, value: Any) -> None:
     """A record that is valid but for one field is refused by the name of that field, if at all."""
     raw = payload_with(field, json.dumps(value))
-    accept_or_refuse(lambda: decode(raw, latest=LATEST))
-    try:
-        decode(raw, latest=LATEST)
-    except CodecError as error:
-        assert error.field == field  # noqa: PT017 - refusing is not required here
+    result = accept_or_refuse(lambda: decode(raw, latest=LATEST))
+    assert getattr(result, "field", field) == field
 
 
 @thorough
@@ -231,8 +238,37 @@ def test_any_list_of_entry_fields(fields: list[bytes]) -> None:
 
 
 @thorough
-@given(st.datetimes(timezones=st.timezones() | st.just(UTC)))
+@given(st.datetimes(timezones=st.integers(-14 * 60, 14 * 60).map(lambda m: timezone(timedelta(minutes=m)))))
+@example(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))))
+@example(datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-14))))
+@example(EARLIEST.astimezone(timezone(timedelta(hours=14))))
+@example(LATEST.astimezone(timezone(timedelta(hours=-14))))
 def test_any_timestamp(ts: datetime) -> None:
     """Of every zone and year, those within the bounds are accepted, as the same moment in UTC."""
-    raw = payload(timestamp=ts.isoformat())
-    accept_or_refuse(lambda: decode(raw, latest=LATEST))
+    result = accept_or_refuse(lambda: decode(payload(timestamp=ts.isoformat()), latest=LATEST))
+    if EARLIEST <= ts <= LATEST:
+        assert isinstance(result, Position)
+        assert (result.ts, result.ts.tzinfo) == (ts, UTC)
+    else:
+        assert isinstance(result, CodecError)
+        assert result.field == "timestamp"
+
+
+@thorough
+@given(
+    st.lists(
+        st.one_of(odd_json.map(json.dumps), attributes.map(lambda values: pack_attributes(values).decode())), max_size=6
+    )
+)
+def test_a_batch_is_decoded_as_its_entries_are(spellings: list[str]) -> None:
+    """Whatever is looked at for all entries together: each has the outcome that it has alone."""
+    payloads = [payload_with("attributes", spelling) for spelling in spellings]
+    entries = [(b"1-%d" % number, [b"payload", raw]) for number, raw in enumerate(payloads)]
+    alone = [(entry_id, outcome(partial(decode_entry, fields, latest=LATEST))) for entry_id, fields in entries]
+    accepted = [(entry_id, result) for entry_id, result in alone if isinstance(result, Position)]
+    refused = [(entry_id, str(result)) for entry_id, result in alone if isinstance(result, CodecError)]
+    decoded = decode_entries(entries)
+    assert list(zip(decoded.entry_ids, decoded.positions, strict=True)) == accepted
+    assert sorted((entry_id, str(error)) for entry_id, error in decoded.refused) == sorted(refused)
+    raws = [position.attributes for position in decoded.positions]
+    assert storable_attributes_of(raws) == [storable_attributes(raw) for raw in raws]

@@ -8,7 +8,7 @@ import logging
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import asyncpg
 import msgspec
@@ -24,6 +24,8 @@ from telemetry_app.simulation.backlog import bench_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from asyncpg.pool import PoolConnectionProxy
 
     from telemetry_app.core.rows import Columns
 
@@ -102,7 +104,7 @@ async def _raw_limit(plan: WritePlan, server_url: str, say: Callable[[str, float
     gc.collect()
     started, cpu = time.perf_counter(), time.process_time()
     for number, rows in enumerate(batches):
-        await insert(connection, rows)
+        await insert(cast("PoolConnectionProxy[Any]", connection), rows)
         if number % 20 == 0:
             say("raw limit", number / len(batches))
     elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu

@@ -57,7 +57,7 @@ class _Outcome(NamedTuple):
 @click.option("--redis-url", help="Default: REDIS_URL.")
 @click.option("--stream", help="Default: REDIS_TELEMETRY_STREAM.")
 @click.option("--partitions", type=click.IntRange(1, 1024), help="Default: REDIS_TELEMETRY_PARTITIONS.")
-def command(  # noqa: PLR0913 - one for each option
+def command(
     *,
     devices: int,
     hz: float,

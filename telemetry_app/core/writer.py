@@ -115,7 +115,7 @@ class PositionWriter:
         attempt_timeout_s: how long one attempt may take, after which its connection is dropped.
     """
 
-    def __init__(  # noqa: PLR0913 - the last two have defaults that only tests change
+    def __init__(
         self,
         postgres: Postgres,
         *,

@@ -41,7 +41,9 @@ class Display:
             self._live.update(_table(cells), refresh=True)
         elif time.monotonic() - self._last_line_at >= _LINE_EVERY_S:
             self._last_line_at = time.monotonic()
-            self._console.print("  ".join(f"{name}={value}" for name, value in cells.items()), highlight=False, soft_wrap=True)
+            self._console.print(
+                "  ".join(f"{name}={value}" for name, value in cells.items()), highlight=False, soft_wrap=True
+            )
 
     def _cells(self, figures: Figures) -> dict[str, str]:
         now = time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -92,7 +91,7 @@ class Gauges:
                 session.get(f"{self._worker.url}/metrics") as answer,
             ):
                 text = await answer.text()
-        except (aiohttp.ClientError, asyncio.TimeoutError):
+        except (TimeoutError, aiohttp.ClientError):
             return {}
         return {
             sample.name

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 #: A stopping process says goodbye to Redis for no longer than this.
 _GOODBYE_S: Final = 1.0
+_GOODBYE_ERRORS: Final = (TimeoutError, *ANY_REDIS_ERROR)
 
 
 class FanOutReader(Service):
@@ -193,6 +194,6 @@ class FanOutReader(Service):
                 for stream in self.streams:
                     await execute(self.client, "XGROUP", "DESTROY", stream, self._group)
                 await Broadcasters(self.client, self._topic, self._instance_id).leave()
-        except (TimeoutError, *ANY_REDIS_ERROR) as error:
+        except _GOODBYE_ERRORS as error:
             logger.warning("group %s is left for others to remove: %s", self._group, error)
         await self.client.aclose()

@@ -31,7 +31,7 @@ class Producer(base.Producer):
         super().__init__(*args, **kwargs)
         self._client = connect(str(self.transport.url[0]))
 
-    async def send(  # noqa: PLR0913 - Faust's signature
+    async def send(
         self,
         topic: str,
         key: bytes | None,
@@ -51,7 +51,7 @@ class Producer(base.Producer):
         )
         return sent
 
-    async def send_and_wait(  # noqa: PLR0913 - Faust's signature
+    async def send_and_wait(
         self,
         topic: str,
         key: bytes | None,

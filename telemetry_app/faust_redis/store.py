@@ -54,8 +54,8 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
 
     # --- reading and writing ---
 
-    @property  # type: ignore[override]  # an attribute in the base class
-    def data(self) -> ChainMap[str, Any]:
+    @property
+    def data(self) -> ChainMap[str, Any]:  # type: ignore[override]  # an attribute in the base class
         """Keys and values of all partitions held; the base class takes `items()` and its like from here."""
         return ChainMap(*self._partitions.values())
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from telemetry_app.live.protocol import CloseCode, position_head
+from telemetry_app.live.protocol import CloseCode
 from telemetry_app.live.wsframes import PING, close_frame, text_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from telemetry_app.live.history import Sighting
     from telemetry_app.live.limits import LiveLimits
     from telemetry_app.live.ports import LiveObserver
 
@@ -39,6 +38,7 @@ class Connection:
         "_loop",
         "_observer",
         "_skipped",
+        "_slow",
         "_transport",
         "behind",
         "behind_since",
@@ -54,6 +54,7 @@ class Connection:
         transport: asyncio.Transport,
         limits: LiveLimits,
         observer: LiveObserver,
+        slow: set[Connection],
         *,
         cookie: str | None,
         forwarded_for: str,
@@ -62,6 +63,7 @@ class Connection:
         self._limits = limits
         self._observer = observer
         self._loop = asyncio.get_running_loop()
+        self._slow = slow
         self._skipped = 0
         self.cookie = cookie
         self.forwarded_for = forwarded_for
@@ -105,28 +107,28 @@ class Connection:
                 self.write(frames)
                 return True
             self.behind = before
+            self._slow.add(self)
             self.behind_since = self._loop.time()
         self._skipped += positions
         return False
 
-    def catch_up(self, missed: Callable[[int], Iterable[tuple[str, Sighting]]]) -> None:
+    def catch_up(self, missed: Callable[[int], Iterable[tuple[int, bytes, int]]]) -> None:
         """Give a client that is behind the newest positions, as far as its socket takes them.
 
         Args:
-            missed: Of a number, the topics and positions newer than it, in their order.
+            missed: Tells of a number what came after it: in order the number, its frames and how many they are.
         """
         # Half of the room must be free, so that a trickling socket does not cost a look for every few bytes.
         if self.behind is None or 2 * self.unsent_bytes > self._limits.slow_client_bytes:
             return
-        for topic, sighting in missed(self.behind):
-            frame = text_frame(position_head(topic) + sighting.body)
+        for number, frames, positions in missed(self.behind):
             unsent = self.unsent_bytes
-            if unsent and unsent + len(frame) > self._limits.slow_client_bytes:
+            if unsent and unsent + len(frames) > self._limits.slow_client_bytes:
                 return
-            self.write(frame)
-            self.behind = sighting.seq
-            self._skipped -= 1
-            self._observer.frames("sent", 1)
+            self.write(frames)
+            self.behind = number
+            self._skipped -= positions
+            self._observer.frames("sent", positions)
         self._observer.frames("conflated", max(self._skipped, 0))
         self._skipped = 0
         self.behind = None

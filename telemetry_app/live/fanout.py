@@ -198,13 +198,16 @@ class FanOut:
             return
         joined = frames(topic, sightings)
         number = len(sightings)
+        seq = sightings[-1].seq
         sent = 0
         for subscription in subscribers:
-            if subscription.gate is None:
-                sent += number * subscription.connection.offer(joined, number, before)
-            elif passing := [sighting for sighting in sightings if subscription.gate.passes(sighting)]:
-                offered = frames(topic, passing)
-                sent += len(passing) * subscription.connection.offer(offered, len(passing), before)
+            offered, positions = joined, number
+            if subscription.gate is not None:
+                passing = [sighting for sighting in sightings if subscription.gate.passes(sighting)]
+                offered, positions = frames(topic, passing), len(passing)
+            if positions and subscription.connection.offer(offered, positions, before):
+                subscription.seq = seq
+                sent += positions
         self._observer.frames("sent", sent)
         added_ms = sightings[0].entry_id[0]
         self._observer.delivered(max(time.time() - added_ms / 1000, 0.0))

@@ -80,7 +80,10 @@ class Replay(Protocol):
 
 
 class Source(Protocol):
-    """The reader behind the fan-out, as far as it matters when it was last up to date."""
+    """The reader behind the fan-out, as far as it matters where it began and when it was last up to date."""
+
+    async def start_vector(self) -> tuple[tuple[int, int], ...]:
+        """Return, once it has begun, the id behind which it began in each stream."""
 
     @property
     def caught_up_at(self) -> float:

@@ -13,6 +13,7 @@ from telemetry_app.shared.migration_files import (
     Applied,
     DriftError,
     Migration,
+    MigrationBusyError,
     MigrationError,
     MigrationStatus,
     compare,
@@ -24,7 +25,7 @@ from telemetry_app.shared.postgres import START_UP_ATTEMPTS, connect
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
-__all__ = ["LOCK_KEY", "DriftError", "MigrationError", "MigrationStatus", "migrate", "status"]
+__all__ = ["LOCK_KEY", "DriftError", "MigrationBusyError", "MigrationError", "MigrationStatus", "migrate", "status"]
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,8 @@ async def migrate(
 
     Raises:
         DriftError: a file was changed or is missing since it was applied, or the database is newer than the files.
-        MigrationError: the files are not numbered 1, 2, 3…, somebody else holds the lock, or a file failed.
+        MigrationError: the files are not numbered 1, 2, 3…, or a file failed; `MigrationBusyError` when
+            somebody else holds the lock.
         OSError: nobody answers at that address.
         asyncpg.PostgresError: the server refuses the connection.
     """
@@ -136,7 +138,7 @@ async def _locked(connection: asyncpg.Connection[Any], timeout_s: float) -> Asyn
     try:
         await connection.execute("SELECT pg_advisory_lock($1)", LOCK_KEY)
     except asyncpg.LockNotAvailableError as error:
-        raise MigrationError(
+        raise MigrationBusyError(
             f"Somebody else has been migrating this database for more than {timeout_s:g} s: "
             "wait until it is done, or end its session, and try again."
         ) from error

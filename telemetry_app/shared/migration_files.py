@@ -22,6 +22,10 @@ class MigrationError(Exception):
     """The database cannot be brought to this release's schema; the message names the cause and the remedy."""
 
 
+class MigrationBusyError(MigrationError):
+    """Somebody else is migrating and takes long; nothing was changed, and trying again later is all one can do."""
+
+
 class DriftError(MigrationError):
     """What the database has applied is not what the files say; nothing was changed."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 from mode import Service
 
-from telemetry_app.shared.migrate import MigrationError, migrate
+from telemetry_app.shared.migrate import MigrationBusyError, MigrationError, migrate
 from telemetry_app.shared.postgres import describe
 
 logger = logging.getLogger(__name__)
@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 #: Waits between tries while the database is away: first, and at most.
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 10.0
+_PASSING_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 class Migrator(Service):
@@ -45,14 +46,14 @@ class Migrator(Service):
         while self._missing and not self.should_stop:
             try:
                 await migrate(self._url)
-            except MigrationError as error:
-                logger.critical("%s", error)
-                await self.crash(error)
-                return
-            except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except (MigrationBusyError, *_PASSING_ERRORS) as error:
                 self._missing = f"migrations wait for the database ({describe(error)})"
                 logger.warning("%s", self._missing)
                 await self.sleep(wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+            except MigrationError as error:
+                logger.critical("%s", error)
+                await self.crash(error)
+                return
             else:
                 self._missing = None

@@ -7,7 +7,6 @@ from typing import Any, cast
 import faust
 
 from telemetry_app.faust_redis.assignor import LeaseAssignor
-from telemetry_app.faust_redis.batch import RecordBatch
 from telemetry_app.faust_redis.consumer import Consumer
 from telemetry_app.faust_redis.options import RedisOptions
 from telemetry_app.faust_redis.schema import BatchSchema
@@ -87,7 +86,7 @@ class TransportApp:
         options: Of the transport.
     """
 
-    def __init__(  # noqa: PLR0913 - one knob for each thing that tests vary
+    def __init__(
         self,
         stream: str,
         url: str,
@@ -100,7 +99,7 @@ class TransportApp:
         **options: Any,
     ) -> None:
         self.observer = Recorder()
-        self.batches: list[RecordBatch] = []
+        self.batches: list[Any] = []
         self.counted: list[str] = []
         self.offsets: list[int] = []
         self._handle = handle
@@ -130,7 +129,7 @@ class TransportApp:
             await self._process(event)
 
     async def _process(self, event: Any) -> None:
-        batch: RecordBatch = event.value
+        batch = event.value
         self.batches.append(batch)
         self.offsets.append(event.message.offset)
         counts = Counter(fields[1].decode() for _, fields in batch)

@@ -42,7 +42,8 @@ async def transport_app(redis_url: str, stream: str) -> AsyncIterator[AppFactory
 class Stream:
     """What is in Redis for one stream: published by the test, or left by the applications."""
 
-    def __init__(self, redis: Redis, name: str) -> None:
+    def __init__(self, redis: Redis, redis_url: str, name: str) -> None:
+        self.redis_url = redis_url
         # Its annotations speak of both kinds of answers, text and bytes.
         self.redis: Any = redis
         self.name = name
@@ -89,5 +90,5 @@ class Stream:
 
 
 @pytest.fixture
-def records(redis: Redis, stream: str) -> Stream:
-    return Stream(redis, stream)
+def records(redis: Redis, redis_url: str, stream: str) -> Stream:
+    return Stream(redis, redis_url, stream)

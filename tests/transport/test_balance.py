@@ -30,7 +30,8 @@ def settle(partitions: int, workers: list[str], holders: Holders, pick: random.R
     """Let all workers act in turns, in changing order, until nobody wants anything; return the rounds it took."""
     for rounds in range(10 * (partitions + 1)):
         order = pick.sample(workers, len(workers))
-        if not any([turn(me, partitions, workers, holders, pick) for me in order]):
+        changed = [turn(me, partitions, workers, holders, pick) for me in order]
+        if not any(changed):
             return rounds
     raise AssertionError(f"Workers never settle: {holders}")
 
@@ -39,7 +40,7 @@ def settle(partitions: int, workers: list[str], holders: Holders, pick: random.R
 def test_any_start_converges_and_then_rests(
     partitions: int, workers: int, pick: random.Random, data: st.DataObject
 ) -> None:
-    """From any holding of partitions, acting in turns ends with all held, shares that differ by at most one, and rest."""
+    """From any holding of partitions, acting in turns ends with even shares of all, and with rest."""
     names = names_of(workers)
     owner = st.one_of(st.none(), st.sampled_from(names))
     drawn = {f"s{number}": data.draw(owner) for number in range(partitions)}

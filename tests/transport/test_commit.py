@@ -162,7 +162,7 @@ async def test_failing_commit_acknowledges_nothing(bench: Bench, records: Stream
     batch.bury(batch.entries[0][0], "kind", "reason")
     key = keys.state(records.name, GROUP, TABLE) if wrong == "state" else keys.dead_letters(records.name)
     await records.redis.set(key, "in the way")
-    with pytest.raises(ResponseError, match="WRONGTYPE .* should be a"):
+    with pytest.raises(ResponseError, match=r"WRONGTYPE .* should be a"):
         await bench.committer.commit(bench.partition, flight, ENCODERS)
     assert await records.pending() == 2
     await records.redis.delete(key)

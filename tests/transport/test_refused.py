@@ -93,7 +93,7 @@ async def test_pending_of_a_dead_owner_come_first(transport_app: AppFactory, rec
 
 
 async def test_replayed_dead_letter_is_processed(transport_app: AppFactory, records: Stream, redis_url: str) -> None:
-    """A dead letter that is replayed comes as a new entry with the original fields, and is gone from the dead letters."""
+    """A dead letter that is replayed comes as a new entry with its fields, and is no dead letter any more."""
     await records.redis.xadd(records.name, {"payload": "worse", "codec": "8E"})
     app = await transport_app(records.name, handle=Refusing())
     await eventually(lambda: app.observer.dead)

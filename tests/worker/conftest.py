@@ -51,7 +51,7 @@ class Pipeline:
         """Append records as tcp-ingestion does; return the entry ids."""
         pipeline = self.redis.pipeline(transaction=False)
         for payload in payloads:
-            fields = {"ts": "2026-05-02T12:00:00Z", "codec": "8E", "payload": json.dumps(payload)}
+            fields: dict[Any, Any] = {"ts": "2026-05-02T12:00:00Z", "codec": "8E", "payload": json.dumps(payload)}
             pipeline.xadd(stream or self.stream, fields)
         ids: list[bytes] = await pipeline.execute()
         return ids
@@ -79,12 +79,13 @@ class Pipeline:
 
     async def states(self, stream: str | None = None) -> dict[str, dict[str, Any]]:
         """Return the device states in the hash."""
-        raw = await self.redis.hgetall(keys.state(stream or self.stream, GROUP, "device_state"))
+        raw: dict[Any, Any] = await self.redis.hgetall(keys.state(stream or self.stream, GROUP, "device_state"))
         return {device.decode(): json.loads(state) for device, state in raw.items()}
 
     async def dead_letters(self) -> list[dict[bytes, bytes]]:
         """Return the fields of each dead letter."""
-        return [fields for _, fields in await self.redis.xrange(keys.dead_letters(self.stream))]
+        entries: Any = await self.redis.xrange(keys.dead_letters(self.stream))
+        return [fields for _, fields in entries]
 
 
 async def scrape(worker: WorkerProcess) -> dict[str, float]:

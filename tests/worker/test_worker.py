@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -75,7 +76,7 @@ async def test_dead_letters_are_listed_shown_replayed_and_purged(pipeline: Pipel
     """A record refused often enough is set aside with its reason, and the commands act on it."""
     [original] = await pipeline.publish([record(1, 1, longitude=181)])
     worker = start_worker(DEAD_LETTER_AFTER="1")
-    await eventually(lambda: pipeline.dead_letters(), message="the record is a dead letter")
+    await eventually(pipeline.dead_letters, message="the record is a dead letter")
     assert await pipeline.pending() == 0
     assert (await scrape(worker))["processor_dead_letters_total{decode}"] == 1
     await worker.stop()
@@ -86,7 +87,7 @@ async def test_dead_letters_are_listed_shown_replayed_and_purged(pipeline: Pipel
     assert _telemetry(pipeline, "dead-letters", "replay") == "replayed 1\n"
     assert (await pipeline.dead_letters(), await pipeline.unread()) == ([], 1)
     start_worker(DEAD_LETTER_AFTER="1")
-    await eventually(lambda: pipeline.dead_letters(), message="the record is refused again")
+    await eventually(pipeline.dead_letters, message="the record is refused again")
     assert _telemetry(pipeline, "dead-letters", "purge") == "purged 1\n"
     assert await pipeline.dead_letters() == []
 
@@ -166,7 +167,7 @@ async def test_partitions_are_streams_of_their_own(pipeline: Pipeline, start_wor
     await eventually(lambda: _count(pipeline, 60))
     await worker.wait_ready()
     for stream in streams:
-        await eventually(lambda stream=stream: _no_pending(pipeline, stream))
+        await eventually(partial(_no_pending, pipeline, stream))
         assert [state["count"] for state in (await pipeline.states(stream)).values()] == [20]
     assert (await scrape(worker))["processor_partitions_owned"] == 3
 

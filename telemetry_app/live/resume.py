@@ -1,0 +1,163 @@
+"""Going on where a client left off, on whichever worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from telemetry_app.faust_redis.errors import PASSING_ERRORS
+from telemetry_app.live import cursor
+from telemetry_app.live.fanout import entry_id_of, sight
+from telemetry_app.shared.decoding import decode_entries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from telemetry_app.faust_redis.replay import StreamTips
+    from telemetry_app.live.cursor import EntryId, Vector
+    from telemetry_app.live.history import History, Sighting
+    from telemetry_app.live.ports import LiveObserver, Replay
+
+logger = logging.getLogger(__name__)
+
+#: Most entries read again to reach back to a cursor: about a second's work. Farther back a snapshot is cheaper.
+MAX_ENTRIES: Final = 200_000
+
+
+class _Sender(msgspec.Struct, gc=False):
+    device_id: str
+
+
+_sender = msgspec.json.Decoder(_Sender)
+
+
+class Resumer:
+    """Makes the history reach back to cursors.
+
+    The history has the newest position of each device since this worker began to listen; a cursor from before that
+    is reached by reading the stream in between, once for all clients.
+
+    Args:
+        replay: Reads the streams.
+        streams: Keys of the partitions, in order.
+        history: What has passed, and is extended.
+        events_of: Events of a device.
+        observer: Told about failures.
+        max_entries: Most entries read again.
+    """
+
+    def __init__(
+        self,
+        replay: Replay,
+        streams: Sequence[str],
+        history: History,
+        events_of: Callable[[str], frozenset[str]],
+        observer: LiveObserver,
+        max_entries: int = MAX_ENTRIES,
+    ) -> None:
+        self._replay = replay
+        self._streams = streams
+        self._history = history
+        self._events_of = events_of
+        self._observer = observer
+        self._max_entries = max_entries
+        self._lock = asyncio.Lock()
+        self._begins: Vector = ((0, 0),) * len(streams)
+
+    def start_at(self, vector: Vector) -> None:
+        """Take note of where the history begins."""
+        self._begins = vector
+
+    async def reach(self, since: Vector, reached: Vector) -> bool:
+        """Make sure that the history has everything after a cursor.
+
+        Redis that does not answer is no reason to keep a client waiting: it is given a snapshot.
+
+        Args:
+            since: The cursor.
+            reached: How far this worker has delivered each stream.
+
+        Returns:
+            False when it cannot: the cursor is unknown, trimmed away, or too far back, or Redis fails.
+        """
+        if self._covers(since) and _at_most(since, reached):
+            return True
+        try:
+            return await self._reach_back(since)
+        except PASSING_ERRORS as error:
+            self._observer.retried("resume")
+            logger.warning("a client is given a snapshot instead of what it missed: %s", error)
+            return False
+
+    async def _reach_back(self, since: Vector) -> bool:
+        tips = await self._replay.tips(self._streams)
+        if not all(map(_still_there, tips, since)):
+            return False
+        async with self._lock:
+            return self._covers(since) or await self._extend(since)
+
+    def _covers(self, since: Vector) -> bool:
+        return _at_most(self._begins, since)
+
+    async def _extend(self, since: Vector) -> bool:
+        found: list[Sighting] = []
+        entries_left = self._max_entries
+        for partition, stream in enumerate(self._streams):
+            at, until = since[partition], self._begins[partition]
+            while at < until:
+                page = await self._replay.page(stream, at, until)
+                if not page:
+                    break
+                entries_left -= len(page)
+                if entries_left < 0:
+                    logger.info("a cursor is more than %d entries back: a snapshot is cheaper", self._max_entries)
+                    return False
+                found += self._sightings(page, partition, since)
+                at = entry_id_of(page[-1][0])
+        self._history.prepend(found)
+        self._begins = tuple(map(min, self._begins, since))
+        return True
+
+    def _sightings(self, page: list[tuple[bytes, list[bytes]]], partition: int, since: Vector) -> list[Sighting]:
+        """Return the positions of devices that take part in events; the others are hardly decoded.
+
+        Their cursors say of the other streams only what was true before: who resumes from one is sent positions
+        of those again rather than none.
+        """
+        decoded = decode_entries(entry for entry in page if self._takes_part(entry[1]))
+        tail = cursor.tail(since)
+        now, clock = asyncio.get_running_loop().time(), time.time()
+        return [
+            sight(
+                position,
+                entry_id,
+                partition=partition,
+                tail=tail,
+                seq=0,
+                now=now - max(clock - entry_id_of(entry_id)[0] / 1000, 0.0),
+            )
+            for position, entry_id in zip(decoded.positions, decoded.entry_ids, strict=True)
+        ]
+
+    def _takes_part(self, fields: list[bytes]) -> bool:
+        pairs = iter(fields)
+        payload = dict(zip(pairs, pairs, strict=False)).get(b"payload", b"")
+        try:
+            return bool(self._events_of(_sender.decode(payload).device_id))
+        except msgspec.MsgspecError:
+            return False
+
+
+def _still_there(tips: StreamTips, since: EntryId) -> bool:
+    """Tell whether everything after an id can still be read."""
+    if since > tips.last:
+        return False
+    return tips.complete or since >= (tips.first or tips.last)
+
+
+def _at_most(one: Vector, other: Vector) -> bool:
+    return all(mine <= theirs for mine, theirs in zip(one, other, strict=True))

@@ -1,0 +1,288 @@
+"""A live side on real sockets and a real Redis, with rights and devices that a test sets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import msgspec
+from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
+from redis.asyncio import Redis
+
+from telemetry_app.faust_redis.batch import RecordBatch
+from telemetry_app.faust_redis.fanout import FanOutReader
+from telemetry_app.faust_redis.keys import partition_stream
+from telemetry_app.faust_redis.observer import NullObserver
+from telemetry_app.faust_redis.replay import StreamReplay
+from telemetry_app.live.limits import LiveLimits
+from telemetry_app.live.ports import Authentication, Authorization
+from telemetry_app.live.position import LivePosition
+from telemetry_app.live.server import LiveSide
+from telemetry_app.live.view import LivePages, add_routes
+from telemetry_app.shared.codec import encode
+from telemetry_app.shared.decoding import decode_entries
+from telemetry_app.shared.position import Position
+from tests.support import eventually
+
+COOKIE = {"Cookie": "session=good"}
+
+
+def now_ms() -> int:
+    return round(time.time() * 1000)
+
+
+class Rights:
+    """An authenticator and authorizer that says what it was told to, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.authentication = Authentication("ok", "user")
+        self.verdicts: dict[str, Authorization] = defaultdict(lambda: Authorization("ok"))
+        self.asked: list[tuple[str | None, str]] = []
+        self.questions = Counter[str]()
+
+    async def authenticate(self, cookie: str | None, forwarded_for: str) -> Authentication:
+        self.asked.append((cookie, forwarded_for))
+        return self.authentication if cookie else Authentication("unauthorized")
+
+    async def may_see(self, event_id: str, cookie: str | None, forwarded_for: str) -> Authorization:
+        self.asked.append((cookie, forwarded_for))
+        self.questions[event_id] += 1
+        await asyncio.sleep(0)
+        return self.verdicts[event_id]
+
+    async def visible_events(self, cookie: str | None, forwarded_for: str) -> list[dict[str, Any]]:
+        self.asked.append((cookie, forwarded_for))
+        return [{"id": "7", "name": "Race"}]
+
+
+class Entries:
+    """Devices of events, as a test enters them."""
+
+    def __init__(self, devices: Mapping[str, Collection[str]]) -> None:
+        self._devices = {event_id: frozenset(members) for event_id, members in devices.items()}
+
+    def events_of(self, device_id: str) -> frozenset[str]:
+        return frozenset(event_id for event_id, members in self._devices.items() if device_id in members)
+
+    def devices_of(self, event_id: str) -> frozenset[str]:
+        return self._devices.get(event_id, frozenset())
+
+
+class Stored:
+    """A database in memory: the newest position of each device, and the newest that is not faulty."""
+
+    def __init__(self) -> None:
+        self.newest_good: dict[str, LivePosition] = {}
+        self.newest_ms: dict[str, int] = {}
+        self.reads = 0
+
+    def store(self, position: LivePosition, *, faulty: bool = False) -> None:
+        newest_ms = self.newest_ms.get(position.device_id, 0)
+        if position.ts_ms >= newest_ms:
+            self.newest_ms[position.device_id] = position.ts_ms
+            if not faulty:
+                self.newest_good[position.device_id] = position
+
+    async def newest(self, device_ids: Collection[str]) -> list[LivePosition]:
+        self.reads += 1
+        # A real database takes its time, and answers with what it had at the beginning.
+        found = [self.newest_good[device_id] for device_id in device_ids if device_id in self.newest_good]
+        await asyncio.sleep(0.005)
+        return found
+
+    async def stored_until(self, device_ids: Collection[str]) -> Mapping[str, int]:
+        found = {device_id: self.newest_ms[device_id] for device_id in device_ids if device_id in self.newest_ms}
+        await asyncio.sleep(0.002)
+        return found
+
+
+class Observed:
+    """Remembers what the live side told."""
+
+    def __init__(self) -> None:
+        self.gauges: dict[str, int] = {}
+        self.counts = Counter[str]()
+        self.delays: list[float] = []
+
+    def connections(self, number: int) -> None:
+        self.gauges["connections"] = number
+
+    def subscriptions(self, number: int) -> None:
+        self.gauges["subscriptions"] = number
+
+    def frames(self, result: Literal["sent", "conflated"], number: int) -> None:
+        self.counts[result] += number
+
+    def orphans(self, positions: int) -> None:
+        self.counts["orphans"] += positions
+
+    def late(self, positions: int) -> None:
+        self.counts["late"] += positions
+
+    def slow_client(self) -> None:
+        self.counts["slow"] += 1
+
+    def delivered(self, seconds: float) -> None:
+        self.delays.append(seconds)
+
+    def retried(self, operation: str) -> None:
+        self.counts[f"retried {operation}"] += 1
+
+
+@dataclass
+class Side:
+    """One running worker's live side and what a test needs to play with it."""
+
+    live: LiveSide
+    reader: FanOutReader
+    rights: Rights
+    stored: Stored
+    observed: Observed
+    redis: Redis
+    stream: str
+    port: int
+    partitions: int
+    pages: LivePages
+    http: ClientSession
+    sockets: list[ClientWebSocketResponse] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def connect(self, **options: Any) -> ClientWebSocketResponse:
+        options.setdefault("headers", COOKIE)
+        socket = await self.http.ws_connect(f"{self.url}/live", max_msg_size=0, **options)
+        self.sockets.append(socket)
+        return socket
+
+    async def publish(self, device: str, ts_ms: int, *, lat: float = 41.0, speed: float = 33.0) -> str:
+        return await publish(self.redis, self.stream, device, ts_ms, lat=lat, speed=speed, partitions=self.partitions)
+
+    async def idle(self) -> None:
+        """Wait until everything published has passed."""
+        tips = await StreamReplay.tips(self.live._resumer._replay, self.reader.streams)  # type: ignore[arg-type]
+        wanted = tuple(tip.last for tip in tips)
+        await eventually(lambda: self.live.session.fan_out.vector >= wanted, message="everything published has passed")
+
+
+async def publish(
+    redis: Redis,
+    stream: str,
+    device: str,
+    ts_ms: int,
+    *,
+    lat: float = 41.0,
+    speed: float = 33.0,
+    partitions: int = 1,
+) -> str:
+    position = Position(device, datetime.fromtimestamp(ts_ms / 1000, UTC), lat, 21.0, 240.0, 180.0, speed, 9, 0, b"{}")
+    partition = sum(device.encode()) % partitions
+    entry: Any = {"device_id": device, "codec": "8E", "payload": encode(position)}
+    entry_id: bytes = await redis.xadd(partition_stream(stream, partition, partitions), entry)
+    return entry_id.decode()
+
+
+def live_position(device: str, ts_ms: int, *, lat: float = 41.0) -> LivePosition:
+    return LivePosition(device, lat, 21.0, ts_ms, 33.0, 180.0)
+
+
+@contextlib.asynccontextmanager
+async def live_side(  # noqa: PLR0913 - each may be shared between two workers
+    redis_url: str,
+    stream: str,
+    *,
+    devices: Mapping[str, Collection[str]],
+    limits: LiveLimits | None = None,
+    rights: Rights | None = None,
+    stored: Any = None,
+    instance_id: str = "one",
+    partitions: int = 1,
+    allowed_origins: tuple[str, ...] = (),
+    batch_size: int = 1000,
+) -> AsyncIterator[Side]:
+    """Run a live side as a worker does."""
+    batches: asyncio.Queue[RecordBatch] = asyncio.Queue(4)
+    reader = FanOutReader(
+        redis_url,
+        topic=stream,
+        partitions=partitions,
+        instance_id=instance_id,
+        put=batches.put,
+        batch_size=batch_size,
+        block_ms=20,
+        observer=NullObserver(),
+    )
+    rights, stored, observed = rights or Rights(), stored or Stored(), Observed()
+    replay = StreamReplay(redis_url)
+    live = LiveSide(
+        streams=reader.streams,
+        source=reader,
+        replay=replay,
+        authenticator=rights,
+        authorizer=rights,
+        device_events=Entries(devices),
+        snapshots=stored,
+        stored=stored,
+        limits=limits or LiveLimits(),
+        observer=observed,
+    )
+    pages = LivePages(live, path="/live", allowed_origins=allowed_origins, auth="none")
+    app = web.Application()
+    add_routes(app, pages, live)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    async with contextlib.AsyncExitStack() as stack:
+        redis = Redis.from_url(redis_url)
+        stack.push_async_callback(redis.aclose)
+        stack.push_async_callback(replay.close)
+        await stack.enter_async_context(live)
+        await stack.enter_async_context(reader)
+        agent = asyncio.create_task(_broadcast(batches, live))
+        stack.push_async_callback(_cancel, agent)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        http = await stack.enter_async_context(ClientSession())
+        port = runner.addresses[0][1]
+        await eventually(lambda: live.accepting, message="the broadcast begins")
+        yield Side(live, reader, rights, stored, observed, redis, stream, port, partitions, pages, http)
+
+
+async def _broadcast(batches: asyncio.Queue[RecordBatch], live: LiveSide) -> None:
+    while True:
+        batch = await batches.get()
+        decoded = decode_entries(batch)
+        last_id, _ = batch.entries[-1]
+        await live.deliver(batch.stream, last_id, list(zip(decoded.positions, decoded.entry_ids, strict=True)))
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def ask(socket: ClientWebSocketResponse, **frame: Any) -> dict[str, Any]:
+    """Send a frame and return the next one that comes."""
+    await socket.send_json(frame)
+    return await receive(socket)
+
+
+async def receive(socket: ClientWebSocketResponse, timeout_s: float = 10) -> dict[str, Any]:
+    message = await socket.receive(timeout_s)
+    assert message.type is WSMsgType.TEXT, f"{message!r}, close code {socket.close_code}"
+    frame: dict[str, Any] = msgspec.json.decode(message.data)
+    return frame
+
+
+async def close_code(socket: ClientWebSocketResponse, timeout_s: float = 10) -> int | None:
+    """Read what comes until the server closes, and return why."""
+    async with asyncio.timeout(timeout_s):
+        while (await socket.receive()).type not in {WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.ERROR}:
+            pass
+    return socket.close_code

@@ -1,0 +1,228 @@
+"""Redis misbehaves: emptied, cut off, silent, full, trimmed, in the way."""
+
+import asyncio
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.conftest import ProxyFactory, ValkeyFactory
+from tests.servers.proxy import TcpProxy, url_through
+from tests.support import eventually
+from tests.transport.apps import GROUP, TransportApp, names, once_each
+from tests.transport.conftest import AppFactory, Stream
+
+TTL = {"lease_ttl_ms": 1500}
+
+
+@pytest.fixture
+async def own(valkey_factory: ValkeyFactory, stream: str) -> Any:
+    """The records on a server of the test's own."""
+    server = valkey_factory()
+    async with Redis.from_url(server.url) as client:
+        yield Stream(client, server.url, stream)
+
+
+@pytest.fixture
+async def proxy(tcp_proxy: ProxyFactory, redis_url: str) -> TcpProxy:
+    parts = urlsplit(redis_url)
+    assert parts.hostname is not None
+    return await tcp_proxy(parts.hostname, parts.port or 6379)
+
+
+def said(caplog: pytest.LogCaptureFixture, text: str) -> bool:
+    return any(text in record.getMessage() for record in caplog.records)
+
+
+async def test_flushall(transport_app: AppFactory, own: Stream, caplog: pytest.LogCaptureFixture) -> None:
+    """After FLUSHALL the worker says so, creates the group again, and goes on with new records on an empty state."""
+    app = await transport_app(own.name, url=own.redis_url, **TTL)
+    await own.publish(old := names("old", 10))
+    await own.committed(old)
+    await own.redis.flushall()
+    await own.publish(new := names("new", 10))
+    await own.committed(new)
+    await eventually(lambda: app.counts == once_each(new))
+    assert said(caplog, f"group of stream {own.name} was gone") or said(caplog, f"the lease of {own.name} is gone")
+
+
+async def test_flushall_while_idle_is_said(
+    transport_app: AppFactory, own: Stream, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When Redis is emptied the log says that the stream's group was gone, and from where it is read again."""
+    await transport_app(own.name, url=own.redis_url, lease_ttl_ms=60_000)
+    await own.redis.flushall()
+    await eventually(lambda: said(caplog, f"the group of stream {own.name} was gone"))
+    await own.publish(new := names("new", 3))
+    await eventually(lambda: said(caplog, "reading from the beginning"))
+    await own.redis.delete(own.lease)
+    await own.committed(new)
+
+
+async def test_group_destroyed(transport_app: AppFactory, records: Stream, caplog: pytest.LogCaptureFixture) -> None:
+    """After XGROUP DESTROY the group is created again and the stream read from its beginning, which the log says."""
+    app = await transport_app(records.name)
+    await records.publish(old := names("old", 5))
+    await records.committed(old)
+    await records.redis.xgroup_destroy(records.name, GROUP)
+    await records.publish(new := names("new", 5))
+    await eventually(lambda: app.counted[5:] == [*old, *new])
+    await eventually(lambda: app.observer.total["acknowledged"] == 15)
+    assert said(caplog, "reading from the beginning")
+
+
+async def test_cut_connections(transport_app: AppFactory, records: Stream, proxy: TcpProxy) -> None:
+    """However often connections are cut, nothing is lost, nothing counted twice, and no lost reply waits for its idle time."""
+    app = await transport_app(records.name, url=url_through(proxy, records.redis_url), batch_size=7)
+    published: list[str] = []
+    for number in range(15):
+        await records.publish(new := names(f"r{number}-", 40))
+        published += new
+        await asyncio.sleep(0)
+        proxy.cut()
+    await records.committed(published)
+    assert app.counts == once_each(published)
+    assert app.observer.reads["error"] > 0
+    assert app.observer.retries["read"] > 0
+
+
+async def test_lost_reply_is_found_again(transport_app: AppFactory, records: Stream, proxy: TcpProxy) -> None:
+    """Entries that Redis delivered into a dead connection are claimed at once, not after `redeliver_after_ms`."""
+    app = await transport_app(
+        records.name, url=url_through(proxy, records.redis_url), block_ms=1000, redeliver_after_ms=3_600_000
+    )
+    await records.publish(["first"])
+    await records.committed(["first"])
+    proxy.stall()
+    await records.publish(lost := names("lost", 5))
+    await eventually(lambda: _pending_is(records, 5))
+    proxy.cut()
+    proxy.flow()
+    await records.committed(["first", *lost])
+    assert app.observer.total["redelivered"] == 5
+
+
+async def _pending_is(records: Stream, count: int) -> bool:
+    return await records.pending() == count
+
+
+async def test_refused_connections(transport_app: AppFactory, records: Stream, proxy: TcpProxy) -> None:
+    """While Redis cannot be reached the worker retries and says it is not consuming; afterwards it goes on."""
+    app = await transport_app(records.name, url=url_through(proxy, records.redis_url), **TTL)
+    await records.publish(before := names("a", 10))
+    await records.committed(before)
+    await proxy.refuse()
+    proxy.cut()
+    await eventually(app.consumer.consuming)
+    assert await app.consumer.ping()
+    await eventually(lambda: app.observer.reads["error"] >= 3)
+    await records.publish(during := names("b", 10))
+    await proxy.accept()
+    await records.committed([*before, *during])
+    await eventually(_is_none(app))
+    assert await app.consumer.ping() is None
+    assert app.counts == once_each([*before, *during])
+
+
+def _is_none(app: TransportApp) -> Any:
+    async def consumes() -> bool:
+        return await app.consumer.consuming() is None
+
+    return consumes
+
+
+async def test_silence_in_mid_commit(transport_app: AppFactory, records: Stream, proxy: TcpProxy) -> None:
+    """A connection that goes silent while batches are processed costs a timeout: nothing is lost or counted twice."""
+
+    async def stall_once(app: TransportApp, event: Any) -> None:
+        if len(app.batches) == 2:
+            proxy.stall()
+
+    await records.publish(published := names("r", 30))
+    url = url_through(proxy, records.redis_url)
+    app = await transport_app(records.name, url=url, batch_size=5, handle=stall_once, lease_ttl_ms=60_000)
+    await eventually(lambda: app.observer.retries["commit"] or app.observer.reads["error"], timeout_s=20)
+    proxy.flow()
+    await records.committed(published, timeout_s=30)
+    assert app.counts == once_each(published)
+
+
+async def test_killed_clients(transport_app: AppFactory, own: Stream) -> None:
+    """CLIENT KILL of every connection, again and again, loses and doubles nothing."""
+    app = await transport_app(own.name, url=own.redis_url, batch_size=7)
+    published: list[str] = []
+    for number in range(10):
+        await own.publish(new := names(f"r{number}-", 40))
+        published += new
+        await own.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    await own.committed(published)
+    assert app.counts == once_each(published)
+
+
+async def test_memory_limit(transport_app: AppFactory, own: Stream) -> None:
+    """While Redis refuses writes for lack of memory the worker goes on or waits; afterwards all is counted once."""
+    app = await transport_app(own.name, url=own.redis_url, batch_size=5, **TTL)
+    await own.publish(first := names("a", 10))
+    await own.committed(first)
+    published = names("b", 50)
+    pipeline = own.redis.pipeline(transaction=True)
+    for name in published:
+        pipeline.xadd(own.name, {"payload": name})
+    pipeline.config_set("maxmemory", 1)
+    await pipeline.execute()
+    await eventually(lambda: app.observer.retries["balance"] >= 2)
+    await own.redis.config_set("maxmemory", 0)
+    await own.publish(last := names("c", 10))
+    await own.committed([*first, *published, *last])
+    assert app.counts == once_each([*first, *published, *last])
+
+
+async def test_trimmed_pending_entries_are_reported(
+    transport_app: AppFactory, records: Stream, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Pending entries that were trimmed away are counted and logged as lost, and no longer pending; the rest goes on."""
+    await records.publish(names("r", 10))
+    await records.redis.xgroup_create(records.name, GROUP, id="0")
+    await records.redis.xreadgroup(GROUP, "gone", {records.name: ">"}, count=8)
+    await records.redis.xtrim(records.name, maxlen=5, approximate=False)
+    app = await transport_app(records.name)
+    await records.committed(names("r", 10)[5:])
+    assert app.observer.total["trimmed"] == 5
+    assert said(caplog, f"5 pending entries of stream {records.name} had been trimmed away")
+
+
+@pytest.mark.parametrize("when", ["before", "during"])
+async def test_stream_of_the_wrong_type(
+    transport_app: AppFactory, records: Stream, caplog: pytest.LogCaptureFixture, when: str
+) -> None:
+    """A key of another type in the stream's place is an error in the log and retried; once it is gone work goes on."""
+    if when == "before":
+        await records.redis.set(records.name, "in the way")
+    app = await transport_app(records.name, ready=when == "during")
+    if when == "during":
+        await records.redis.set(records.name, "in the way")
+    await eventually(lambda: sum(app.observer.retries.values()) >= 3)
+    assert not app.app.crashed
+    assert any(r.levelname == "ERROR" and "WRONGTYPE" in r.getMessage() for r in caplog.records)
+    await records.redis.delete(records.name)
+    await records.publish(published := names("r", 5))
+    await records.committed(published)
+    assert app.counts == once_each(published)
+
+
+@pytest.mark.parametrize("key", ["state", "dead"])
+async def test_other_keys_of_the_wrong_type(transport_app: AppFactory, records: Stream, key: str) -> None:
+    """With the table's hash or the dead letters of another type nothing is acknowledged until that is mended."""
+    from telemetry_app.faust_redis import keys  # noqa: PLC0415 - the parameter has its name
+    from tests.transport.apps import TABLE  # noqa: PLC0415 - beside it
+
+    name = keys.state(records.name, GROUP, TABLE) if key == "state" else keys.dead_letters(records.name)
+    app = await transport_app(records.name)
+    await records.redis.set(name, "in the way")
+    await records.publish(published := names("r", 5))
+    await eventually(lambda: app.observer.retries["commit"] >= 2)
+    assert await records.pending() == 5
+    assert not app.app.crashed
+    await records.redis.delete(name)
+    await records.committed(published)
