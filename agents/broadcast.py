@@ -1,7 +1,5 @@
 """Every record to everyone who watches, beside the durable side."""
 
-from __future__ import annotations
-
 import faust
 
 from telemetry_app.app import app, broadcast_batches, live

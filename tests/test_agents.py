@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -41,7 +41,7 @@ def batch_of(*entries: list[bytes]) -> RecordBatch:
 
 
 @pytest.fixture(autouse=True)
-def flowing() -> Iterator[None]:
+async def flowing() -> AsyncIterator[None]:
     """Let Faust's queues flow, as a running worker does."""
     app.flow_control.resume()
     yield

@@ -69,10 +69,12 @@ class Ownership(Service):
         async for _ in self.itertimer(self.interval_s, name="renew"):
             for partition in [p for p in self.consumer.partitions.values() if not p.lost]:
                 try:
-                    kept = await self._leases.renew(partition.stream, partition.token)
+                    # A silent connection must not cost the whole lease: the next try has a connection of its own.
+                    async with asyncio.timeout(self.interval_s):
+                        kept = await self._leases.renew(partition.stream, partition.token)
                 except ANY_REDIS_ERROR as error:
                     self.observer.retried("renew")
-                    logger.log(severity(error), "could not renew the lease of %s: %s", partition.stream, error)
+                    logger.log(severity(error), "could not renew the lease of %s: %r", partition.stream, error)
                     await drop_connections(self.consumer.client, error)
                     continue
                 if not kept:

@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+#: How often a step that takes long is interrupted by a look at whether the application is stopping.
+_LOOK_S = 0.2
+
 
 async def insist(
     step: Callable[[], Awaitable[T]],
@@ -39,17 +42,14 @@ async def insist(
     Raises:
         The last error of Redis, when the application stops first; any other error at once.
     """
-    loop = asyncio.get_running_loop()
     backoff = Backoff()
-    give_up_at: float | None = None
+    last_try = _LastTry(stopping, last_try_s)
     while True:
         try:
-            return await step()
+            return await _attempt(step, last_try)
         except ANY_REDIS_ERROR as error:
-            if stopping():
-                give_up_at = give_up_at or loop.time() + last_try_s
-                if loop.time() >= give_up_at:
-                    raise
+            if last_try.over():
+                raise
             observer.retried(operation)
             delay_s = backoff.next_s()
             kind = type(error).__name__
@@ -57,3 +57,31 @@ async def insist(
             await pause(delay_s, stopping)
             # `pause` ends at once while stopping; the loop must not spin.
             await asyncio.sleep(0.05)
+
+
+class _LastTry:
+    """The time that is left from the moment when the application is seen to be stopping."""
+
+    def __init__(self, stopping: Callable[[], bool], last_try_s: float) -> None:
+        self._stopping = stopping
+        self._last_try_s = last_try_s
+        self._end: float | None = None
+
+    def over(self) -> bool:
+        """Tell whether the application has been stopping for so long."""
+        now = asyncio.get_running_loop().time()
+        if self._end is None and self._stopping():
+            self._end = now + self._last_try_s
+        return self._end is not None and now >= self._end
+
+
+async def _attempt(step: Callable[[], Awaitable[T]], last_try: _LastTry) -> T:
+    """Await a step, but leave a silent connection when the last try is over; that is a `TimeoutError` like others."""
+    attempt = asyncio.ensure_future(step())
+    try:
+        while not (await asyncio.wait({attempt}, timeout=_LOOK_S))[0]:
+            if last_try.over():
+                raise TimeoutError("no answer before the application stopped")
+        return attempt.result()
+    finally:
+        attempt.cancel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import re
 import secrets
 import time
 from dataclasses import dataclass
@@ -45,6 +46,9 @@ _MAX_HELD: Final = 10_000
 _MAX_RETRY_AFTER_S: Final = 3600.0
 #: Below the 5 s after which Directus closes an idle connection, so that none is used in that moment.
 _KEEPALIVE_S: Final = 3.0
+
+# Control characters would end the header; what did not arrive as UTF-8 stands as lone surrogates in the text.
+_UNSENDABLE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -111,8 +115,10 @@ class Directus(Service):
 
     async def on_stop(self) -> None:
         """End what is under way and close every connection."""
-        for question in list(self._questions.values()):
+        questions = list(self._questions.values())
+        for question in questions:
             question.cancel()
+        await asyncio.gather(*questions, return_exceptions=True)
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -213,10 +219,7 @@ class _Question:
 
 def can_be_sent(header: str) -> bool:
     """Return whether a header's value is one that can be sent on as it came."""
-    # What did not arrive as UTF-8 stands as lone surrogates in the text.
-    surrogates = any("\ud800" <= char <= "\udfff" for char in header)
-    control = any((char < " " and char != "\t") or char == "\x7f" for char in header)
-    return 0 < len(header) <= MAX_HEADER_CHARS and not surrogates and not control
+    return 0 < len(header) <= MAX_HEADER_CHARS and not _UNSENDABLE.search(header)
 
 
 def _headers(cookie: str, address: str) -> dict[str, str]:

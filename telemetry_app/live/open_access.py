@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 
 from telemetry_app.live.authz import MAX_EVENTS, can_be_an_id
-from telemetry_app.live.outage import Outage
+from telemetry_app.live.outage import DATABASE_FAILURES, Outage
 from telemetry_app.live.ports import Authentication, Authorization
 from telemetry_app.shared.postgres import describe
 
@@ -65,7 +65,7 @@ class OpenAuthorizer:
                 rows: list[Any] = await connection.fetch(statement, argument)
         except asyncpg.UndefinedTableError:
             return missing
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except DATABASE_FAILURES as error:
             self._outage.failed(describe(error))
             return None
         self._outage.over()

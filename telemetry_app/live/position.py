@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from telemetry_app.shared.position import Position
 
 
 class LivePosition(msgspec.Struct, frozen=True, gc=False):
@@ -21,3 +28,17 @@ class LivePosition(msgspec.Struct, frozen=True, gc=False):
     ts_ms: int
     speed: float
     course: float
+
+    @classmethod
+    def from_position(cls, position: Position) -> LivePosition:
+        """Return what a map shows of a record."""
+        ts_ms = epoch_ms(position.ts)
+        return cls(position.device_id, position.latitude, position.longitude, ts_ms, position.speed, position.angle)
+
+
+def epoch_ms(ts: datetime) -> int:
+    """Return a time as milliseconds since the epoch.
+
+    Records from the stream and from the database have to come out alike, because they are compared.
+    """
+    return round(ts.timestamp() * 1000)

@@ -104,7 +104,7 @@ class LivePages:
             return True
         if self._allowed_origins:
             return origin.lower() in self._allowed_origins
-        return _address(origin) == _address(f"{urlsplit(origin).scheme}://{request.host}")
+        return _is_origin_of(origin, request.host)
 
     async def _refuse_stranger(self, request: web.Request) -> web.Response | None:
         answer = await self._live.authenticator.authenticate(*_credentials(request))
@@ -168,12 +168,17 @@ def _credentials(request: web.Request) -> tuple[str | None, str]:
     return request.headers.get("Cookie"), ", ".join(chain)
 
 
-def _address(origin: str) -> tuple[str | None, int | None]:
+def _is_origin_of(origin: str, host: str) -> bool:
+    """Tell whether a page of an origin came from a host; the scheme may differ, for a proxy may end the TLS."""
+    scheme, _, _ = origin.partition("://")
+    if scheme not in _DEFAULT_PORTS:
+        return False
     try:
-        parts = urlsplit(origin)
-        return parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
+        theirs, ours = urlsplit(origin), urlsplit(f"{scheme}://{host}")
+        port = _DEFAULT_PORTS[scheme]
+        return (theirs.hostname, theirs.port or port) == (ours.hostname, ours.port or port)
     except ValueError:
-        return None, None
+        return False
 
 
 def _refusal(status: int, reason: str, retry_after_s: float | None = None, **headers: str) -> web.Response:

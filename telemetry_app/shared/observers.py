@@ -85,3 +85,58 @@ class WriteMetrics:
     def retried(self, reason: str) -> None:  # noqa: ARG002 - the log tells the reason
         """Count a failed try."""
         self._metrics.retries.labels("postgres").inc()
+
+
+class LiveMetrics:
+    """Counts what the live side reports."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def connections(self, number: int) -> None:
+        """Show the open connections."""
+        self._metrics.live_connections.set(number)
+
+    def subscriptions(self, number: int) -> None:
+        """Show the subscriptions."""
+        self._metrics.live_subscriptions.set(number)
+
+    def frames(self, result: str, number: int) -> None:
+        """Count positions sent or left out."""
+        self._metrics.live_frames.labels(result).inc(number)
+
+    def orphans(self, positions: int) -> None:
+        """Count positions of devices that are in no event."""
+        self._metrics.live_orphan_positions.inc(positions)
+
+    def late(self, positions: int) -> None:
+        """Count positions that are not newer than one already sent."""
+        self._metrics.live_late_positions.inc(positions)
+
+    def slow_client(self) -> None:
+        """Count a client that stayed behind."""
+        self._metrics.live_slow_clients.inc()
+
+    def delivered(self, seconds: float) -> None:
+        """Observe the time from the stream to the sockets."""
+        self._metrics.live_delivery.observe(seconds)
+
+    def auth(self, result: str, seconds: float) -> None:
+        """Observe a question who somebody is."""
+        self._metrics.live_auth_duration.labels(result).observe(seconds)
+
+    def authz(self, result: str, seconds: float) -> None:
+        """Observe a question what somebody may see."""
+        self._metrics.live_authz_duration.labels(result).observe(seconds)
+
+    def snapshot_failed(self) -> None:
+        """Count a snapshot that was left empty."""
+        self._metrics.retries.labels("snapshot").inc()
+
+    def snapshot(self, seconds: float) -> None:
+        """Observe the reading of a snapshot."""
+        self._metrics.live_snapshot_duration.observe(seconds)
+
+    def retried(self, operation: str) -> None:
+        """Count a failed try."""
+        self._metrics.retries.labels(operation).inc()

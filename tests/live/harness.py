@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
-from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, web
+from aiohttp import ClientSession, ClientWebSocketResponse, ClientWSTimeout, TCPConnector, WSMsgType, web
 from redis.asyncio import Redis
 
 from telemetry_app.faust_redis.batch import RecordBatch
@@ -158,6 +158,7 @@ class Side:
 
     async def connect(self, **options: Any) -> ClientWebSocketResponse:
         options.setdefault("headers", COOKIE)
+        options.setdefault("timeout", ClientWSTimeout(ws_close=1))
         socket = await self.http.ws_connect(f"{self.url}/live", max_msg_size=0, **options)
         self.sockets.append(socket)
         return socket
@@ -206,6 +207,7 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
     partitions: int = 1,
     allowed_origins: tuple[str, ...] = (),
     batch_size: int = 1000,
+    delay_s: Callable[[], float] = lambda: 0.0,
 ) -> AsyncIterator[Side]:
     """Run a live side as a worker does."""
     batches: asyncio.Queue[RecordBatch] = asyncio.Queue(4)
@@ -243,23 +245,30 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
         stack.push_async_callback(replay.close)
         await stack.enter_async_context(live)
         await stack.enter_async_context(reader)
-        agent = asyncio.create_task(_broadcast(batches, live))
+        agent = asyncio.create_task(_broadcast(batches, live, delay_s))
         stack.push_async_callback(_cancel, agent)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        http = await stack.enter_async_context(ClientSession())
+        http = await stack.enter_async_context(ClientSession(connector=TCPConnector(limit=0)))
         port = runner.addresses[0][1]
         await eventually(lambda: live.accepting, message="the broadcast begins")
-        yield Side(live, reader, rights, stored, observed, redis, stream, port, partitions, pages, http)
+        side = Side(live, reader, rights, stored, observed, redis, stream, port, partitions, pages, http)
+        stack.push_async_callback(_close, side)
+        yield side
 
 
-async def _broadcast(batches: asyncio.Queue[RecordBatch], live: LiveSide) -> None:
+async def _broadcast(batches: asyncio.Queue[RecordBatch], live: LiveSide, delay_s: Callable[[], float]) -> None:
     while True:
         batch = await batches.get()
+        await asyncio.sleep(delay_s())
         decoded = decode_entries(batch)
         last_id, _ = batch.entries[-1]
         await live.deliver(batch.stream, last_id, list(zip(decoded.positions, decoded.entry_ids, strict=True)))
+
+
+async def _close(side: Side) -> None:
+    await asyncio.gather(*(socket.close() for socket in side.sockets))
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
@@ -283,6 +292,10 @@ async def receive(socket: ClientWebSocketResponse, timeout_s: float = 10) -> dic
 async def close_code(socket: ClientWebSocketResponse, timeout_s: float = 10) -> int | None:
     """Read what comes until the server closes, and return why."""
     async with asyncio.timeout(timeout_s):
-        while (await socket.receive()).type not in {WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.ERROR}:
-            pass
-    return socket.close_code
+        while True:
+            message = await socket.receive()
+            if message.type is WSMsgType.CLOSE:
+                # Not the socket's: that is 1006 when the answer to the close frame came too late.
+                return int(message.data)
+            if message.type in {WSMsgType.CLOSED, WSMsgType.ERROR}:
+                return socket.close_code

@@ -46,3 +46,348 @@ async def test_subscribe_snapshot_live(side: Side) -> None:
         "course": 180.0,
         "cursor": entry_id,
     }
+
+
+async def test_a_device_in_several_events_reaches_all_of_them(side: Side) -> None:
+    """One record of a device in two events is one frame for each topic."""
+    socket = await side.connect()
+    for topic in ("event:7", "event:8"):
+        await ask(socket, type="subscribe", topic=topic)
+    await side.publish("b", now_ms())
+    frames = [await receive(socket), await receive(socket)]
+    assert {frame["topic"] for frame in frames} == {"event:7", "event:8"}
+    assert [frame["deviceId"] for frame in frames] == ["b", "b"]
+
+
+async def test_unsubscribing_ends_the_frames(side: Side) -> None:
+    """After `unsubscribed` no frame of that topic comes; the other topic's go on."""
+    socket = await side.connect()
+    await ask(socket, type="subscribe", topic="event:7")
+    await ask(socket, type="subscribe", topic="event:8")
+    answer = await ask(socket, type="unsubscribe", topic="event:7", id="x")
+    assert answer == {"type": "unsubscribed", "topic": "event:7", "id": "x"}
+    await side.publish("b", now_ms())
+    await side.publish("c", now_ms())
+    frames = [await receive(socket), await receive(socket)]
+    assert [(frame["topic"], frame["deviceId"]) for frame in frames] == [("event:8", "b"), ("event:8", "c")]
+
+
+async def test_unsubscribing_what_is_not_subscribed_is_no_error(side: Side) -> None:
+    """Both frames may be repeated without harm."""
+    socket = await side.connect()
+    assert (await ask(socket, type="unsubscribe", topic="event:7"))["type"] == "unsubscribed"
+    for _ in range(2):
+        assert (await ask(socket, type="subscribe", topic="event:7"))["type"] == "subscribed"
+    assert side.observed.gauges["subscriptions"] == 1
+    await side.publish("a", now_ms())
+    await side.publish("b", now_ms())
+    assert [(await receive(socket))["deviceId"] for _ in range(2)] == ["a", "b"]
+
+
+async def test_late_positions_are_counted_and_not_sent(side: Side) -> None:
+    """A record that is older than one already sent, or the same again, never reaches a map."""
+    socket = await side.connect()
+    await ask(socket, type="subscribe", topic="event:7")
+    ts = now_ms()
+    for ts_ms in (ts, ts - 5000, ts, ts + 1):
+        await side.publish("a", ts_ms)
+    assert [(await receive(socket))["ts"] for _ in range(2)] == [ts, ts + 1]
+    assert side.observed.counts["late"] == 2
+
+
+async def test_positions_of_nobodys_devices_are_counted(side: Side) -> None:
+    """A device without event reaches nobody."""
+    socket = await side.connect()
+    await ask(socket, type="subscribe", topic="event:7")
+    await side.publish("nobody's", now_ms())
+    await side.publish("a", now_ms())
+    assert (await receive(socket))["deviceId"] == "a"
+    assert side.observed.counts["orphans"] == 1
+    assert side.observed.counts["sent"] == 1
+
+
+async def test_a_late_upload_does_not_pass_the_snapshot(side: Side) -> None:
+    """A record older than the snapshot's, of a device this worker has not seen yet, is not sent."""
+    ts = now_ms()
+    side.stored.store(live_position("a", ts))
+    socket = await side.connect()
+    await ask(socket, type="subscribe", topic="event:7")
+    for ts_ms in (ts - 5000, ts, ts + 1000):
+        await side.publish("a", ts_ms)
+    assert (await receive(socket))["ts"] == ts + 1000
+
+
+async def test_an_unstored_position_follows_the_snapshot(side: Side) -> None:
+    """What passed before the subscription but is not in the database yet is sent right behind the snapshot."""
+    ts = now_ms()
+    side.stored.store(live_position("a", ts - 1000))
+    await side.publish("a", ts)
+    await side.idle()
+    socket = await side.connect()
+    assert [p["ts"] for p in (await ask(socket, type="subscribe", topic="event:7"))["snapshot"]] == [ts - 1000]
+    assert (await receive(socket))["ts"] == ts
+
+
+async def test_a_faulty_position_does_not_come_back(side: Side) -> None:
+    """What the database has and holds for faulty is not sent behind the snapshot, which has the next best."""
+    ts = now_ms()
+    side.stored.store(live_position("a", ts - 1000))
+    side.stored.store(live_position("a", ts), faulty=True)
+    await side.publish("a", ts)
+    await side.idle()
+    socket = await side.connect()
+    assert [p["ts"] for p in (await ask(socket, type="subscribe", topic="event:7"))["snapshot"]] == [ts - 1000]
+    await side.publish("a", ts + 1000)
+    assert (await receive(socket))["ts"] == ts + 1000
+
+
+# --- refused before the upgrade ---
+
+
+async def refused(side: Side, **options: Any) -> WSServerHandshakeError:
+    with pytest.raises(WSServerHandshakeError) as caught:
+        await side.connect(**options)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("authentication", "status", "retry_after"),
+    [
+        (Authentication("unauthorized"), 401, None),
+        (Authentication("error"), 503, "5"),
+        (Authentication("error", retry_after_s=17.2), 503, "17"),
+    ],
+)
+async def test_a_session_that_is_none(
+    side: Side, authentication: Authentication, status: int, retry_after: str | None
+) -> None:
+    """An unknown session is 401, one that cannot be checked 503 with Retry-After; no connection is counted."""
+    side.rights.authentication = authentication
+    error = await refused(side)
+    assert (error.status, (error.headers or {}).get("Retry-After")) == (status, retry_after)
+    assert "connections" not in side.observed.gauges
+
+
+async def test_no_cookie(side: Side) -> None:
+    """Without a cookie it is 401."""
+    assert (await refused(side, headers={})).status == 401
+
+
+@pytest.mark.parametrize(
+    ("allowed", "origin", "welcome"),
+    [
+        ((), None, True),
+        ((), "http://{host}", True),
+        ((), "https://{host}", True),
+        ((), "http://elsewhere.example", False),
+        ((), "null", False),
+        ((), "http://[", False),
+        (("https://maps.example",), "https://maps.example", True),
+        (("https://maps.example",), "http://{host}", False),
+        (("*",), "https://elsewhere.example", True),
+    ],
+)
+async def test_origins(
+    redis_url: str, stream: str, allowed: tuple[str, ...], origin: str | None, *, welcome: bool
+) -> None:
+    """A page of another origin than the server's or the allowed ones is 403; a program sends none."""
+    async with live_side(redis_url, stream, devices=DEVICES, allowed_origins=allowed) as side:
+        host = f"127.0.0.1:{side.port}"
+        headers = COOKIE if origin is None else {**COOKIE, "Origin": origin.replace("{host}", host)}
+        if welcome:
+            assert not (await side.connect(headers=headers)).closed
+        else:
+            assert (await refused(side, headers=headers)).status == 403
+
+
+async def test_no_room(redis_url: str, stream: str) -> None:
+    """At the limit a connection is refused with 503 and Retry-After; one that ends makes room."""
+    async with live_side(redis_url, stream, devices=DEVICES, limits=LiveLimits(max_connections=2)) as side:
+        first, _ = await side.connect(), await side.connect()
+        error = await refused(side)
+        assert (error.status, (error.headers or {}).get("Retry-After")) == (503, "5")
+        await first.close()
+        await eventually(lambda: side.observed.gauges["connections"] == 1)
+        await side.connect()
+
+
+async def test_directus_is_asked_with_cookie_and_addresses(side: Side) -> None:
+    """The Cookie header and the chain of addresses are handed on, and asked with again at subscribe."""
+    socket = await side.connect(headers={**COOKIE, "X-Forwarded-For": "203.0.113.9, 10.0.0.1"})
+    await ask(socket, type="subscribe", topic="event:7")
+    assert side.rights.asked == [("session=good", "203.0.113.9, 10.0.0.1, 127.0.0.1")] * 2
+
+
+# --- errors ---
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code"),
+    [
+        (Authorization("forbidden"), "forbidden"),
+        (Authorization("not-found"), "not-found"),
+        (Authorization("error"), "error"),
+    ],
+)
+async def test_an_event_one_may_not_see(side: Side, verdict: Authorization, code: str) -> None:
+    """The refusal names code, topic and id, and no subscription stands."""
+    side.rights.verdicts["7"] = verdict
+    socket = await side.connect()
+    answer = await ask(socket, type="subscribe", topic="event:7", id=3)
+    assert (answer["type"], answer["code"], answer["topic"], answer["id"]) == ("error", code, "event:7", 3)
+    assert "subscriptions" not in side.observed.gauges
+
+
+async def test_a_session_that_has_ended_at_subscribe(side: Side) -> None:
+    """A session that ended after the upgrade closes the connection with 4401."""
+    side.rights.verdicts["7"] = Authorization("unauthorized")
+    socket = await side.connect()
+    await socket.send_json({"type": "subscribe", "topic": "event:7"})
+    assert await close_code(socket) == 4401
+
+
+async def test_unknown_topic(side: Side) -> None:
+    """Only events are topics."""
+    socket = await side.connect()
+    for topic in ("device:7", "event:", "event"):
+        answer = await ask(socket, type="subscribe", topic=topic)
+        assert (answer["code"], answer["topic"]) == ("unknown-topic", topic)
+
+
+async def test_bad_requests_are_answered(side: Side) -> None:
+    """Whatever is no frame of the protocol is a bad request with its id, text or bytes, and the connection goes on."""
+    socket = await side.connect()
+    for data in ('{"type":"ping","id":"probe"}', b'{"type":"ping","id":"probe"}'):
+        await (socket.send_str(data) if isinstance(data, str) else socket.send_bytes(data))
+        answer = await receive(socket)
+        assert (answer["code"], answer["id"]) == ("bad-request", "probe")
+    await socket.send_frame(b"\xff\xfe{", WSMsgType.TEXT)
+    assert (await receive(socket))["code"] == "bad-request"
+    assert (await ask(socket, type="subscribe", topic="event:7"))["type"] == "subscribed"
+
+
+async def test_too_many_subscriptions(redis_url: str, stream: str) -> None:
+    """One topic more than allowed is `limit`; the others stand, and may be asked for again."""
+    async with live_side(redis_url, stream, devices=DEVICES, limits=LiveLimits(max_subscriptions=2)) as side:
+        socket = await side.connect()
+        answers = [await ask(socket, type="subscribe", topic=f"event:{n}") for n in (7, 8, 9, 7)]
+        assert [answer.get("code", "stands") for answer in answers] == ["stands", "stands", "limit", "stands"]
+        assert side.observed.gauges["subscriptions"] == 2
+
+
+# --- the end of a connection ---
+
+
+async def test_a_frame_too_large(side: Side) -> None:
+    """A frame above the limit ends the connection with 1009."""
+    socket = await side.connect()
+    await socket.send_str("x" * 200_000)
+    assert await close_code(socket) == 1009
+
+
+async def test_too_many_frames(redis_url: str, stream: str) -> None:
+    """Frames beyond burst and rate end the connection with 4429, whatever they are."""
+    async with live_side(
+        redis_url, stream, devices=DEVICES, limits=LiveLimits(frames_per_s=0.01, frames_burst=5)
+    ) as side:
+        socket = await side.connect()
+        for _ in range(2000):
+            await socket.send_str('{"type":"subscribe","topic":"event:7"}')
+        assert await close_code(socket) == 4429
+        assert side.rights.questions["7"] <= 5
+
+
+async def test_losing_a_right(redis_url: str, stream: str) -> None:
+    """Within the interval a lost right ends its subscription only; being unable to ask ends nothing."""
+    async with live_side(redis_url, stream, devices=DEVICES, limits=LiveLimits(reauthorize_ms=200)) as side:
+        socket = await side.connect()
+        for topic in ("event:7", "event:8"):
+            await ask(socket, type="subscribe", topic=topic)
+        side.rights.verdicts["8"] = Authorization("error")
+        asked = side.rights.questions["8"]
+        await eventually(lambda: side.rights.questions["8"] > asked + 1)
+        side.rights.verdicts["7"] = Authorization("forbidden")
+        answer = await receive(socket)
+        assert (answer["type"], answer["code"], answer["topic"]) == ("error", "forbidden", "event:7")
+        await side.publish("b", now_ms())
+        assert (await receive(socket))["topic"] == "event:8"
+        assert side.observed.gauges["subscriptions"] == 1
+
+
+async def test_the_session_ends(redis_url: str, stream: str) -> None:
+    """Within the interval a logout ends the connection with 4401."""
+    async with live_side(redis_url, stream, devices=DEVICES, limits=LiveLimits(reauthorize_ms=200)) as side:
+        socket = await side.connect()
+        await ask(socket, type="subscribe", topic="event:7")
+        side.rights.verdicts["7"] = Authorization("unauthorized")
+        assert await close_code(socket) == 4401
+        await eventually(lambda: side.observed.gauges == {"connections": 0, "subscriptions": 0})
+
+
+async def test_pings_and_silence(redis_url: str, stream: str) -> None:
+    """A client that answers pings stays; one that says nothing at all is dropped."""
+    limits = LiveLimits(ping_s=0.2, silence_s=2)
+    async with live_side(redis_url, stream, devices=DEVICES, limits=limits) as side:
+        alive = await side.connect(autoping=False)
+        silent = await side.connect(autoping=False)
+        assert (await silent.receive(5)).type is WSMsgType.PING
+        pings = 0
+        while side.observed.gauges["connections"] > 1:
+            message = await alive.receive(5)
+            assert message.type is WSMsgType.PING
+            pings += 1
+            await alive.pong(message.data)
+        assert pings > 1
+        assert await close_code(silent) == 1006
+
+
+async def test_a_clients_ping_is_answered(side: Side) -> None:
+    """A ping is answered by a pong with the same payload, and a close frame by one with the same code."""
+    socket = await side.connect(autoping=False)
+    await socket.ping(b"hello")
+    message = await socket.receive(5)
+    assert (message.type, message.data) == (WSMsgType.PONG, b"hello")
+    await socket.close(code=3456)
+    assert socket.close_code == 3456
+    await eventually(lambda: side.observed.gauges["connections"] == 0)
+
+
+async def test_shutdown(redis_url: str, stream: str) -> None:
+    """A server that stops ends every connection with 1001, also those of clients that do not answer."""
+    async with live_side(redis_url, stream, devices=DEVICES) as side:
+        sockets = [await side.connect() for _ in range(20)]
+        await asyncio.gather(side.live.stop(), *(close_code(socket) for socket in sockets[:10]))
+        assert [await close_code(socket) for socket in sockets] == [1001] * 20
+
+
+# --- the pages ---
+
+
+async def test_the_pages(side: Side) -> None:
+    """The map, its files and its configuration are served with headers that allow nothing foreign."""
+    async with side.http.get(f"{side.url}/") as page:
+        assert (page.status, page.content_type) == (200, "text/html")
+        assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+        assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+        assert page.headers["X-Content-Type-Options"] == "nosniff"
+        assert page.headers["Referrer-Policy"] == "no-referrer"
+    async with side.http.get(f"{side.url}/config.json", headers=COOKIE) as config:
+        assert await config.json() == {"path": "/live", "events": [{"id": "7", "name": "Race"}], "auth": "none"}
+        assert config.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["/nothing.js", "/..%2fview.py", "/%2e%2e%2fview.py", "/..", "/.", "/%00"])
+async def test_no_other_file_is_served(side: Side, path: str) -> None:
+    """What is not one of the map's files is not there."""
+    async with side.http.get(f"{side.url}{path}", allow_redirects=False) as page:
+        body = await page.text()
+        assert page.status == 404 or (path in {"/..", "/."} and "<html" in body)
+
+
+async def test_plain_http_tells_why(side: Side) -> None:
+    """A page may ask by plain HTTP why its upgrade was refused."""
+    for headers, status in ((COOKIE, 426), ({}, 401), ({**COOKIE, "Origin": "http://else.example"}, 403)):
+        async with side.http.get(f"{side.url}/live", headers=headers) as answer:
+            assert answer.status == status
+    async with side.http.get(f"{side.url}/config.json") as config:
+        assert config.status == 401

@@ -25,18 +25,23 @@ async def transport_app(redis_url: str, stream: str) -> AsyncIterator[AppFactory
     The streams' keys are deleted after the applications have stopped, hence the order of the fixtures.
     """
     started: list[TransportApp] = []
+    starting: list[asyncio.Task[None]] = []
 
     async def make(stream: str, *, url: str = redis_url, ready: bool = True, **options: Any) -> TransportApp:
         app = TransportApp(stream, url, **options)
         started.append(app)
-        await app.start()
+        start = asyncio.create_task(app.start())
         if ready:
+            await start
             await eventually(lambda: app.fetching, message="the application takes records")
+        else:
+            starting.append(start)
         return app
 
     yield make
     async with asyncio.timeout(STOP_TIMEOUT_S):
         await asyncio.gather(*(app.stop() for app in started))
+        await asyncio.gather(*starting)
 
 
 class Stream:
@@ -49,8 +54,8 @@ class Stream:
         self.name = name
 
     async def publish(self, names: Iterable[str], *, stream: str | None = None) -> list[bytes]:
-        """Append one entry for each payload."""
-        async with self.redis.pipeline(transaction=False) as pipeline:
+        """Append one entry for each payload, all of them before anybody can read one."""
+        async with self.redis.pipeline(transaction=True) as pipeline:
             for name in names:
                 pipeline.xadd(stream or self.name, {"payload": name})
             ids: list[bytes] = await pipeline.execute()

@@ -73,7 +73,7 @@ async def test_group_destroyed(transport_app: AppFactory, records: Stream, caplo
 
 
 async def test_cut_connections(transport_app: AppFactory, records: Stream, proxy: TcpProxy) -> None:
-    """However often connections are cut, nothing is lost, nothing counted twice, and no lost reply waits for its idle time."""
+    """However often connections are cut, nothing is lost, nothing counted twice, and nothing waits to become idle."""
     app = await transport_app(records.name, url=url_through(proxy, records.redis_url), batch_size=7)
     published: list[str] = []
     for number in range(15):
@@ -87,24 +87,24 @@ async def test_cut_connections(transport_app: AppFactory, records: Stream, proxy
     assert app.observer.retries["read"] > 0
 
 
-async def test_lost_reply_is_found_again(transport_app: AppFactory, records: Stream, proxy: TcpProxy) -> None:
+async def test_lost_reply_is_found_again(transport_app: AppFactory, own: Stream, tcp_proxy: ProxyFactory) -> None:
     """Entries that Redis delivered into a dead connection are claimed at once, not after `redeliver_after_ms`."""
-    app = await transport_app(
-        records.name, url=url_through(proxy, records.redis_url), block_ms=1000, redeliver_after_ms=3_600_000
-    )
-    await records.publish(["first"])
-    await records.committed(["first"])
+    proxy = await tcp_proxy("127.0.0.1", urlsplit(own.redis_url).port or 0)
+    url = url_through(proxy, own.redis_url)
+    app = await transport_app(own.name, url=url, block_ms=1000, redeliver_after_ms=3_600_000)
+
+    async def waits_for_records() -> bool:
+        return bool((await own.redis.info("clients"))["blocked_clients"])
+
+    await eventually(waits_for_records)
     proxy.stall()
-    await records.publish(lost := names("lost", 5))
-    await eventually(lambda: _pending_is(records, 5))
+    await own.publish(lost := names("lost", 5))
+    assert await own.pending() == 5
     proxy.cut()
     proxy.flow()
-    await records.committed(["first", *lost])
+    await own.committed(lost)
+    assert app.counted == lost
     assert app.observer.total["redelivered"] == 5
-
-
-async def _pending_is(records: Stream, count: int) -> bool:
-    return await records.pending() == count
 
 
 async def test_refused_connections(transport_app: AppFactory, records: Stream, proxy: TcpProxy) -> None:
@@ -135,7 +135,7 @@ def _is_none(app: TransportApp) -> Any:
 async def test_silence_in_mid_commit(transport_app: AppFactory, records: Stream, proxy: TcpProxy) -> None:
     """A connection that goes silent while batches are processed costs a timeout: nothing is lost or counted twice."""
 
-    async def stall_once(app: TransportApp, event: Any) -> None:
+    async def stall_once(app: TransportApp, _event: Any) -> None:
         if len(app.batches) == 2:
             proxy.stall()
 
@@ -181,7 +181,7 @@ async def test_memory_limit(transport_app: AppFactory, own: Stream) -> None:
 async def test_trimmed_pending_entries_are_reported(
     transport_app: AppFactory, records: Stream, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Pending entries that were trimmed away are counted and logged as lost, and no longer pending; the rest goes on."""
+    """Pending entries that were trimmed away are counted and logged as lost and no longer pending; the rest goes on."""
     await records.publish(names("r", 10))
     await records.redis.xgroup_create(records.name, GROUP, id="0")
     await records.redis.xreadgroup(GROUP, "gone", {records.name: ">"}, count=8)

@@ -1,0 +1,120 @@
+"""Subscribing while everything moves: no gap, no double, no step back."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from typing import Any
+
+import pytest
+from aiohttp import ClientWebSocketResponse
+
+from tests.live.harness import Side, live_position, live_side, now_ms, receive
+from tests.support import eventually
+
+CLIENTS = 200
+ROUNDS = 25
+DEVICES = [f"d{number}" for number in range(20)]
+
+
+class Race:
+    """Publishes positions and late uploads, and stores them some time later, as the durable side does."""
+
+    def __init__(self, side: Side, seed: int) -> None:
+        self.side = side
+        self.random = random.Random(seed)
+        self.published: dict[str, list[int]] = defaultdict(list)
+        self.start_ms = now_ms() - 3_600_000
+        self.running = True
+
+    async def step(self, second: int) -> None:
+        """Publish a position of each device, and now and then one that is late, or the same again."""
+        for device in DEVICES:
+            ts_ms = self.start_ms + second * 1000
+            await self.publish(device, ts_ms)
+            self.published[device].append(ts_ms)
+            if self.random.random() < 0.2:
+                await self.publish(device, ts_ms - self.random.choice([0, 500, 20_500]))
+
+    async def publish(self, device: str, ts_ms: int) -> None:
+        await self.side.publish(device, ts_ms)
+        delay_s = self.random.uniform(0, 0.15)
+        asyncio.get_running_loop().call_later(delay_s, self.side.stored.store, live_position(device, ts_ms))
+
+    async def run(self) -> None:
+        for second in range(ROUNDS):
+            await self.step(second)
+            await asyncio.sleep(0.04)
+        await self.step(ROUNDS)
+
+
+class Watcher:
+    """A client that writes down what it is shown."""
+
+    def __init__(self, race: Race) -> None:
+        self.race = race
+        self.seen: dict[str, list[int]] = defaultdict(list)
+        self.stored_before: dict[str, int] = {}
+        self.cursor: str | None = None
+
+    async def watch(self, after_s: float) -> None:
+        """Subscribe after some time and read until the race has ended for every device."""
+        await asyncio.sleep(after_s)
+        socket = await self.race.side.connect()
+        await self.subscribe(socket)
+        last_ms = self.race.start_ms + ROUNDS * 1000
+        while any(not self.seen[device] or self.seen[device][-1] < last_ms for device in DEVICES):
+            self.note(await receive(socket))
+
+    async def subscribe(self, socket: ClientWebSocketResponse) -> None:
+        self.stored_before = {d: p.ts_ms for d, p in self.race.side.stored.newest_good.items()}
+        await socket.send_json({"type": "subscribe", "topic": "event:7"})
+        self.note(await receive(socket))
+
+    def note(self, frame: dict[str, Any]) -> None:
+        for position in frame.get("snapshot", [frame]):
+            self.seen[position["deviceId"]].append(position["ts"])
+
+    def faults(self) -> list[str]:
+        """Return what is wrong: each device must be shown from one position on, every one of them, once, in order."""
+        wrong = []
+        for device in DEVICES:
+            published, seen = self.race.published[device], self.seen[device]
+            expected = [ts_ms for ts_ms in published if ts_ms >= seen[0]]
+            if seen != expected:
+                wrong.append(f"{device}: saw {seen}, expected {expected}")
+            if seen[0] < self.stored_before.get(device, 0):
+                wrong.append(f"{device}: began at {seen[0]}, but {self.stored_before[device]} was stored before")
+        return wrong
+
+
+@pytest.mark.parametrize(
+    ("slowest_s", "partitions"),
+    [
+        pytest.param(0.0, 1, id="broadcast ahead of the database"),
+        pytest.param(0.3, 1, id="database ahead of the broadcast"),
+        pytest.param(0.05, 3, id="several partitions"),
+    ],
+)
+async def test_no_client_misses_or_repeats_a_position(
+    redis_url: str, stream: str, slowest_s: float, partitions: int
+) -> None:
+    """Hundreds of clients that subscribe while positions stream by each see every position once, in order."""
+    chance = random.Random(3)
+    async with live_side(
+        redis_url,
+        stream,
+        devices={"7": DEVICES},
+        partitions=partitions,
+        delay_s=lambda: chance.uniform(0, slowest_s),
+    ) as side:
+        race = Race(side, seed=4)
+        watchers = [Watcher(race) for _ in range(CLIENTS)]
+        async with asyncio.timeout(90):
+            await asyncio.gather(race.run(), *(watcher.watch(chance.uniform(0, 1.2)) for watcher in watchers))
+        assert [fault for watcher in watchers for fault in watcher.faults()] == []
+        assert side.observed.counts["late"] > 0
+        # A burst of clients costs a few reads of the database, not one for each.
+        assert side.stored.reads < CLIENTS
+        await eventually(lambda: not side.live.session.fan_out._gated, message="every gate is taken away")
