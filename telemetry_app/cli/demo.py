@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import click
+
+
+def _has_desktop() -> bool:
+    """Tell whether a browser could open where the user sees it."""
+    on_desktop = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) or sys.platform == "darwin"
+    return sys.stdout.isatty() and on_desktop
 
 
 @click.command()
@@ -36,13 +44,11 @@ def command(
     from telemetry_app.embedded.process import EmbeddedServerError  # noqa: PLC0415
 
     try:
-        report = run_demo(DemoPlan(devices, hz, duration_s))
+        report = run_demo(DemoPlan(devices, hz, duration_s, open_browser=duration_s is None and _has_desktop()))
     except EmbeddedServerError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:
         click.echo("stopped")
-        return
-    if report is None:
         return
     if report_path is not None:
         write_report(report, report_path)

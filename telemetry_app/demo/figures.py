@@ -73,11 +73,12 @@ class Gauges:
 
     async def settled(self) -> bool:
         """Tell whether everything was read and whatever is still pending is there because it was refused."""
-        [group] = await self._redis.xinfo_groups(self._stream)
+        groups = await self._redis.xinfo_groups(self._stream)
+        unread = next(group["lag"] for group in groups if group["name"] == self._group.encode())
         pending = await self._redis.xpending_range(self._stream, self._group, "-", "+", _MOST_PENDING)
         ids = [info["message_id"] for info in pending]
         entries = [pair for i in ids for pair in await execute(self._redis, "XRANGE", self._stream, i, i)]
-        return group["lag"] == 0 and not decode_entries((entry[0], entry[1]) for entry in entries).positions
+        return unread == 0 and not decode_entries((entry[0], entry[1]) for entry in entries).positions
 
     async def _refused(self) -> int:
         pending = await self._redis.xpending(self._stream, self._group)

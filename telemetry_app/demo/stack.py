@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from telemetry_app.embedded.postgres import EmbeddedPostgres
-from telemetry_app.embedded.process import ChildProcess, Command, free_port
+from telemetry_app.embedded.process import ChildProcess, Command, EmbeddedServerError, free_port
 from telemetry_app.embedded.valkey import EmbeddedValkey
 
 if TYPE_CHECKING:
@@ -72,6 +72,13 @@ class WorkerProcess:
     def exit_code(self) -> int | None:
         """Return the exit code if it has ended."""
         return self._child.exit_code()
+
+    def require_alive(self) -> None:
+        """Raise an EmbeddedServerError if it has ended."""
+        if self.exit_code() is not None:
+            raise EmbeddedServerError(
+                f"The worker ended with status {self.exit_code()}; its log ends:\n{self.log_tail()}"
+            )
 
     def log_tail(self) -> str:
         """Return the end of its log."""

@@ -72,31 +72,31 @@ class Resumer:
         """Take note of where the history begins."""
         self._begins = vector
 
-    async def reach(self, since: Vector, reached: Vector) -> bool:
-        """Make sure that the history has everything after a cursor.
+    async def reach(self, since: Vector) -> bool:
+        """Make sure that the history has everything after a client's cursor.
 
         Redis that does not answer is no reason to keep a client waiting: it is given a snapshot.
-
-        Args:
-            since: The cursor.
-            reached: How far this worker has delivered each stream.
 
         Returns:
             False when it cannot: the cursor is unknown, trimmed away, or too far back, or Redis fails.
         """
-        if self._covers(since) and _at_most(since, reached):
-            return True
         try:
-            return await self._reach_back(since)
+            tips = await self._replay.tips(self._streams)
+            return all(map(_still_there, tips, since)) and await self.reach_back(since)
         except PASSING_ERRORS as error:
             self._observer.retried("resume")
-            logger.warning("a client is given a snapshot instead of what it missed: %s", error)
+            logger.warning("what was missed cannot be read (%s): a snapshot has to do", error)
             return False
 
-    async def _reach_back(self, since: Vector) -> bool:
-        tips = await self._replay.tips(self._streams)
-        if not all(map(_still_there, tips, since)):
-            return False
+    async def reach_back(self, since: Vector) -> bool:
+        """Extend the history to what the streams have after an id of each.
+
+        Returns:
+            False when that is too much.
+
+        Raises:
+            RedisError: A passing error.
+        """
         async with self._lock:
             return self._covers(since) or await self._extend(since)
 
@@ -153,10 +153,14 @@ class Resumer:
 
 
 def _still_there(tips: StreamTips, since: EntryId) -> bool:
-    """Tell whether everything after an id can still be read."""
+    """Tell whether an id is one of this stream, and everything after it can still be read."""
     if since > tips.last:
         return False
-    return tips.complete or since >= (tips.first or tips.last)
+    oldest = tips.first or tips.last
+    if tips.complete:
+        # Behind no entry at all, or, from an answer to a subscribe, just before the first.
+        return since == (0, 0) or since >= cursor.before(oldest)
+    return since >= oldest
 
 
 def _at_most(one: Vector, other: Vector) -> bool:

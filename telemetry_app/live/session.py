@@ -126,9 +126,8 @@ class Session:
     async def _reachable(self, frame: Subscribe | Unsubscribe) -> Vector | None:
         """Return how far the client has come, if everything after it can be had."""
         text = frame.since if isinstance(frame, Subscribe) else None
-        reached = self.fan_out.vector
-        since = cursor.parse(text, len(reached)) if text else None
-        return since if since is not None and await self.resumer.reach(since, reached) else None
+        since = cursor.parse(text, len(self.fan_out.vector)) if text else None
+        return since if since is not None and await self.resumer.reach(since) else None
 
     async def _begin(self, subscription: Subscription, reference: Raw | UnsetType) -> None:
         snapshot = await self.gatherer.snapshot(subscription.event_id)

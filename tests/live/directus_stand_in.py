@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, Self
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from aiohttp import web
 
@@ -92,7 +92,9 @@ class DirectusStandIn:
 
     async def __aenter__(self) -> Self:
         self.gate.set()
-        self._runner = web.AppRunner(_application(self._answer), access_log=None, shutdown_timeout=0.1)
+        self._runner = web.AppRunner(
+            _application(self._answer), access_log=None, shutdown_timeout=0.1, handler_cancellation=True
+        )
         await self._runner.setup()
         await web.TCPSite(self._runner, HOST, self._port).start()
         self._port = self._runner.addresses[0][1]
@@ -149,17 +151,19 @@ class DirectusStandIn:
         user = self._users.get(user_id)
         if "Authorization" in request.headers or (token and (user is None or not user.active)):
             return error(401, "Invalid user credentials.", code="INVALID_CREDENTIALS")
-        url = urlsplit(request.raw_path)
-        asked_for = parse_qs(url.query).get("fields", [",".join(ALL_FIELDS)])[0].split(",")
+        return self._route(urlsplit(request.raw_path), user, user_id)
+
+    def _route(self, url: SplitResult, user: _User | None, user_id: str) -> web.Response:
+        fields = parse_qs(url.query).get("fields", [",".join(ALL_FIELDS)])[0].split(",")
         match url.path.split("/")[1:]:
             case ["users", "me"] if user is None:
                 return error(401, "Invalid user credentials.", code="INVALID_CREDENTIALS")
             case ["users", "me"]:
                 return found({"id": user_id})
             case ["items", "events"]:
-                return self._list(user or _User(), asked_for)
+                return self._list(user or _User(), fields)
             case ["items", "events", event_id] if event_id:
-                return self._item(user or _User(), unquote(event_id, errors="strict"), asked_for)
+                return self._item(user or _User(), unquote(event_id, errors="strict"), fields)
         return error(404, f"Route {url.path} doesn't exist.", path=url.path, code="ROUTE_NOT_FOUND")
 
     def _list(self, user: _User, fields: Collection[str]) -> web.Response:

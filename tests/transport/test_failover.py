@@ -48,7 +48,7 @@ async def test_restart_without_data(
         await own.publish(after := names("b", 10))
         await own.committed(after)
         await eventually(lambda: app.counts == once_each(after))
-        assert any(f"the lease of {stream} is gone" in record.getMessage() for record in caplog.records)
+        assert any(f"group of stream {stream} was gone" in record.getMessage() for record in caplog.records)
 
 
 async def test_master_becomes_read_only(transport_app: AppFactory, valkey_factory: ValkeyFactory, stream: str) -> None:
