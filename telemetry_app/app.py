@@ -16,6 +16,7 @@ from faust.web.base import BlueprintManager
 from telemetry_app.core.write_queue import WriteQueue
 from telemetry_app.core.writer import PositionWriter
 from telemetry_app.faust_redis.assignor import LeaseAssignor
+from telemetry_app.faust_redis.batch import RecordBatch
 from telemetry_app.faust_redis.channel import DrainingChannel
 from telemetry_app.faust_redis.fanout import FanOutReader
 from telemetry_app.faust_redis.options import RedisOptions
@@ -90,12 +91,18 @@ directus = Directus(
     cache_s=settings.directus_cache_ms / 1000,
 )
 is_open = settings.live_auth == "none"
+
+
+async def _broadcast(batch: RecordBatch) -> None:
+    await broadcast_batches.put(batch)
+
+
 broadcaster = FanOutReader(
     settings.redis_url,
     topic=settings.redis_telemetry_stream,
     partitions=settings.redis_telemetry_partitions,
     instance_id=settings.instance_id,
-    put=lambda batch: broadcast_batches.put(batch),  # noqa: PLW0108 - defined below, with the app
+    put=_broadcast,
     batch_size=settings.batch_size,
     block_ms=settings.batch_block_ms,
     observer=TransportMetrics(metrics),
@@ -202,7 +209,7 @@ telemetry_topic = app.topic(
 #: From the decode agent to the writer agent; its bound is the back pressure of a slow database.
 decoded_batches = DrainingChannel(app, maxsize=settings.write_concurrency)
 #: From the reader of the broadcast to its agent.
-broadcast_batches = DrainingChannel(app, maxsize=2)
+broadcast_batches: DrainingChannel = DrainingChannel(app, maxsize=2)
 
 
 def _consumer() -> Consumer:

@@ -271,7 +271,7 @@ async def test_paused_postgres_is_silent(postgres_factory: PostgresFactory) -> N
     server = postgres_factory()
     connection = await asyncpg.connect(server.url)
     server.pause()
-    assert {process.status() for process in family(server.pid)} == {psutil.STATUS_STOPPED}
+    await eventually(lambda: {process.status() for process in family(server.pid)} == {psutil.STATUS_STOPPED})
     answer = asyncio.create_task(connection.fetchval("SELECT 7"))
     done, _ = await asyncio.wait([answer], timeout=0.2)
     assert not done

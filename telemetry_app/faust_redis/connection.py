@@ -57,6 +57,14 @@ async def drop_connections(client: Client, error: BaseException) -> None:
         await client.connection_pool.disconnect(inuse_connections=False)
 
 
+async def close(client: Client) -> None:
+    """Close every connection; a cluster client that has lost one takes itself for closed and would leave the others."""
+    await client.aclose()
+    if isinstance(client, RedisCluster):
+        await client.nodes_manager.aclose()
+        await client.nodes_manager.aclose("startup_nodes")
+
+
 async def execute(client: Client, *args: Any) -> Any:
     """Send one command; a script given as ("EVAL", source, ...) too."""
     return await client.execute_command(*args)

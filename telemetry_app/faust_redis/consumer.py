@@ -15,7 +15,7 @@ from mode import Service
 
 from telemetry_app.faust_redis.batch import entry_position
 from telemetry_app.faust_redis.commit import Committer
-from telemetry_app.faust_redis.connection import connect, drop_connections, execute, pause
+from telemetry_app.faust_redis.connection import close, connect, drop_connections, execute, pause
 from telemetry_app.faust_redis.crashes import CrashWatch
 from telemetry_app.faust_redis.errors import ANY_REDIS_ERROR, Backoff, PartitionLostError, severity
 from telemetry_app.faust_redis.message import BatchMessage
@@ -338,4 +338,4 @@ class Consumer(base.Consumer):
 
     async def on_shutdown(self) -> None:
         """Close the connections to Redis."""
-        await self.client.aclose()
+        await close(self.client)

@@ -45,4 +45,5 @@ class BatchMessage(ConsumerMessage):
         """Let Faust forget the message without settling its batch, whose entries stay pending."""
         self._acked = True
         self.flight.given_up = True
+        consumer.unacked.discard(self)
         notify(getattr(consumer, "_waiting_for_ack", None))

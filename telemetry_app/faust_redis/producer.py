@@ -11,7 +11,7 @@ from faust.types import TP
 from faust.types.tuples import RecordMetadata
 
 from telemetry_app.faust_redis.batch import entry_position
-from telemetry_app.faust_redis.connection import connect, execute
+from telemetry_app.faust_redis.connection import close, connect, execute
 from telemetry_app.faust_redis.partitioning import partition_for, stream_of
 
 if TYPE_CHECKING:
@@ -90,4 +90,4 @@ class Producer(base.Producer):
 
     async def on_shutdown(self) -> None:
         """Close the connections to Redis."""
-        await self._client.aclose()
+        await close(self._client)

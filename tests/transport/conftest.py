@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from telemetry_app.faust_redis import keys
+from tests.conftest import ProxyFactory, ValkeyFactory
 from tests.support import eventually
 from tests.transport.apps import GROUP, TABLE, TransportApp, once_each
 
@@ -19,10 +20,15 @@ STOP_TIMEOUT_S = 30
 
 
 @pytest.fixture
-async def transport_app(redis_url: str, stream: str) -> AsyncIterator[AppFactory]:  # noqa: ARG001 - see below
+async def transport_app(
+    redis_url: str,
+    stream: str,  # noqa: ARG001 - see below
+    valkey_factory: ValkeyFactory,  # noqa: ARG001
+    tcp_proxy: ProxyFactory,  # noqa: ARG001
+) -> AsyncIterator[AppFactory]:
     """Give a coroutine function that starts a `TransportApp`; `ready` waits until it takes records.
 
-    The streams' keys are deleted after the applications have stopped, hence the order of the fixtures.
+    Keys are deleted and servers and proxies end after the applications have stopped, hence the other fixtures.
     """
     started: list[TransportApp] = []
     starting: list[asyncio.Task[None]] = []

@@ -5,8 +5,6 @@ import json
 import sys
 from typing import Any
 
-import pytest
-
 from telemetry_app.faust_redis import keys
 from tests.support import eventually
 from tests.transport.apps import GROUP, TransportApp, names, once_each
@@ -167,13 +165,9 @@ async def test_late_read_of_a_zombie_is_found(transport_app: AppFactory, records
     assert app.observer.total["redelivered"] == taken
 
 
-@pytest.mark.parametrize("stream_wait_empty", [True, False])
-async def test_rebalance_during_a_blocked_read(
-    transport_app: AppFactory, records: Stream, *, stream_wait_empty: bool
-) -> None:
+async def test_rebalance_during_a_blocked_read(transport_app: AppFactory, records: Stream) -> None:
     """A read that outlives a whole rebalance delivers nothing of a partition that was lost, and nothing is missed."""
-    settings = {"stream_wait_empty": stream_wait_empty}
-    app = await transport_app(records.name, block_ms=900, faust_settings=settings)
+    app = await transport_app(records.name, block_ms=900)
     for number in range(3):
         await records.redis.delete(records.lease)
         app.consumer.ownership.lose(app.consumer.partitions[next(iter(app.consumer.assignment()))])

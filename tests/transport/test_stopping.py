@@ -74,8 +74,7 @@ async def test_stop_during_a_long_block(transport_app: AppFactory, records: Stre
     assert not await records.redis.exists(records.lease)
 
 
-@pytest.mark.parametrize("fault", ["refuse", "stall"])
-@pytest.mark.parametrize("partitions", [1, 3])
+@pytest.mark.parametrize(("fault", "partitions"), [("refuse", 1), ("refuse", 3), ("stall", 3)])
 async def test_stop_without_redis(
     transport_app: AppFactory, records: Stream, tcp_proxy: ProxyFactory, fault: str, partitions: int
 ) -> None:

@@ -1,0 +1,173 @@
+"""The reader behind the broadcast, on a real Valkey."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from telemetry_app.faust_redis.batch import RecordBatch
+from telemetry_app.faust_redis.broadcasters import Broadcasters
+from telemetry_app.faust_redis.connection import connect
+from telemetry_app.faust_redis.fanout import FanOutReader
+from telemetry_app.faust_redis.observer import NullObserver
+from tests.conftest import ProxyFactory, ValkeyFactory
+from tests.support import eventually
+
+
+class Retries(NullObserver):
+    def __init__(self) -> None:
+        self.operations: list[str] = []
+
+    def retried(self, operation: str) -> None:
+        self.operations.append(operation)
+
+
+class Desk:
+    """A reader and what it has handed over."""
+
+    def __init__(self, url: str, topic: str, **options: Any) -> None:
+        self.numbers: list[int] = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.retries = Retries()
+        given: dict[str, Any] = {"partitions": 1, "instance_id": "one", "batch_size": 100, "block_ms": 20}
+        self.reader = FanOutReader(url, topic=topic, put=self.put, observer=self.retries, **{**given, **options})
+
+    async def put(self, batch: RecordBatch) -> None:
+        await self.open.wait()
+        self.numbers += [int(fields[1]) for _, fields in batch]
+
+    async def has(self, numbers: list[int]) -> None:
+        await eventually(lambda: len(self.numbers) >= len(numbers), message=f"{len(numbers)} entries arrive")
+        assert self.numbers == numbers
+
+
+@contextlib.asynccontextmanager
+async def reading(url: str, topic: str, **options: Any) -> AsyncIterator[Desk]:
+    desk = Desk(url, topic, **options)
+    async with desk.reader:
+        await asyncio.wait_for(desk.reader.start_vector(), 10)
+        yield desk
+
+
+async def add(redis: Redis, stream: str, numbers: range) -> None:
+    for number in numbers:
+        await redis.xadd(stream, {"n": number})
+
+
+async def groups(redis: Redis, stream: str) -> list[str]:
+    return sorted(info["name"].decode() for info in await redis.xinfo_groups(stream))
+
+
+async def test_it_reads_what_comes_in_every_process(redis: Redis, redis_url: str, stream: str) -> None:
+    """Each instance is given every entry from its start on, in order, and nothing stays pending."""
+    await add(redis, stream, range(3))
+    async with reading(redis_url, stream) as one, reading(redis_url, stream, instance_id="two") as two:
+        assert await groups(redis, stream) == ["live-broadcast-one", "live-broadcast-two"]
+        await add(redis, stream, range(3, 500))
+        for desk in (one, two):
+            await desk.has(list(range(3, 500)))
+        assert [info["pending"] for info in await redis.xinfo_groups(stream)] == [0, 0]
+    assert await groups(redis, stream) == []
+
+
+async def test_all_partitions_are_read(redis: Redis, redis_url: str, stream: str) -> None:
+    """Every stream of the topic is read by one reader, and streams that do not exist yet are made."""
+    async with reading(redis_url, stream, partitions=3) as desk:
+        for partition in range(3):
+            await add(redis, f"{stream}:{partition}", range(partition * 10, partition * 10 + 10))
+        await eventually(lambda: len(desk.numbers) == 30)
+        assert sorted(desk.numbers) == list(range(30))
+
+
+async def test_it_knows_when_it_is_up_to_date(redis: Redis, redis_url: str, stream: str) -> None:
+    """`caught_up_at` passes a moment once everything before it was handed over, not while batches come full."""
+    async with reading(redis_url, stream, batch_size=10) as desk:
+        desk.open.clear()
+        await add(redis, stream, range(50))
+        appended_at = asyncio.get_running_loop().time()
+        assert desk.reader.caught_up_at <= appended_at
+        desk.open.set()
+        await eventually(lambda: desk.reader.caught_up_at > appended_at)
+        assert desk.numbers == list(range(50))
+
+
+async def test_a_removed_group_is_made_again(redis: Redis, redis_url: str, stream: str) -> None:
+    """When its group is destroyed the reader goes on where it was, without a gap."""
+    async with reading(redis_url, stream) as desk:
+        await add(redis, stream, range(10))
+        await desk.has(list(range(10)))
+        await redis.xgroup_destroy(stream, "live-broadcast-one")
+        await add(redis, stream, range(10, 20))
+        await desk.has(list(range(20)))
+
+
+async def test_a_deleted_stream_begins_anew(
+    redis: Redis, redis_url: str, stream: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """When the stream itself is gone the reader goes on with the new one, even with lower ids."""
+    async with reading(redis_url, stream) as desk:
+        await add(redis, stream, range(10))
+        await desk.has(list(range(10)))
+        await redis.delete(stream)
+        await eventually(lambda: "has begun anew" in caplog.text)
+        await eventually(lambda: redis.exists(stream))
+        await redis.xadd(stream, {"n": 10}, id="5-1")
+        await desk.has(list(range(11)))
+
+
+async def test_lost_connections(redis: Redis, redis_url: str, stream: str, tcp_proxy: ProxyFactory) -> None:
+    """Connections that break, again and again, cost nothing: not an entry is missed or given twice."""
+    host, port = redis_url.removeprefix("redis://").split("/")[0].split(":")
+    proxy = await tcp_proxy(host, int(port))
+    async with reading(f"redis://{host}:{proxy.port}/0", stream) as desk:
+        for first in range(0, 400, 40):
+            await add(redis, stream, range(first, first + 20))
+            proxy.cut()
+            await add(redis, stream, range(first + 20, first + 40))
+        await desk.has(list(range(400)))
+        assert set(desk.retries.operations) == {"broadcast"}
+
+
+async def test_redis_starts_again_empty(valkey_factory: ValkeyFactory) -> None:
+    """After a restart without its data the reader goes on with what comes, by itself."""
+    server = valkey_factory()
+    async with reading(server.url, "s") as desk:
+        async with Redis.from_url(server.url) as redis:
+            await add(redis, "s", range(5))
+        await desk.has(list(range(5)))
+        server.kill()
+        await eventually(lambda: desk.reader.failure)
+        server.start()
+        async with Redis.from_url(server.url) as redis:
+            await add(redis, "s", range(5, 10))
+        await desk.has(list(range(10)))
+
+
+async def test_groups_of_dead_instances_are_removed(redis: Redis, redis_url: str, stream: str) -> None:
+    """A group goes when its instance is silent and nobody reads it; those of the living and of others stay."""
+    for group in ("live-broadcast-dead", "live-broadcast-idle", "live-broadcast-reading", "processor"):
+        await redis.xgroup_create(stream, group, id="$", mkstream=True)
+    await redis.xgroup_createconsumer(stream, "live-broadcast-idle", "idle")
+    client = connect(redis_url)
+    patient, hasty = (Broadcasters(client, stream, "me", silence_ms=ms) for ms in (60_000, 200))
+    alive = await patient.heartbeat()
+    await Broadcasters(client, stream, "reading").heartbeat()
+    assert alive == {"me"}
+    await patient.remove_groups([stream], {"me", "reading"})
+    assert await groups(redis, stream) == ["live-broadcast-idle", "live-broadcast-reading", "processor"]
+
+    async def removed() -> bool:
+        await hasty.remove_groups([stream], {"me", "reading"})
+        return "live-broadcast-idle" not in await groups(redis, stream)
+
+    await eventually(removed)
+    assert await groups(redis, stream) == ["live-broadcast-reading", "processor"]
+    await patient.leave()
+    assert await patient.heartbeat() == {"me", "reading"}
+    await client.aclose()

@@ -1,0 +1,154 @@
+"""Clients whose sockets stand still, beside fast ones."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator
+
+import pytest
+
+from telemetry_app.live.limits import LiveLimits
+from tests.live.harness import Side, ask, live_side, now_ms, publish, receive
+from tests.live.rawsocket import RawClient
+from tests.support import eventually
+
+DEVICES = [f"device-{number}" for number in range(50)]
+LIMIT = 20_000
+
+
+@pytest.fixture
+async def side(redis_url: str, stream: str) -> AsyncIterator[Side]:
+    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_ms=60_000)
+    async with live_side(redis_url, stream, devices={"7": DEVICES, "8": DEVICES[:10]}, limits=limits) as side:
+        yield side
+
+
+async def stalled_client(side: Side, *topics: str) -> RawClient:
+    client = await RawClient.connect(side.port)
+    for topic in topics:
+        await client.send_json(type="subscribe", topic=topic)
+        assert (await client.json())["type"] == "subscribed"
+    return client
+
+
+class Flood:
+    """Publishes rounds of positions of all devices; remembers the newest."""
+
+    def __init__(self, side: Side) -> None:
+        self.side = side
+        self.ts_ms = now_ms()
+        self.rounds = 0
+
+    async def round(self) -> None:
+        self.ts_ms += 1000
+        self.rounds += 1
+        side = self.side
+        await asyncio.gather(*(publish(side.redis, side.stream, device, self.ts_ms) for device in DEVICES))
+        assert all(connection.unsent_bytes <= LIMIT for connection in side.live.registry.connections)
+
+    async def until_behind(self, clients: int) -> None:
+        """Publish until so many clients are behind: the kernel takes some megabytes first."""
+        async with asyncio.timeout(60):
+            while len(self.side.live.slow) < clients:
+                await self.round()
+        for _ in range(20):
+            await self.round()
+        await self.side.idle()
+
+
+async def test_a_stalled_client_is_conflated(side: Side) -> None:
+    """It costs no more than the limit; when it reads again it is given the newest of each device, in order."""
+    client = await stalled_client(side, "event:7", "event:8")
+    flood = Flood(side)
+    await flood.until_behind(1)
+    for _ in range(30):
+        await flood.round()
+    await side.idle()
+    seen: dict[tuple[str, str], list[int]] = defaultdict(list)
+    wanted = [("event:7", device) for device in DEVICES] + [("event:8", device) for device in DEVICES[:10]]
+    while any(not seen[key] or seen[key][-1] < flood.ts_ms for key in wanted):
+        frame = await client.json()
+        seen[frame["topic"], frame["deviceId"]].append(frame["ts"])
+    assert all(times == sorted(set(times)) for times in seen.values())
+    received = sum(len(times) for times in seen.values())
+    await eventually(lambda: not side.live.slow, message="the client keeps up again")
+    assert side.observed.counts["sent"] == received
+    assert side.observed.counts["conflated"] == flood.rounds * len(wanted) - received > 0
+    await flood.round()
+    frames = [await client.json() for _ in wanted]
+    assert {(frame["topic"], frame["deviceId"]) for frame in frames} == set(wanted)
+    assert {frame["ts"] for frame in frames} == {flood.ts_ms}
+    client.close()
+
+
+async def test_a_fast_client_sees_everything_beside_stalled_ones(side: Side) -> None:
+    """Every position reaches a client that reads, while others stand still."""
+    stalled = [await stalled_client(side, "event:7") for _ in range(5)]
+    fast = await side.connect()
+    await ask(fast, type="subscribe", topic="event:7")
+    seen: dict[str, list[int]] = defaultdict(list)
+
+    async def read() -> None:
+        while True:
+            frame = await receive(fast, 30)
+            seen[frame["deviceId"]].append(frame["ts"])
+
+    reading = asyncio.create_task(read())
+    flood = Flood(side)
+    first = flood.ts_ms + 1000
+    await flood.until_behind(5)
+    everything = list(range(first, flood.ts_ms + 1000, 1000))
+    await eventually(lambda: all(seen[device] == everything for device in DEVICES), message="it has seen everything")
+    assert len(side.live.slow) == 5
+    reading.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await reading
+    for client in stalled:
+        client.close()
+
+
+async def test_a_client_that_stays_behind_is_closed(redis_url: str, stream: str) -> None:
+    """After the time it has, it is closed with 4408, counted, and gone from the registry."""
+    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_ms=300)
+    async with live_side(redis_url, stream, devices={"7": DEVICES}, limits=limits) as side:
+        client = await stalled_client(side, "event:7")
+        fast = await side.connect()
+        flood = Flood(side)
+        await flood.until_behind(1)
+        await eventually(lambda: side.observed.counts["slow"] == 1)
+        _, code = await client.rest()
+        assert code == 4408
+        await eventually(lambda: side.observed.gauges["connections"] == 1)
+        assert (await ask(fast, type="subscribe", topic="event:7"))["type"] == "subscribed"
+        client.close()
+
+
+async def test_a_client_that_never_reads_again_is_dropped(redis_url: str, stream: str) -> None:
+    """A closed client that does not even read why is gone after the grace."""
+    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_ms=100, close_grace_s=0.2)
+    async with live_side(redis_url, stream, devices={"7": DEVICES}, limits=limits) as side:
+        client = await stalled_client(side, "event:7")
+        await Flood(side).until_behind(1)
+        await eventually(lambda: side.observed.gauges == {"connections": 0, "subscriptions": 0})
+        client.close()
+
+
+async def test_a_client_that_asks_but_does_not_read(redis_url: str, stream: str) -> None:
+    """Answers never pile up: requests wait while earlier answers are unread."""
+    limits = LiveLimits(slow_client_bytes=LIMIT, frames_burst=100_000)
+    async with live_side(redis_url, stream, devices={"7": DEVICES}, limits=limits) as side:
+        client = await RawClient.connect(side.port)
+        answer_bytes = 300
+        frame = {"type": "nothing", "id": "x" * 200}
+        sent = 0
+        with contextlib.suppress(TimeoutError):
+            while sent < 100_000:
+                async with asyncio.timeout(1):
+                    await client.send_json(**frame)
+                sent += 1
+                unsent = max((c.unsent_bytes for c in side.live.registry.connections), default=0)
+                assert unsent <= LIMIT + 2 * answer_bytes
+        assert 100 < sent < 100_000
+        client.close()
