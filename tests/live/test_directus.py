@@ -4,6 +4,7 @@ import logging
 from email.utils import formatdate
 
 import pytest
+from aiohttp import web
 from pydantic import BaseModel
 
 from telemetry_app.live.directus import Answer, Directus, Unavailable, can_be_sent
@@ -71,8 +72,8 @@ def test_what_can_be_sent(header: str) -> None:
 async def test_cookies_of_answers_are_forgotten(stand_in: DirectusStandIn) -> None:
     """A cookie that Directus sets for one client does not go out with another's question."""
 
-    async def renew(request: faults.web.Request) -> faults.web.StreamResponse:
-        response = faults.web.Response(text='{"data":{"id":"x"}}')
+    async def renew(_request: web.Request) -> web.StreamResponse:
+        response = web.Response(text='{"data":{"id":"x"}}')
         response.set_cookie(COOKIE, "renewed")
         return response
 

@@ -22,24 +22,31 @@ async def test_without_a_table(plain_postgres_url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "values", "listed"),
+    ("table", "listed"),
     [
         pytest.param(
-            "id uuid, name text",
-            "('11111111-1111-4111-8111-111111111111', 'b'), ('22222222-2222-4222-8222-222222222222', 'a')",
+            """
+            CREATE TABLE events (id uuid, name text);
+            INSERT INTO events
+            VALUES ('11111111-1111-4111-8111-111111111111', 'b'), ('22222222-2222-4222-8222-222222222222', 'a')
+            """,
             [
                 {"id": "22222222-2222-4222-8222-222222222222", "name": "a"},
                 {"id": "11111111-1111-4111-8111-111111111111", "name": "b"},
             ],
             id="uuid",
         ),
-        pytest.param("id int", "(7), (8)", [{"id": "7"}, {"id": "8"}], id="number-without-name"),
+        pytest.param(
+            "CREATE TABLE events (id int); INSERT INTO events VALUES (7), (8)",
+            [{"id": "7"}, {"id": "8"}],
+            id="number-without-name",
+        ),
     ],
 )
-async def test_with_a_table(plain_postgres_url: str, columns: str, values: str, listed: list[dict[str, str]]) -> None:
+async def test_with_a_table(plain_postgres_url: str, table: str, listed: list[dict[str, str]]) -> None:
     """With a table its events may be seen, and are listed by name."""
     async with pool(plain_postgres_url) as postgres, session(plain_postgres_url) as connection:
-        await connection.execute(f"CREATE TABLE events ({columns}); INSERT INTO events VALUES {values}")
+        await connection.execute(table)
         authorizer = OpenAuthorizer(postgres)
 
         assert await authorizer.visible_events(None, ADDRESS) == listed

@@ -114,10 +114,9 @@ async def test_a_stuck_table(
     monkeypatch.setattr("telemetry_app.live.snapshot.TIMEOUT_S", 0.3)
     async with desk(url) as it:
         await it.writer.write([position(device_id="a")])
-    async with session(url) as connection:
-        async with connection.transaction():
-            await connection.execute("LOCK TABLE positions IN ACCESS EXCLUSIVE MODE")
-            assert await reader.newest(["a"]) == []
+    async with session(url) as connection, connection.transaction():
+        await connection.execute("LOCK TABLE positions IN ACCESS EXCLUSIVE MODE")
+        assert await reader.newest(["a"]) == []
     assert observed.snapshot_failures == 1
 
     monkeypatch.setattr("telemetry_app.live.snapshot.TIMEOUT_S", 30)

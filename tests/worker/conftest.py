@@ -15,8 +15,11 @@ from redis.asyncio import Redis
 
 from telemetry_app.faust_redis import keys
 from tests.conftest import WorkerFactory
+from tests.live.conftest import directus, real_directus, stand_in
 from tests.servers.worker import COMMAND, WorkerProcess
 from tests.support import eventually
+
+__all__ = ["directus", "real_directus", "stand_in"]
 
 GROUP = "processor"
 START = datetime(2026, 5, 2, 12, tzinfo=UTC)
@@ -70,8 +73,8 @@ class Pipeline:
 
     async def unread(self, stream: str | None = None) -> int:
         """Return the number of entries that the group has not read."""
-        [group] = await self.redis.xinfo_groups(stream or self.stream)
-        return int(group["lag"])
+        groups = await self.redis.xinfo_groups(stream or self.stream)
+        return next(int(group["lag"]) for group in groups if group["name"] == GROUP.encode())
 
     async def drained(self) -> bool:
         """Tell whether everything was read and acknowledged."""

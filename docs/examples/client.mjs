@@ -1,0 +1,25 @@
+// Watch an event: node client.mjs ws://localhost:8081/live 7 (Node 22; before it, with --experimental-websocket).
+// In a page the browser sends the session cookie by itself.
+const [url, eventId, cookie = "session=none"] = process.argv.slice(2);
+const request = { type: "subscribe", topic: `event:${eventId}` };
+
+function watch() {
+  const socket = new WebSocket(url, { headers: { Cookie: cookie } });
+  socket.onopen = () => socket.send(JSON.stringify(request));
+  socket.onmessage = ({ data }) => {
+    const frame = JSON.parse(data);
+    if (frame.type === "error") {
+      console.error(`${frame.code}: ${frame.message}`);
+      process.exit(1);
+    }
+    for (const { deviceId, lat, lon, ts } of frame.snapshot ?? [frame]) console.log(deviceId, lat, lon, ts);
+    // With the cursor of the last frame the next connection goes on where this one ended.
+    request.since = frame.cursor;
+  };
+  socket.onclose = ({ code }) => {
+    if (code === 4401) process.exit(1);
+    setTimeout(watch, 1000);
+  };
+}
+
+watch();

@@ -1,0 +1,33 @@
+"""Watch an event: python client.py http://localhost:8081/live 7 [Cookie header]."""
+
+import asyncio
+import sys
+
+import aiohttp
+
+
+async def watch(url: str, event_id: str, cookie: str) -> None:
+    """Print every position; come back after a lost connection with the cursor of the last one."""
+    request = {"type": "subscribe", "topic": f"event:{event_id}"}
+    async with aiohttp.ClientSession(headers={"Cookie": cookie}) as session:
+        while True:
+            try:
+                async with session.ws_connect(url, heartbeat=30) as socket:
+                    await socket.send_json(request)
+                    async for message in socket:
+                        frame = message.json()
+                        if frame["type"] == "error":
+                            sys.exit(f"{frame['code']}: {frame['message']}")
+                        for position in frame.get("snapshot", [frame]):
+                            print(position["deviceId"], position["lat"], position["lon"], position["ts"], flush=True)  # noqa: T201
+                        request["since"] = frame["cursor"]
+            except aiohttp.WSServerHandshakeError as error:
+                if error.status != 503:  # noqa: PLR2004 - no room, or Directus is away: both pass
+                    sys.exit(f"refused: {error.status}")
+            except aiohttp.ClientError:
+                pass
+            await asyncio.sleep(1)
+
+
+if __name__ == "__main__":
+    asyncio.run(watch(sys.argv[1], sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else "session=none"))  # noqa: PLR2004

@@ -1,0 +1,263 @@
+"""Whole workers with both sides, real sockets in front, and Directus asked for rights."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+
+from tests.conftest import PostgresFactory
+from tests.live.directus_stand_in import DirectusServer
+from tests.servers.worker import WorkerProcess
+from tests.support import eventually
+from tests.worker.conftest import Pipeline, record, scrape
+
+StartWorker = Callable[..., WorkerProcess]
+RECEIVE_S = 15
+
+TABLES = """
+CREATE TABLE entries (id integer PRIMARY KEY, event_id text NOT NULL);
+CREATE TABLE entry_devices (id integer PRIMARY KEY, entry_id integer NOT NULL, device_id text NOT NULL);
+"""
+
+
+class Client:
+    """A spectator's socket."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+
+    async def receive(self) -> dict[str, Any]:
+        frame: dict[str, Any] = json.loads(await self._socket.receive_str(timeout=RECEIVE_S))
+        return frame
+
+    async def subscribe(self, event_id: str, **more: object) -> dict[str, Any]:
+        await self._socket.send_json({"type": "subscribe", "topic": f"event:{event_id}", **more})
+        return await self.receive()
+
+
+class Spectators:
+    """An event with ten devices (0 to 9), a user who may see it, and sockets to a worker.
+
+    Attributes:
+        event_id: The event.
+        cookie: Of a session that may see it.
+    """
+
+    def __init__(self, http: aiohttp.ClientSession, event_id: str, cookie: str) -> None:
+        self._http = http
+        self.event_id = event_id
+        self.cookie = cookie
+
+    @contextlib.asynccontextmanager
+    async def connect(self, worker: WorkerProcess, **headers: str) -> AsyncIterator[Client]:
+        url = f"http://127.0.0.1:{worker.env['LIVE_PORT']}/live"
+        async with self._http.ws_connect(url, headers={"Cookie": self.cookie} | headers) as socket:
+            yield Client(socket)
+
+    async def refusal(self, worker: WorkerProcess, headers: dict[str, str]) -> int:
+        url = f"http://127.0.0.1:{worker.env['LIVE_PORT']}/live"
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await self._http.ws_connect(url, headers=headers)
+        return refused.value.status
+
+
+@pytest.fixture
+async def spectators(pipeline: Pipeline, directus: DirectusServer) -> AsyncIterator[Spectators]:
+    user = await directus.add_user()
+    event_id = await directus.add_event("Race")
+    await directus.allow(user, [event_id])
+    await pipeline.database.execute(TABLES)
+    await pipeline.database.execute("INSERT INTO entries VALUES (1, $1)", event_id)
+    await pipeline.database.executemany(
+        "INSERT INTO entry_devices VALUES ($1, 1, $2)", [(n, record(n, 0)["device_id"]) for n in range(10)]
+    )
+    async with aiohttp.ClientSession() as http:
+        yield Spectators(http, event_id, await directus.login(user))
+
+
+@pytest.fixture
+def start_both(start_worker: StartWorker, directus: DirectusServer) -> StartWorker:
+    """Give a function that starts a worker with both sides."""
+
+    def start(**variables: str) -> WorkerProcess:
+        return start_worker(**{"ROLES": "write,live", "DIRECTUS_BASE_URL": directus.url} | variables)
+
+    return start
+
+
+async def test_snapshot_then_live(pipeline: Pipeline, spectators: Spectators, start_both: StartWorker) -> None:
+    """A spectator is shown the newest good position of each device, then everything new; the rest is counted."""
+    await pipeline.publish([record(1, 1), record(1, 2), record(2, 5)])
+    worker = start_both()
+    await worker.wait_ready()
+    await eventually(lambda: _stored(pipeline, 3))
+    await pipeline.database.execute("UPDATE positions SET faulty = true WHERE speed = 2")
+    async with spectators.connect(worker) as client:
+        answer = await client.subscribe(spectators.event_id, id="a")
+        assert answer["id"] == "a"
+        assert {p["deviceId"]: p["speed"] for p in answer["snapshot"]} == {
+            record(1, 0)["device_id"]: 1, record(2, 0)["device_id"]: 5,
+        }  # fmt: skip
+        await pipeline.publish([record(3, 7), record(77, 7), record(2, 4), record(1, 8)])
+        frames = [await client.receive() for _ in range(2)]
+    assert [(f["type"], f["topic"], f["deviceId"], f["speed"]) for f in frames] == [
+        ("position", f"event:{spectators.event_id}", record(3, 0)["device_id"], 7),
+        ("position", f"event:{spectators.event_id}", record(1, 0)["device_id"], 8),
+    ]
+    metrics = await scrape(worker)
+    assert metrics["processor_live_frames_total{sent}"] == 2
+    assert metrics["processor_live_late_positions_total"] == 1
+    assert metrics["processor_live_orphan_positions_total"] == 1
+    assert metrics["processor_live_authz_duration_seconds_count{ok}"] == 1
+
+
+async def test_strangers_are_refused(spectators: Spectators, start_both: StartWorker, directus: DirectusServer) -> None:
+    """No session, an unknown session, a foreign page; and an event one may not see is forbidden."""
+    worker = start_both()
+    await worker.wait_ready()
+    assert await spectators.refusal(worker, {}) == 401
+    assert await spectators.refusal(worker, {"Cookie": "directus_session_token=nonsense"}) == 401
+    foreign = {"Cookie": spectators.cookie, "Origin": "https://elsewhere.example"}
+    assert await spectators.refusal(worker, foreign) == 403
+    other = await directus.add_event("Other")
+    async with spectators.connect(worker) as client:
+        assert (await client.subscribe(other))["code"] == "forbidden"
+
+
+async def test_everyone_gets_everything(pipeline: Pipeline, spectators: Spectators, start_both: StartWorker) -> None:
+    """Each of many spectators receives each position once, in order."""
+    worker = start_both()
+    await worker.wait_ready()
+    async with contextlib.AsyncExitStack() as sockets:
+        clients = [await sockets.enter_async_context(spectators.connect(worker)) for _ in range(50)]
+        await asyncio.gather(*(client.subscribe(spectators.event_id) for client in clients))
+        await pipeline.publish([record(device, second) for second in range(1, 6) for device in range(10)])
+
+        async def watch(client: Client) -> list[tuple[str, float]]:
+            frames = [await client.receive() for _ in range(50)]
+            return [(frame["deviceId"], frame["ts"]) for frame in frames]
+
+        seen = await asyncio.gather(*(watch(client) for client in clients))
+    assert len(set(seen[0])) == 50
+    assert all(one == seen[0] for one in seen)
+
+
+async def test_a_client_moves_to_another_worker(
+    pipeline: Pipeline, spectators: Spectators, start_both: StartWorker
+) -> None:
+    """When a worker is killed, another one gives the newest of what was missed, and goes on."""
+    first, second = start_both(), start_both()
+    await first.wait_ready()
+    await second.wait_ready()
+    async with spectators.connect(first) as client:
+        await client.subscribe(spectators.event_id)
+        await pipeline.publish([record(1, 1)])
+        cursor = (await client.receive())["cursor"]
+        first.kill()
+    await pipeline.publish([record(1, 2), record(1, 3), record(2, 3)])
+    async with spectators.connect(second) as client:
+        answer = await client.subscribe(spectators.event_id, since=cursor)
+        assert (answer["resumed"], answer["snapshot"]) == (True, [])
+        missed = [await client.receive() for _ in range(2)]
+        await pipeline.publish([record(1, 4)])
+        assert (await client.receive())["speed"] == 4
+    assert {frame["deviceId"]: frame["speed"] for frame in missed} == {
+        record(1, 0)["device_id"]: 3, record(2, 0)["device_id"]: 3,
+    }  # fmt: skip
+
+
+async def test_a_dead_database_does_not_delay_the_live_side(
+    pipeline: Pipeline, spectators: Spectators, start_both: StartWorker, postgres_factory: PostgresFactory
+) -> None:
+    """While nothing can be stored, every position still reaches the maps; it is stored when the database is back."""
+    server = postgres_factory()
+    await _copy_entries(pipeline, server.url)
+    worker = start_both(POSTGRES_URL=server.url)
+    await worker.wait_ready()
+    async with spectators.connect(worker) as client:
+        await client.subscribe(spectators.event_id)
+        server.kill()
+        for second in range(1, 40):
+            await pipeline.publish([record(device, second) for device in range(10)])
+            frames = [await client.receive() for _ in range(10)]
+            assert {frame["speed"] for frame in frames} == {second}
+    server.start()
+    await eventually(pipeline.drained, timeout_s=30)
+
+
+async def test_a_stuck_browser_does_not_delay_the_durable_side(
+    pipeline: Pipeline, spectators: Spectators, start_both: StartWorker
+) -> None:
+    """While a spectator reads nothing at all, every record is stored and its socket costs no more than allowed."""
+    worker = start_both(LIVE_SLOW_CLIENT_BYTES="20000")
+    await worker.wait_ready()
+    async with spectators.connect(worker) as stuck:
+        await stuck.subscribe(spectators.event_id)
+        for second in range(1, 301):
+            await pipeline.publish([record(device, second) for device in range(10)])
+        await eventually(lambda: _stored(pipeline, 3000), timeout_s=30)
+        await eventually(pipeline.drained, timeout_s=30)
+
+
+async def test_a_rebalance_does_not_interrupt_the_broadcast(
+    pipeline: Pipeline, spectators: Spectators, start_both: StartWorker
+) -> None:
+    """Partitions move between workers while a spectator of the first sees every position."""
+    first = start_both(REDIS_TELEMETRY_PARTITIONS="2")
+    await first.wait_ready()
+    streams = [f"{pipeline.stream}:0", f"{pipeline.stream}:1"]
+    async with spectators.connect(first) as client:
+        await client.subscribe(spectators.event_id)
+        second = start_both(REDIS_TELEMETRY_PARTITIONS="2")
+        for tick in range(1, 60):
+            await pipeline.publish([record(1, tick)], streams[tick % 2])
+            assert (await client.receive())["speed"] == tick
+            await asyncio.sleep(0.05)
+        await second.wait_ready()
+        await eventually(lambda: _owned(first, 1), message="the partitions are shared")
+        await pipeline.publish([record(1, 60)], streams[0])
+        assert (await client.receive())["speed"] == 60
+
+
+@pytest.mark.parametrize("role", ["write", "live"])
+async def test_each_side_runs_alone(
+    pipeline: Pipeline, spectators: Spectators, start_both: StartWorker, role: str
+) -> None:
+    """`ROLES` leaves the other side out: nothing is stored by a live worker, nobody connects to a writing one."""
+    worker = start_both(ROLES=role)
+    await worker.wait_ready()
+    if role == "write":
+        await pipeline.publish([record(1, 1)])
+        await eventually(lambda: _stored(pipeline, 1))
+        with pytest.raises(aiohttp.ClientConnectorError):
+            async with spectators.connect(worker):
+                pass
+    else:
+        async with spectators.connect(worker) as client:
+            await client.subscribe(spectators.event_id)
+            await pipeline.publish([record(1, 1)])
+            assert (await client.receive())["speed"] == 1
+        assert await pipeline.stored() == 0
+    assert await worker.stop() == 0
+
+
+async def _copy_entries(pipeline: Pipeline, url: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(TABLES)
+    for table in ("entries", "entry_devices"):
+        rows = await pipeline.database.fetch(f"SELECT * FROM {table}")  # noqa: S608 - our own names
+        await connection.copy_records_to_table(table, records=rows)
+    await connection.close()
+
+
+async def _stored(pipeline: Pipeline, rows: int) -> bool:
+    return await pipeline.stored() == rows
+
+
+async def _owned(worker: WorkerProcess, partitions: int) -> bool:
+    return (await scrape(worker))["processor_partitions_owned"] == partitions
