@@ -41,6 +41,7 @@ from telemetry_app.shared.migrator import Migrator
 from telemetry_app.shared.observers import LiveMetrics, TransportMetrics, WriteMetrics
 from telemetry_app.shared.postgres import Postgres
 from telemetry_app.web import MonitoringServer
+from telemetry_app.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -186,6 +187,7 @@ app = App(
     ],
     PartitionAssignor=LeaseAssignor,
     Table=Table,
+    Worker=Worker,
     topic_partitions=settings.redis_telemetry_partitions,
     topic_disable_leader=True,
     # A slot holds a whole batch: two keep the agents busy while the next one is read.

@@ -1,4 +1,4 @@
-"""Watch an event: python client.py http://localhost:8081/live 7 [Cookie header]."""
+"""Watch an event: python client.py http://localhost:8081/live 7 [Cookie header]."""  # noqa: INP001 - a script, not a module
 
 import asyncio
 import sys

@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 #: A stopping process says goodbye to Redis for no longer than this.
 _GOODBYE_S: Final = 1.0
-_GOODBYE_ERRORS: Final = (TimeoutError, *ANY_REDIS_ERROR)
+_GOODBYE_ERRORS: Final[tuple[type[Exception], ...]] = (TimeoutError, *ANY_REDIS_ERROR)
 
 
 class FanOutReader(Service):

@@ -7,18 +7,16 @@ import hashlib
 import logging
 import re
 import secrets
-import time
 from dataclasses import dataclass
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import aiohttp
-from cachetools import TLRUCache, TTLCache
+from cachetools import TTLCache
 from mode import Service
 from pydantic import BaseModel, ValidationError
 from yarl import URL
 
+from telemetry_app.live.holds import Holds
 from telemetry_app.live.outage import Outage
 
 if TYPE_CHECKING:
@@ -28,9 +26,6 @@ logger = logging.getLogger(__name__)
 
 #: Answers with these are answers; any other status means that Directus could not be asked.
 _ANSWERING: Final = frozenset({200, 401, 403, 404})
-#: Statuses that may say when to come back.
-_TOO_MANY: Final = 429
-_UNDER_PRESSURE: Final = 503
 #: Requests under way at a time; what comes on top waits, within its own timeout.
 MAX_CONCURRENT: Final = 16
 #: One user or one event is a hundred bytes; what is longer is not from Directus.
@@ -40,10 +35,6 @@ MAX_HEADER_CHARS: Final = 8192
 #: All answers that are kept, together; each is counted with what keeping it costs.
 _CACHE_BYTES: Final = 16 * 1024 * 1024
 _ENTRY_BYTES: Final = 1024
-#: Addresses that are kept waiting; above it the one nearest to its end is let go.
-_MAX_HELD: Final = 10_000
-#: A Retry-After beyond it is more likely wrong than meant.
-_MAX_RETRY_AFTER_S: Final = 3600.0
 #: Below the 5 s after which Directus closes an idle connection, so that none is used in that moment.
 _KEEPALIVE_S: Final = 3.0
 
@@ -93,10 +84,7 @@ class Directus(Service):
             _CACHE_BYTES, cache_s, getsizeof=lambda answer: answer.size_bytes + _ENTRY_BYTES
         )
         self._questions: dict[bytes, asyncio.Task[Answer[Any] | Unavailable]] = {}
-        self._held_until = 0.0
-        self._held_addresses: TLRUCache[str, float] = TLRUCache(
-            _MAX_HELD, ttu=lambda _address, until, _now: until, timer=time.monotonic
-        )
+        self._holds = Holds()
         # Without it, a key that leaks into a dump could be compared with guesses.
         self._salt = secrets.token_bytes(32)
         self._outage = Outage(logger, "Directus")
@@ -140,8 +128,8 @@ class Directus(Service):
         if answer is not None:
             return answer
         address = forwarded_for if can_be_sent(forwarded_for) else ""
-        if held := self._held(address):
-            return held
+        if left_s := self._holds.left_s(address):
+            return Unavailable("it asked to be left alone for a while", left_s)
         question = self._questions.get(key)
         if question is None:
             asking = self._ask_in_time(key, _Question(path, shape, _headers(cookie, address), address, max_bytes))
@@ -173,7 +161,9 @@ class Directus(Service):
         url = URL(self._base_url + question.path, encoded=True)
         async with self._session.get(url, headers=question.headers, allow_redirects=False) as response:
             if response.status not in _ANSWERING:
-                return self._hold(response, question.address)
+                retry_after = response.headers.get("Retry-After")
+                retry_after_s = self._holds.note(response.status, retry_after, question.address)
+                return Unavailable(f"status {response.status}", retry_after_s)
             body = await _read(response.content, question.max_bytes)
         if body is None:
             return Unavailable(f"an answer of more than {question.max_bytes} bytes")
@@ -183,25 +173,6 @@ class Directus(Service):
             return Answer(200, question.shape.model_validate_json(body), len(body))
         except ValidationError as error:
             return Unavailable(f"an answer that is not a {question.shape.__name__.lstrip('_')} ({error.error_count()})")
-
-    def _hold(self, response: aiohttp.ClientResponse, address: str) -> Unavailable:
-        """Remember until when a refusal holds, and for whom."""
-        retry_after_s = None
-        if response.status in {_TOO_MANY, _UNDER_PRESSURE}:
-            retry_after_s = _seconds(response.headers.get("Retry-After"))
-        if retry_after_s:
-            until = time.monotonic() + retry_after_s
-            if response.status == _TOO_MANY:
-                # Directus limits by address: what one client has used up is not taken from the others.
-                self._held_addresses[address] = until
-            else:
-                self._held_until = until
-        return Unavailable(f"status {response.status}", retry_after_s)
-
-    def _held(self, address: str) -> Unavailable | None:
-        until = max(self._held_until, self._held_addresses.get(address, 0.0))
-        left_s = until - time.monotonic()
-        return Unavailable("it asked to be left alone for a while", left_s) if left_s > 0 else None
 
     def _key(self, path: str, cookie: str) -> bytes:
         text = f"{path}\n{cookie}".encode()
@@ -234,19 +205,6 @@ async def _read(content: aiohttp.StreamReader, max_bytes: int) -> bytes | None:
         if len(body) > max_bytes:
             return None
     return bytes(body)
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    """Return a Retry-After header in seconds from now, None when there is none that can be understood."""
-    text = (retry_after or "").strip()
-    if text.isdecimal() and text.isascii():
-        return min(float(text), _MAX_RETRY_AFTER_S)
-    try:
-        moment = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    left_s = moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() - time.time()
-    return min(max(left_s, 0.0), _MAX_RETRY_AFTER_S)
 
 
 def _why(error: Exception) -> str:

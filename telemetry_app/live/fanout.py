@@ -36,21 +36,8 @@ def entry_id_of(raw: bytes) -> EntryId:
     return int(ms), int(sequence or 0)
 
 
-def to_live(position: Position) -> LivePosition:
-    """Return what a map shows of a position."""
-    return LivePosition(
-        position.device_id,
-        position.latitude,
-        position.longitude,
-        round(position.ts.timestamp() * 1000),
-        position.speed,
-        position.angle,
-    )
-
-
-def sight(position: Position, entry_id: bytes, *, partition: int, tail: str, seq: int, now: float) -> Sighting:
+def sight(live: LivePosition, entry_id: bytes, *, partition: int, tail: str, seq: int, now: float) -> Sighting:
     """Return a position as it is remembered and sent."""
-    live = to_live(position)
     where = cursor.text(partition, entry_id.decode(), tail)
     body = position_body(live, where)
     return Sighting(seq, live.device_id, live.ts_ms, partition, entry_id_of(entry_id), now, where, body)
@@ -84,12 +71,13 @@ def group(
         if not events:
             orphans += 1
             continue
-        known_ms = history.known_ms(position.device_id)
-        if known_ms is not None and round(position.ts.timestamp() * 1000) <= known_ms:
+        live = LivePosition.from_position(position)
+        known_ms = history.known_ms(live.device_id)
+        if known_ms is not None and live.ts_ms <= known_ms:
             late += 1
             continue
         history.seq += 1
-        sighting = sight(position, entry_id, partition=partition, tail=tail, seq=history.seq, now=now)
+        sighting = sight(live, entry_id, partition=partition, tail=tail, seq=history.seq, now=now)
         history.add(sighting)
         for event_id in events:
             by_event.setdefault(event_id, []).append(sighting)

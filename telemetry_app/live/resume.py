@@ -12,6 +12,7 @@ import msgspec
 from telemetry_app.faust_redis.errors import PASSING_ERRORS
 from telemetry_app.live import cursor
 from telemetry_app.live.fanout import entry_id_of, sight
+from telemetry_app.live.position import LivePosition
 from telemetry_app.shared.decoding import decode_entries
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class Resumer:
         now, clock = asyncio.get_running_loop().time(), time.time()
         return [
             sight(
-                position,
+                LivePosition.from_position(position),
                 entry_id,
                 partition=partition,
                 tail=tail,

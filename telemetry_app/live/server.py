@@ -61,7 +61,7 @@ class LiveSide(Service):
 
     logger = logger
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts, each given by name
         self,
         *,
         streams: Sequence[str],
@@ -133,7 +133,7 @@ class LiveSide(Service):
         for connection in list(self.registry.connections):
             connection.close(CloseCode.SHUTDOWN, grace_s=_GOODBYE_S)
         deadline = asyncio.get_running_loop().time() + 2 * _GOODBYE_S
-        while self.registry.connections and asyncio.get_running_loop().time() < deadline:
+        while self.registry.connections and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - a registry has no event
             await asyncio.sleep(0.01)
 
     async def on_stop(self) -> None:

@@ -88,13 +88,13 @@ async def converse(socket: LiveSocket, connection: Connection, session: Session,
 
 async def _when_it_reads(connection: Connection, limits: LiveLimits) -> None:
     """Wait while a client asks but does not read: its answers must not pile up."""
-    while connection.unsent_bytes > limits.slow_client_bytes and not connection.closing:
+    while connection.unsent_bytes > limits.slow_client_bytes and not connection.closing:  # noqa: ASYNC110 - transports have no event
         await asyncio.sleep(_POLL_S)
 
 
 async def _linger(connection: Connection, last: Any) -> None:
     """Let a client that broke the protocol read why; see `Connection.close`."""
-    while last is WSMsgType.ERROR and not connection.gone:
+    while last is WSMsgType.ERROR and not connection.gone:  # noqa: ASYNC110 - transports have no event
         await asyncio.sleep(_POLL_S)
     connection.hang_up()
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
-import asyncpg
-
+from telemetry_app.live.outage import DATABASE_FAILURES, Outage
+from telemetry_app.live.position import epoch_ms
 from telemetry_app.shared.postgres import describe
 
 if TYPE_CHECKING:
@@ -16,29 +17,33 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: A subscribing client waits no longer than this; what was not read in time is taken as not stored.
-_TIMEOUT_S: Final = 5.0
+#: What is not read in time is taken as not stored: shown twice at worst, by a map that shows it in the same place.
+TIMEOUT_S: Final = 5.0
 
-# One read of positions_device_ts_idx for each device.
+# One read of the unique index (device_id, ts DESC) for each device.
 _NEWEST: Final = """
-SELECT device_id, (extract(epoch FROM newest.ts) * 1000)::bigint
-FROM unnest($1::text[]) AS device_id
-CROSS JOIN LATERAL (SELECT ts FROM positions p WHERE p.device_id = device_id.device_id ORDER BY ts DESC LIMIT 1) newest
+SELECT d.device_id, p.ts
+FROM unnest($1::text[]) AS d (device_id)
+CROSS JOIN LATERAL (
+    SELECT ts FROM positions WHERE positions.device_id = d.device_id ORDER BY positions.ts DESC LIMIT 1
+) AS p
 """
 
 
 class StoredPositions:
-    """Reads the newest stored timestamps; fails open."""
+    """Reads the newest stored timestamps, and fails open. Never raises."""
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
+        self._outage = Outage(logger, "how far the database is, is unknown")
 
     async def stored_until(self, device_ids: Collection[str]) -> Mapping[str, int]:
         """Return the newest stored timestamp of each device in epoch ms, faulty positions included."""
         try:
-            async with self._postgres.acquire(timeout_s=_TIMEOUT_S) as connection:
-                rows = await connection.fetch(_NEWEST, list(device_ids), timeout=_TIMEOUT_S)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            logger.warning("how far the database is cannot be read: %s", describe(error))
+            async with asyncio.timeout(TIMEOUT_S), self._postgres.acquire() as connection:
+                rows = await connection.fetch(_NEWEST, list(device_ids))
+        except DATABASE_FAILURES as error:
+            self._outage.failed(describe(error))
             return {}
-        return {row[0]: row[1] for row in rows}
+        self._outage.over()
+        return {row[0]: epoch_ms(row[1]) for row in rows}

@@ -6,10 +6,11 @@ import logging
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from aiohttp import web
+from faust.web.drivers.aiohttp import Web
 from faust.web.views import View
 
 from telemetry_app.live.connection import Connection
@@ -40,6 +41,15 @@ _SECURITY_HEADERS: Final = {
 }
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class BareWeb(Web):
+    """Faust's web server without Faust's pages, which show data to anybody. Set it as the application's `Web`."""
+
+    default_blueprints: ClassVar[Any] = ()
+    production_blueprints: ClassVar[Any] = ()
+    debug_blueprints: ClassVar[Any] = ()
+    optional_blueprints: ClassVar[Any] = ()
 
 
 class LivePages:
@@ -98,7 +108,7 @@ class LivePages:
         return web.FileResponse(path, headers={**_SECURITY_HEADERS, "Cache-Control": "no-cache"})
 
     def _is_welcome(self, request: web.Request) -> bool:
-        """Tell whether the page that connects may; programs send no Origin, and no browser would lend them a session."""
+        """Tell whether the page that connects may. Programs send no Origin; browsers, who lend their session, do."""
         origin = request.headers.get("Origin")
         if origin is None or "*" in self._allowed_origins:
             return True
@@ -174,11 +184,13 @@ def _is_origin_of(origin: str, host: str) -> bool:
     if scheme not in _DEFAULT_PORTS:
         return False
     try:
-        theirs, ours = urlsplit(origin), urlsplit(f"{scheme}://{host}")
-        port = _DEFAULT_PORTS[scheme]
-        return (theirs.hostname, theirs.port or port) == (ours.hostname, ours.port or port)
+        theirs, ours = (
+            (parts.hostname, parts.port or _DEFAULT_PORTS[scheme])
+            for parts in (urlsplit(origin), urlsplit(f"{scheme}://{host}"))
+        )
     except ValueError:
         return False
+    return theirs == ours
 
 
 def _refusal(status: int, reason: str, retry_after_s: float | None = None, **headers: str) -> web.Response:

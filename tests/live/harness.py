@@ -159,7 +159,7 @@ class Side:
     async def connect(self, **options: Any) -> ClientWebSocketResponse:
         options.setdefault("headers", COOKIE)
         options.setdefault("timeout", ClientWSTimeout(ws_close=1))
-        socket = await self.http.ws_connect(f"{self.url}/live", max_msg_size=0, **options)
+        socket: ClientWebSocketResponse = await self.http.ws_connect(f"{self.url}/live", max_msg_size=0, **options)
         self.sockets.append(socket)
         return socket
 
@@ -186,8 +186,8 @@ async def publish(
     position = Position(device, datetime.fromtimestamp(ts_ms / 1000, UTC), lat, 21.0, 240.0, 180.0, speed, 9, 0, b"{}")
     partition = sum(device.encode()) % partitions
     entry: Any = {"device_id": device, "codec": "8E", "payload": encode(position)}
-    entry_id: bytes = await redis.xadd(partition_stream(stream, partition, partitions), entry)
-    return entry_id.decode()
+    entry_id: Any = await redis.xadd(partition_stream(stream, partition, partitions), entry)
+    return str(entry_id.decode())
 
 
 def live_position(device: str, ts_ms: int, *, lat: float = 41.0) -> LivePosition:

@@ -109,7 +109,10 @@ def test_requests() -> None:
     assert request.frame == Subscribe(type="subscribe", topic="event:7", since="1-0", id=None)
     assert bytes(request.reference) == b"null"  # type: ignore[arg-type]  # it is set
     request = parse(b'{"type":"unsubscribe","topic":"event:7"}')
-    assert (request.frame, request.reference) == (Unsubscribe(type="unsubscribe", topic="event:7"), msgspec.UNSET)
+    assert (request.frame, request.reference) == (
+        Unsubscribe(type="unsubscribe", topic="event:7", id=None),
+        msgspec.UNSET,
+    )
 
 
 @pytest.mark.parametrize(("topic", "event_id"), [("event:7", "7"), ("event:a:b", "a:b"), ("event:", None), ("x", None)])

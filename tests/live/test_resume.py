@@ -110,7 +110,8 @@ async def test_a_trimmed_cursor(redis_url: str, stream: str) -> None:
     for second in range(5):
         await publish_alone(redis_url, stream, "a", ts + second, 1)
     async with live_side(redis_url, stream, devices=DEVICES) as side:
-        first = (await side.redis.xrange(stream, count=1))[0][0].decode()
+        entries: Any = await side.redis.xrange(stream, count=1)
+        first = entries[0][0].decode()
         await side.redis.xtrim(stream, maxlen=2, approximate=False)
         side.stored.store(live_position("a", ts + 4))
         socket = await side.connect()
@@ -173,7 +174,7 @@ async def test_a_crowd_comes_back(redis_url: str, stream: str) -> None:
             pages += 1
             return await page(*args)
 
-        side.live._resumer._replay.page = counted  # type: ignore[method-assign]
+        side.live._resumer._replay.page = counted  # type: ignore[method-assign, assignment]  # counted on the way
         sockets = [await side.connect() for _ in range(50)]
         answers = await asyncio.gather(*(resume(socket, since) for socket in sockets))
         assert all(answer["resumed"] for answer in answers)

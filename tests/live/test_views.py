@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import faust
 import pytest
 
 from telemetry_app.embedded.process import free_port
-from telemetry_app.live.view import add_views
+from telemetry_app.live.view import BareWeb, add_views
 from tests.live.harness import COOKIE, ask, live_side, now_ms, receive
 
 
 async def test_a_faust_application_serves_them(redis_url: str, stream: str, unused_tcp_port: int) -> None:
     """Upgrade, page and configuration are answered by Faust's web server; its stop ends the connections with 1001."""
     async with live_side(redis_url, stream, devices={"7": ["a"]}) as side:
-        app = faust.App("views", broker="memory://", web_host="127.0.0.1", web_port=unused_tcp_port)
-        app.web.blueprints = []
+        app = faust.App("views", broker="memory://", web_host="127.0.0.1", web_port=unused_tcp_port, Web=BareWeb)
         add_views(app, side.pages, side.live)
-        await app.web.start_server()
+        web: Any = app.web
+        web.init_server()
+        await web.start_server()
         try:
             base = f"http://127.0.0.1:{unused_tcp_port}"
             async with side.http.get(f"{base}/") as page:
@@ -36,7 +39,7 @@ async def test_a_faust_application_serves_them(redis_url: str, stream: str, unus
                 async with side.http.request(method, f"{base}/live", headers=COOKIE) as answer:
                     assert answer.status == 405
         finally:
-            await app.web.stop_server()
+            await web.stop_server()
         assert (await socket.receive(5)).data == 1001
 
 
