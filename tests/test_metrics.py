@@ -8,7 +8,19 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from telemetry_app.shared.metrics import Metrics
 
-OPERATIONS = ("read", "commit", "renew", "balance", "create group", "load state", "postgres")
+OPERATIONS = (
+    "read",
+    "commit",
+    "renew",
+    "balance",
+    "create group",
+    "load state",
+    "postgres",
+    "broadcast",
+    "resume",
+    "device events",
+    "snapshot",
+)
 # name as exposed, kind, label, values that are there from the start
 TABLE: list[tuple[str, str, str | None, tuple[str, ...]]] = [
     ("processor_consumer_reads_total", "counter", "result", ("ok", "empty", "error")),

@@ -42,7 +42,19 @@ DELIVERY_BUCKETS: Final = (
 
 READ_RESULTS: Final = ("ok", "empty", "error")
 WRITE_STATUSES: Final = ("inserted", "duplicate", "failed")
-RETRIED_OPERATIONS: Final = ("read", "commit", "renew", "balance", "create group", "load state", "postgres")
+RETRIED_OPERATIONS: Final = (
+    "read",
+    "commit",
+    "renew",
+    "balance",
+    "create group",
+    "load state",
+    "postgres",
+    "broadcast",
+    "resume",
+    "device events",
+    "snapshot",
+)
 FRAME_RESULTS: Final = ("sent", "conflated")
 AUTH_RESULTS: Final = ("ok", "unauthorized", "error")
 AUTHZ_RESULTS: Final = ("ok", "unauthorized", "forbidden", "not-found", "error")

@@ -86,7 +86,7 @@ async def running(side: Side, client: str, event_id: str = "7") -> AsyncIterator
     async def read() -> None:
         assert process.stdout is not None
         async for line in process.stdout:
-            lines += [line.decode().strip()]
+            lines.append(line.decode().strip())  # noqa: PERF401 - one by one, as they come
 
     reading = asyncio.create_task(read())
     try:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from telemetry_app.live.position import epoch_ms
 from telemetry_app.live.stored import StoredPositions
 from telemetry_app.shared.migrate import migrate
-from telemetry_app.shared.postgres import Postgres
-from tests.writing import FIRST_TS, desk, positions, session
+from tests.writing import FIRST_TS, desk, pool, positions, session
 
 
 async def test_the_newest_of_each_device(postgres_url: str) -> None:
@@ -23,5 +22,5 @@ async def test_the_newest_of_each_device(postgres_url: str) -> None:
 
 async def test_a_database_that_cannot_be_read() -> None:
     """Without a database nothing is known, and nothing is raised."""
-    async with Postgres("postgresql://127.0.0.1:1/none", size=1) as postgres:
+    async with pool("postgresql://127.0.0.1:1/none") as postgres:
         assert await StoredPositions(postgres).stored_until(["a"]) == {}
