@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import urllib.request
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import asyncpg
 import msgspec
-import psutil
-from prometheus_client.parser import text_string_to_metric_families
 
-from telemetry_app.bench.helper import Helper, serving
-from telemetry_app.bench.sink import Connect, Connected, Flood, Flooded
-from telemetry_app.bench.usage import allow_open_files, cpu_s, rss_kb
-from telemetry_app.demo.event import EVENT_ID, enter_devices
-from telemetry_app.demo.stack import Stack, WorkerProcess
-from telemetry_app.embedded.process import free_port
-from telemetry_app.faust_redis.connection import connect, execute
+from telemetry_app.bench import floods
+from telemetry_app.bench.floods import Load, Target
+from telemetry_app.bench.helper import Helper
+from telemetry_app.bench.usage import allow_open_files, rss_kb
+from telemetry_app.demo.event import enter_devices
+from telemetry_app.demo.stack import Stack
 from telemetry_app.shared.migrate import migrate
 from telemetry_app.simulation.imei import imei
 
@@ -24,9 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-STREAM: Final = "telemetry:teltonika"
-TOPIC: Final = f"event:{EVENT_ID}"
-_PATH: Final = "/live"
 #: Positions of a chunk at full load. Three chunks under way stay below what a subscriber may leave unread, so that
 #: nothing is ever conflated and every delivery counted is a frame received.
 _FULL: Final = 500
@@ -43,36 +36,6 @@ class LivePlan(NamedTuple):
     subscribers: int
     idle: int
     seconds: float
-
-
-class Load(msgspec.Struct, frozen=True):
-    """A flood, as the subscribers received it and the server's processor paid for it.
-
-    Attributes:
-        subscribers: Each subscribed to the one event.
-        chunk: Positions appended at once.
-        records: Positions appended.
-        expected: Frames due: one for each record and subscriber.
-        received: Frames that came to the subscribers' sockets.
-        conflated: Frames the server left out for subscribers that were behind.
-        deliveries_per_s: Frames received, per second.
-        cpu_us_per_delivery: Processor time of the server process for each frame received.
-        cpu_us_per_record: The same for each record.
-        server_cpu: Share of one processor the server used.
-        client_cpu: Share of one processor the client process used.
-    """
-
-    subscribers: int
-    chunk: int
-    records: int
-    expected: int
-    received: int
-    conflated: int
-    deliveries_per_s: float
-    cpu_us_per_delivery: float
-    cpu_us_per_record: float
-    server_cpu: float
-    client_cpu: float
 
 
 class Idle(msgspec.Struct, frozen=True):
@@ -116,11 +79,45 @@ async def measure(plan: LivePlan, folder: Path, say: Callable[[str, float], None
     """
     allow_open_files(max(plan.subscribers, plan.idle) + _OTHER_FILES)
     with Stack(folder, {"ROLES": "live", "LIVE_AUTH": "none", "LOG_LEVEL": "warning"}) as stack:
-        await _enter_devices(stack)
+        await _prepare(stack.postgres.url)
         async with Helper("telemetry_app.bench.sink") as sink:
-            floods = _Floods(stack, sink, plan.seconds)
-            say("reference", 0.0)
-            reference = await floods.reference(plan.subscribers)
-            say("full load", 0.2)
-            async with floods.worker() as running:
-            ...
+            say(f"one send for each of {plan.subscribers} subscribers", 0.1)
+            async with floods.reference(stack, sink) as target:
+                await target.connect(plan.subscribers)
+                reference = await target.flood(_FULL, plan.seconds)
+            say(f"{plan.subscribers} subscribers", 0.3)
+            async with floods.worker(stack, sink) as target:
+                await target.connect(plan.subscribers)
+                full = await target.flood(_FULL, plan.seconds)
+                ordinary = await target.flood(_SMALL, plan.seconds)
+            say(f"{_FEW} subscribers", 0.6)
+            async with floods.worker(stack, sink) as target:
+                await target.connect(_FEW)
+                few = await target.flood(_SMALL, plan.seconds)
+            say(f"{plan.idle} connections", 0.8)
+            async with floods.worker(stack, sink) as target:
+                idle = await _idle(target, plan.idle)
+                many = await target.flood(_SMALL, plan.seconds)
+    return LiveResult(
+        worker=full,
+        reference=reference,
+        throughput_ratio=round(full.deliveries_per_s / reference.deliveries_per_s, 1),
+        cpu_ratio=round(reference.cpu_us_per_delivery / full.cpu_us_per_delivery, 1),
+        crowds=[few, ordinary, many],
+        idle=idle,
+    )
+
+
+async def _idle(target: Target, connections: int) -> Idle:
+    """Measure what connections cost that do nothing; the first ones only warm the worker up."""
+    await target.connect(_FEW)
+    before_kb = rss_kb(target.process)
+    await target.connect(connections)
+    return Idle(connections, round((rss_kb(target.process) - before_kb) / connections, 1))
+
+
+async def _prepare(url: str) -> None:
+    await migrate(url)
+    database = await asyncpg.connect(url)
+    await enter_devices(database, [imei(number) for number in range(_FULL)])
+    await database.close()

@@ -15,7 +15,7 @@ from aiohttp import WSMsgType, web
 
 from telemetry_app.faust_redis.fanout import FanOutReader
 from telemetry_app.faust_redis.observer import NullObserver
-from telemetry_app.live.fanout import to_live
+from telemetry_app.live.position import LivePosition
 from telemetry_app.live.protocol import position_body, position_head, subscribed
 from telemetry_app.shared.decoding import decode_entries
 
@@ -53,7 +53,7 @@ class Broadcast:
         """Send a batch."""
         decoded = decode_entries(batch)
         for position, entry_id in zip(decoded.positions, decoded.entry_ids, strict=True):
-            frame = self._head + position_body(to_live(position), entry_id.decode()).decode()
+            frame = self._head + position_body(LivePosition.from_position(position), entry_id.decode()).decode()
             for socket in list(self._subscribers):
                 await socket.send_str(frame)
 

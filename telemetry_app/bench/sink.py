@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import selectors
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 import msgspec
+import psutil
 
 from telemetry_app.bench.flood import Chunk, Clock, RedisSocket
 from telemetry_app.bench.helper import serve
+from telemetry_app.bench.usage import cpu_s
 from telemetry_app.bench.wsclient import PONG, Address, payloads, subscribe_all
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class Flood(msgspec.Struct, frozen=True, tag=True):
     stream: str
     chunk: int
     seconds: float
+    server_pid: int
 
 
 class Connected(msgspec.Struct, frozen=True):
@@ -62,16 +65,26 @@ class Flooded(msgspec.Struct, frozen=True):
         expected: Frames due: one for each record and subscriber.
         received: Frames that came.
         elapsed_s: From the first append to the last frame.
-        cpu_s: Processor time of this process in between.
-        bytes: Received.
+        client_cpu_s: Processor time of this process in between.
+        server_cpu_s: Processor time of the server in between.
     """
 
     records: int
     expected: int
     received: int
     elapsed_s: float
-    cpu_s: float
-    bytes: int
+    client_cpu_s: float
+    server_cpu_s: float
+
+
+class _Instant(NamedTuple):
+    time_s: float
+    client_cpu_s: float
+    server_cpu_s: float
+
+    @classmethod
+    def of(cls, server: psutil.Process) -> Self:
+        return cls(time.perf_counter(), time.process_time(), cpu_s(server))
 
 
 class Sink:
@@ -109,14 +122,15 @@ class Sink:
             RuntimeError: Frames are missing, too many, or not in order.
         """
         chunk = Chunk(order.stream, order.chunk)
+        server = psutil.Process(order.server_pid)
         redis = RedisSocket(order.redis_url)
         self._selector.register(redis, selectors.EVENT_READ, redis)
         try:
             chunk_bytes = self._chunk_bytes(redis, chunk)
             self._pump(redis, chunk, chunk_bytes, _WARM_UP_S)
-            started, cpu = time.perf_counter(), time.process_time()
+            before = _Instant.of(server)
             chunks = self._pump(redis, chunk, chunk_bytes, order.seconds)
-            elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
+            after = _Instant.of(server)
         finally:
             self._selector.unregister(redis)
             redis.close()
@@ -125,9 +139,9 @@ class Sink:
             records=chunks * chunk.size,
             expected=chunks * chunk.size * len(self._sockets),
             received=sum(self._frames(received, chunk_bytes, chunk.size) for received in self._received),
-            elapsed_s=elapsed_s,
-            cpu_s=cpu_s,
-            bytes=self._total,
+            elapsed_s=after.time_s - before.time_s,
+            client_cpu_s=after.client_cpu_s - before.client_cpu_s,
+            server_cpu_s=after.server_cpu_s - before.server_cpu_s,
         )
 
     def _chunk_bytes(self, redis: RedisSocket, chunk: Chunk) -> int:

@@ -97,7 +97,7 @@ def _finish_upgrade(one: socket.socket, topic: str) -> None:
     while not answer.endswith(b"\r\n\r\n"):
         answer += _received(one)
     if not answer.startswith(b"HTTP/1.1 101 "):
-        raise RuntimeError(f"the upgrade was refused: {answer.partition(b'\r\n')[0].decode()}")
+        raise RuntimeError(f"the upgrade was refused: {answer.splitlines()[0].decode()}")
     request = b'{"type":"subscribe","topic":"%b"}' % topic.encode()
     one.sendall(b"\x81" + bytes([0x80 | len(request)]) + _NO_MASK + request)
 

@@ -35,6 +35,11 @@ class Client:
         frame: dict[str, Any] = json.loads(await self._socket.receive_str(timeout=RECEIVE_S))
         return frame
 
+    async def close_code(self) -> int | None:
+        while not (await self._socket.receive(timeout=RECEIVE_S)).type.name.startswith("CLOS"):
+            pass
+        return self._socket.close_code
+
     async def subscribe(self, event_id: str, **more: object) -> dict[str, Any]:
         await self._socket.send_json({"type": "subscribe", "topic": f"event:{event_id}", **more})
         return await self.receive()
@@ -127,6 +132,29 @@ async def test_strangers_are_refused(spectators: Spectators, start_both: StartWo
     other = await directus.add_event("Other")
     async with spectators.connect(worker) as client:
         assert (await client.subscribe(other))["code"] == "forbidden"
+
+
+async def test_lost_rights_end_what_they_allowed(
+    spectators: Spectators, start_both: StartWorker, directus: DirectusServer
+) -> None:
+    """Losing the right to an event ends the subscription with `forbidden`; losing the session ends the connection."""
+    user = await directus.add_user()
+    await directus.allow(user, [spectators.event_id])
+    cookie = await directus.login(user)
+    worker = start_both(LIVE_REAUTHORIZE_MS="500", DIRECTUS_CACHE_MS="100")
+    await worker.wait_ready()
+    async with spectators.connect(worker, Cookie=cookie) as client:
+        assert (await client.subscribe(spectators.event_id))["type"] == "subscribed"
+        await directus.forbid(user)
+        assert await client.receive() == {
+            "type": "error", "code": "forbidden", "message": "You may not see this event.",
+            "topic": f"event:{spectators.event_id}",
+        }  # fmt: skip
+        await directus.allow(user, [spectators.event_id])
+        await eventually(lambda: _subscribes(client, spectators.event_id), message="the right is back")
+        await directus.logout(cookie)
+        assert await client.close_code() == 4401
+    assert (await scrape(worker))["processor_live_connections"] == 0
 
 
 async def test_everyone_gets_everything(pipeline: Pipeline, spectators: Spectators, start_both: StartWorker) -> None:
@@ -253,6 +281,10 @@ async def _copy_entries(pipeline: Pipeline, url: str) -> None:
         rows = await pipeline.database.fetch(f"SELECT * FROM {table}")  # noqa: S608 - our own names
         await connection.copy_records_to_table(table, records=rows)
     await connection.close()
+
+
+async def _subscribes(client: Client, event_id: str) -> bool:
+    return (await client.subscribe(event_id))["type"] == "subscribed"
 
 
 async def _stored(pipeline: Pipeline, rows: int) -> bool:
