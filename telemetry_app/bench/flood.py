@@ -64,6 +64,24 @@ class Clock:
         return self._ts, self._id_ms
 
 
+class Entries:
+    """Entries of one position each, of some devices in turn.
+
+    Args:
+        stream: Its key.
+        devices: Number of devices.
+    """
+
+    def __init__(self, stream: str, devices: int) -> None:
+        records = list(bench_records(devices, devices))
+        self._stamp = records[0][1]
+        self._templates = [command(b"XADD", stream.encode(), b"*", *fields) for fields in records]
+
+    def at(self, number: int, stamp: bytes) -> bytes:
+        """Return the command that appends the `number`th entry; the stamp is ISO 8601 with milliseconds."""
+        return self._templates[number % len(self._templates)].replace(self._stamp, stamp)
+
+
 class RedisSocket:
     """A connection to Redis that is only written to; answers are looked at for errors and dropped.
 

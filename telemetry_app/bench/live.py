@@ -79,7 +79,7 @@ async def measure(plan: LivePlan, folder: Path, say: Callable[[str, float], None
     """
     allow_open_files(max(plan.subscribers, plan.idle) + _OTHER_FILES)
     with Stack(folder, {"ROLES": "live", "LIVE_AUTH": "none", "LOG_LEVEL": "warning"}) as stack:
-        await _prepare(stack.postgres.url)
+        await prepare(stack.postgres.url)
         async with Helper("telemetry_app.bench.sink") as sink:
             say(f"one send for each of {plan.subscribers} subscribers", 0.1)
             async with floods.reference(stack, sink) as target:
@@ -116,7 +116,8 @@ async def _idle(target: Target, connections: int) -> Idle:
     return Idle(connections, round((rss_kb(target.process) - before_kb) / connections, 1))
 
 
-async def _prepare(url: str) -> None:
+async def prepare(url: str) -> None:
+    """Make the tables, and an event with enough devices."""
     await migrate(url)
     database = await asyncpg.connect(url)
     await enter_devices(database, [imei(number) for number in range(_FULL)])

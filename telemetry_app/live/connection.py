@@ -102,6 +102,8 @@ class Connection:
         Returns:
             Whether they were written.
         """
+        if self.closing:
+            return False
         if self.behind is None:
             if self._transport.get_write_buffer_size() + len(frames) <= self._limits.slow_client_bytes:
                 self.write(frames)

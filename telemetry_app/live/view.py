@@ -6,11 +6,10 @@ import logging
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from aiohttp import web
-from faust.web.drivers.aiohttp import Web
 from faust.web.views import View
 
 from telemetry_app.live.connection import Connection
@@ -41,15 +40,6 @@ _SECURITY_HEADERS: Final = {
 }
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class BareWeb(Web):
-    """Faust's web server without Faust's pages, which show data to anybody. Set it as the application's `Web`."""
-
-    default_blueprints: ClassVar[Any] = ()
-    production_blueprints: ClassVar[Any] = ()
-    debug_blueprints: ClassVar[Any] = ()
-    optional_blueprints: ClassVar[Any] = ()
 
 
 class LivePages:

@@ -187,7 +187,8 @@ async def publish(
     partition = sum(device.encode()) % partitions
     entry: Any = {"device_id": device, "codec": "8E", "payload": encode(position)}
     entry_id: Any = await redis.xadd(partition_stream(stream, partition, partitions), entry)
-    return str(entry_id.decode())
+    # Within a pipeline there is none yet.
+    return entry_id.decode() if isinstance(entry_id, bytes) else ""
 
 
 def live_position(device: str, ts_ms: int, *, lat: float = 41.0) -> LivePosition:

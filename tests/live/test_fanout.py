@@ -101,6 +101,14 @@ def test_positions_from_before() -> None:
     assert seen(history.missed(["a", "b"], ((0, 0),))) == [("b", 9), ("a", 5)]
 
 
+def test_what_came_late_is_not_missed() -> None:
+    """A position older than what the database is known to have is given to nobody who comes back."""
+    history = History()
+    passed(history, ("a", 5), ("b", 5))
+    history.learn({"a": 10, "b": 5})
+    assert seen(history.missed(["a", "b"], ((0, 0),))) == [("b", 5)]
+
+
 def test_devices_without_event_are_forgotten() -> None:
     """Nothing is kept of a device that has left its last event."""
     history = History()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from telemetry_app.faust_redis.batch import RecordBatch
+from telemetry_app.faust_redis.batch import RecordBatch, entry_position
 from telemetry_app.faust_redis.broadcasters import Broadcasters
 from telemetry_app.faust_redis.connection import connect
 from telemetry_app.faust_redis.fanout import FanOutReader
@@ -132,6 +132,36 @@ async def test_lost_connections(redis: Redis, redis_url: str, stream: str, tcp_p
             await add(redis, stream, range(first + 20, first + 40))
         await desk.has(list(range(400)))
         assert set(desk.retries.operations) == {"broadcast"}
+
+
+async def test_a_lost_reply_is_read_again(redis: Redis, redis_url: str, stream: str, tcp_proxy: ProxyFactory) -> None:
+    """Entries whose delivery got lost on the way count as read for Redis; the reader asks for them again."""
+    host, port = redis_url.removeprefix("redis://").split("/")[0].split(":")
+    proxy = await tcp_proxy(host, int(port))
+    async with reading(f"redis://{host}:{proxy.port}/0", stream, block_ms=2000) as desk:
+        await add(redis, stream, range(3))
+        await desk.has(list(range(3)))
+        await eventually(lambda: is_waiting(redis))
+        proxy.stall()
+        await add(redis, stream, range(3, 6))
+
+        async def taken() -> bool:
+            """Whether Redis has handed out an entry that has not arrived."""
+            third: Any = await redis.xrange(stream, count=3)
+            (group,) = await redis.xinfo_groups(stream)
+            return entry_position(group["last-delivered-id"]) > entry_position(third[-1][0])
+
+        await eventually(taken)
+        assert desk.numbers == list(range(3))
+        proxy.cut()
+        proxy.flow()
+        await desk.has(list(range(6)))
+
+
+async def is_waiting(redis: Redis) -> bool:
+    """Tell whether a client waits in a read."""
+    clients: Any = await redis.client_list()
+    return any(client["cmd"] == "xreadgroup" and "b" in client["flags"] for client in clients)
 
 
 async def test_redis_starts_again_empty(valkey_factory: ValkeyFactory) -> None:

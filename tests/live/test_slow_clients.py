@@ -152,3 +152,21 @@ async def test_a_client_that_asks_but_does_not_read(redis_url: str, stream: str)
                 assert unsent <= LIMIT + 2 * answer_bytes
         assert 100 < sent < 100_000
         client.close()
+
+
+async def test_falling_behind_between_two_topics(redis_url: str, stream: str) -> None:
+    """A client that falls behind in the middle of a batch is not given again what it got of that batch."""
+    devices = {"7": ["only"], "8": DEVICES}
+    async with live_side(redis_url, stream, devices=devices, limits=LiveLimits(slow_client_bytes=2000)) as side:
+        client = await stalled_client(side, "event:7", "event:8")
+        ts_ms = now_ms()
+        # In one batch: the frame of the first topic fits, those of the second are more than the client may cost.
+        async with side.redis.pipeline(transaction=True) as together:
+            for device in ["only", *DEVICES]:
+                await publish(together, stream, device, ts_ms)
+            await together.execute()
+        frames = [await client.json() for _ in range(1 + len(DEVICES))]
+        assert [frame["deviceId"] for frame in frames] == ["only", *DEVICES]
+        await side.publish("only", ts_ms + 1)
+        assert (await client.json())["ts"] == ts_ms + 1
+        client.close()

@@ -12,6 +12,7 @@ from aiohttp import WSMsgType, WSServerHandshakeError
 from telemetry_app.live.limits import LiveLimits
 from telemetry_app.live.ports import Authentication, Authorization
 from tests.live.harness import COOKIE, Side, ask, close_code, live_position, live_side, now_ms, receive
+from tests.live.rawsocket import RawClient
 from tests.support import eventually
 
 DEVICES = {"7": ["a", "b"], "8": ["b", "c"]}
@@ -289,6 +290,16 @@ async def test_a_frame_too_large(side: Side) -> None:
     assert await close_code(socket) == 1009
 
 
+async def test_a_large_frame_does_not_hide_why(side: Side) -> None:
+    """A client in the middle of sending megabytes is not reset: it can finish, and read the close frame."""
+    client = await RawClient.connect(side.port)
+    await client.send_raw(bytes([0x81, 0xFF]) + (8_000_000).to_bytes(8) + bytes(4))
+    for _ in range(80):
+        await client.send_raw(bytes(100_000))
+    assert await client.rest() == ([], 1009)
+    client.close()
+
+
 async def test_too_many_frames(redis_url: str, stream: str) -> None:
     """Frames beyond burst and rate end the connection with 4429, whatever they are."""
     async with live_side(
@@ -362,36 +373,3 @@ async def test_shutdown(redis_url: str, stream: str) -> None:
         sockets = [await side.connect() for _ in range(20)]
         await asyncio.gather(side.live.stop(), *(close_code(socket) for socket in sockets[:10]))
         assert [await close_code(socket) for socket in sockets] == [1001] * 20
-
-
-# --- the pages ---
-
-
-async def test_the_pages(side: Side) -> None:
-    """The map, its files and its configuration are served with headers that allow nothing foreign."""
-    async with side.http.get(f"{side.url}/") as page:
-        assert (page.status, page.content_type) == (200, "text/html")
-        assert "default-src 'self'" in page.headers["Content-Security-Policy"]
-        assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
-        assert page.headers["X-Content-Type-Options"] == "nosniff"
-        assert page.headers["Referrer-Policy"] == "no-referrer"
-    async with side.http.get(f"{side.url}/config.json", headers=COOKIE) as config:
-        assert await config.json() == {"path": "/live", "events": [{"id": "7", "name": "Race"}], "auth": "none"}
-        assert config.headers["Cache-Control"] == "no-store"
-
-
-@pytest.mark.parametrize("path", ["/nothing.js", "/..%2fview.py", "/%2e%2e%2fview.py", "/..", "/.", "/%00"])
-async def test_no_other_file_is_served(side: Side, path: str) -> None:
-    """What is not one of the map's files is not there."""
-    async with side.http.get(f"{side.url}{path}", allow_redirects=False) as page:
-        body = await page.text()
-        assert page.status == 404 or (path in {"/..", "/."} and "<html" in body)
-
-
-async def test_plain_http_tells_why(side: Side) -> None:
-    """A page may ask by plain HTTP why its upgrade was refused."""
-    for headers, status in ((COOKIE, 426), ({}, 401), ({**COOKIE, "Origin": "http://else.example"}, 403)):
-        async with side.http.get(f"{side.url}/live", headers=headers) as answer:
-            assert answer.status == status
-    async with side.http.get(f"{side.url}/config.json") as config:
-        assert config.status == 401

@@ -29,12 +29,15 @@ async def test_crashed_batch_is_read_again_and_counted_once(
     transport_app: AppFactory, records: Stream, *, noack: bool
 ) -> None:
     """A batch whose agent raised is read again, and the table has what a batch without a crash gives."""
-    await records.publish(published := names("r", 10))
-    handler = CrashingHandler(1, ack=noack)
+    handler = CrashingHandler(0, ack=noack)
     app = await transport_app(records.name, handle=handler, noack=noack, lease_ttl_ms=1500)
-    await records.committed(published)
+    await records.publish(before := names("a", 10))
+    await records.committed(before)
+    handler.left = 1
+    await records.publish(published := names("b", 10))
+    await records.committed([*before, *published])
     assert app.counts == await records.state()
-    assert len(app.counted) == 20
+    assert app.counted == [*before, *published, *published]
 
 
 @pytest.mark.parametrize("noack", [True, False])
