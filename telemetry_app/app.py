@@ -108,10 +108,11 @@ broadcaster = FanOutReader(
     block_ms=settings.batch_block_ms,
     observer=TransportMetrics(metrics),
 )
+replay = StreamReplay(settings.redis_url)
 live = LiveSide(
     streams=broadcaster.streams,
     source=broadcaster,
-    replay=StreamReplay(settings.redis_url),
+    replay=replay,
     authenticator=OpenAuthenticator() if is_open else Authenticator(directus, broadcast_observer),
     authorizer=OpenAuthorizer(live_postgres) if is_open else Authorizer(directus, broadcast_observer),
     device_events=device_events,
@@ -165,6 +166,10 @@ class App(faust.App):
         """Tell the parts that they should come to an end, then let Faust drain its streams."""
         stopping.set()
         await super().on_stop()
+
+    async def on_shutdown(self) -> None:
+        """Close what is left, when everything has stopped."""
+        await replay.close()
 
     def _create_directories(self) -> None:
         """Create none: state is in Redis."""

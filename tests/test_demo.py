@@ -45,19 +45,22 @@ def test_demo_accounts_for_every_record(tmp_path: Path) -> None:
 @pytest.mark.timeout(180)
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     """Ctrl-C ends the demo in order: status 0, no process and no file."""
-    demo = subprocess.Popen(
+    with subprocess.Popen(
         DEMO, cwd=tmp_path, env={**os.environ, "PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, text=True,
         start_new_session=True,
-    )  # fmt: skip
-    assert demo.stdout is not None
-    seen = ""
-    while "published=" not in seen:
-        line = demo.stdout.readline()
-        assert line, f"the demo ended early: {seen}"
-        seen += line
+    ) as demo:  # fmt: skip
+        assert demo.stdout is not None
+        try:
+            seen = ""
+            while "published=" not in seen:
+                line = demo.stdout.readline()
+                assert line, f"the demo ended early: {seen}"
+                seen += line
+            os.killpg(demo.pid, signal.SIGINT)
+            rest, _ = demo.communicate(timeout=90)
+        finally:
+            demo.kill()
     assert "live map: http://127.0.0.1:" in seen
-    os.killpg(demo.pid, signal.SIGINT)
-    rest, _ = demo.communicate(timeout=60)
     assert (demo.returncode, rest.splitlines()[-1]) == (0, "stopped")
     asyncio.run(eventually(lambda: left_in(tmp_path) == [], message="no process and no file is left"))
 

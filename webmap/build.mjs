@@ -1,5 +1,6 @@
 // Bundle the live map into the Python package, or (with --tests) the unit tests into .test-build.
 import { build } from "esbuild";
+import { createHash } from "node:crypto";
 import { copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import path from "node:path";
@@ -33,6 +34,23 @@ async function writeLicenses() {
   await writeFile(path.join(output, "LICENSES.txt"), texts.join(`\n${"-".repeat(72)}\n\n`));
 }
 
+async function digest(folder, names) {
+  const hash = createHash("sha256");
+  for (const name of names.sort()) hash.update(`${name}\0`).update(await readFile(path.join(folder, name))).update("\0");
+  return hash.digest("hex");
+}
+
+// A test compares this with the files as they are: whether the bundle is up to date can be told without Node.
+async function writeDigests() {
+  const sources = (await readdir(path.join(here, "src"))).map((name) => `src/${name}`);
+  const built = await readdir(output);
+  const digests = {
+    sources: await digest(here, [...sources, "build.mjs", "index.html", "package.json", "tsconfig.json"]),
+    built: await digest(output, built),
+  };
+  await writeFile(path.join(output, "build.json"), `${JSON.stringify(digests, null, 2)}\n`);
+}
+
 async function buildApp() {
   await rm(output, { recursive: true, force: true });
   await mkdir(output, { recursive: true });
@@ -51,6 +69,7 @@ async function buildApp() {
   await copyFile(path.join(here, "index.html"), path.join(output, "index.html"));
   await writeWorld();
   await writeLicenses();
+  await writeDigests();
 }
 
 async function buildTests() {

@@ -38,7 +38,7 @@ class _Redis:
 
 
 def run(redis_url: str, stream: str, port: int) -> None:
-    """Serve one client after the other: each payload as a text frame, from a first empty one until the client leaves."""
+    """Serve one client after the other: each payload as a text frame, the first one empty, until it leaves."""
     redis = _Redis(redis_url)
     redis.ask(command(b"XGROUP", b"CREATE", stream.encode(), _GROUP, b"$", b"MKSTREAM"))
     read = command(

@@ -54,7 +54,7 @@ class Clock:
     """Times that only grow: of positions, a millisecond apart and well in the past, and of entries."""
 
     def __init__(self) -> None:
-        self._ts = datetime.now(UTC) - timedelta(hours=1)
+        self._ts = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
         self._id_ms = time.time_ns() // 1_000_000
 
     def tick(self) -> tuple[datetime, int]:

@@ -10,8 +10,8 @@ import msgspec
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
-from telemetry_app.bench.sink import Connect, Connected, Flood, Flooded
 from telemetry_app.bench.helper import serving
+from telemetry_app.bench.sink import Connect, Connected, Flood, Flooded
 from telemetry_app.demo.event import EVENT_ID
 from telemetry_app.embedded.process import free_port
 from telemetry_app.faust_redis.connection import connect, execute

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import asyncpg
@@ -54,6 +55,8 @@ class LiveResult(msgspec.Struct, frozen=True):
         throughput_ratio: Deliveries per second, worker to reference.
         cpu_ratio: Processor time per delivery, reference to worker.
         crowds: The same small chunks to few, to the ordinary number, and to the largest crowd of subscribers.
+        cpu_us_per_further_delivery: What each subscriber more cost for each record, from one crowd to the next: without
+            what a record costs before it is delivered to anybody.
         idle: The largest crowd before its flood.
     """
 
@@ -62,6 +65,7 @@ class LiveResult(msgspec.Struct, frozen=True):
     throughput_ratio: float
     cpu_ratio: float
     crowds: list[Load]
+    cpu_us_per_further_delivery: list[float]
     idle: Idle
 
 
@@ -81,15 +85,14 @@ async def measure(plan: LivePlan, folder: Path, say: Callable[[str, float], None
     with Stack(folder, {"ROLES": "live", "LIVE_AUTH": "none", "LOG_LEVEL": "warning"}) as stack:
         await prepare(stack.postgres.url)
         async with Helper("telemetry_app.bench.sink") as sink:
-            say(f"one send for each of {plan.subscribers} subscribers", 0.1)
+            say(f"{plan.subscribers} subscribers, one send each", 0.1)
             async with floods.reference(stack, sink) as target:
                 await target.connect(plan.subscribers)
                 reference = await target.flood(_FULL, plan.seconds)
             say(f"{plan.subscribers} subscribers", 0.3)
             async with floods.worker(stack, sink) as target:
                 await target.connect(plan.subscribers)
-                full = await target.flood(_FULL, plan.seconds)
-                ordinary = await target.flood(_SMALL, plan.seconds)
+                full, ordinary = [await target.flood(chunk, plan.seconds) for chunk in (_FULL, _SMALL)]
             say(f"{_FEW} subscribers", 0.6)
             async with floods.worker(stack, sink) as target:
                 await target.connect(_FEW)
@@ -98,12 +101,21 @@ async def measure(plan: LivePlan, folder: Path, say: Callable[[str, float], None
             async with floods.worker(stack, sink) as target:
                 idle = await _idle(target, plan.idle)
                 many = await target.flood(_SMALL, plan.seconds)
+    return _result(full, reference, [few, ordinary, many], idle)
+
+
+def _result(full: Load, reference: Load, crowds: list[Load], idle: Idle) -> LiveResult:
     return LiveResult(
         worker=full,
         reference=reference,
         throughput_ratio=round(full.deliveries_per_s / reference.deliveries_per_s, 1),
         cpu_ratio=round(reference.cpu_us_per_delivery / full.cpu_us_per_delivery, 1),
-        crowds=[few, ordinary, many],
+        crowds=crowds,
+        cpu_us_per_further_delivery=[
+            round((more.cpu_us_per_record - fewer.cpu_us_per_record) / (more.subscribers - fewer.subscribers), 4)
+            for fewer, more in itertools.pairwise(crowds)
+            if more.subscribers != fewer.subscribers
+        ],
         idle=idle,
     )
 

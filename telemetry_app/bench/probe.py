@@ -91,6 +91,7 @@ class _Run:
         Raises:
             RuntimeError: Something else came than was due, or nothing.
         """
+        watched: list[socket.socket | RedisSocket] = [server, redis]
         total, begun_ns = len(self._commands), time.perf_counter_ns()
         while len(self.taken_ns) < total:
             wait_s = _STALLED_S
@@ -104,7 +105,7 @@ class _Run:
                     wait_s = 0.0
                 else:
                     wait_s = (due_ns - now_ns) / 1e9
-            ready, _, _ = select.select([server, redis], [], [], wait_s)
+            ready, _, _ = select.select(watched, [], [], wait_s)
             if server in ready:
                 self._receive(server)
             if redis in ready:
@@ -119,11 +120,12 @@ class _Run:
             raise RuntimeError("the server hung up")
         self._unread += data
         read = 0
-        for begin, end, read in payloads(self._unread):
+        for begin, end in payloads(self._unread):
             number = len(self.taken_ns)
             if number == len(self.sent_ns) or self._unread.find(self._marks[number], begin, end) < 0:
                 raise RuntimeError(f"another frame came than the {number}th: {self._unread[begin:end].decode()}")
             self.taken_ns.append(now_ns - self.sent_ns[number])
+            read = end
         del self._unread[:read]
 
 

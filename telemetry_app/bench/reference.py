@@ -83,4 +83,4 @@ async def _serve(redis_url: str, stream: str, topic: str, port: int) -> None:
 if __name__ == "__main__":
     if importlib.util.find_spec("uvloop"):
         mode.loop.use("uvloop")
-    asyncio.run(_serve(*sys.argv[1:4], int(sys.argv[4])))
+    asyncio.run(_serve(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])))

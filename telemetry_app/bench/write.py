@@ -7,13 +7,13 @@ import gc
 import logging
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import asyncpg
 import msgspec
 import psutil
 
+from telemetry_app.bench.usage import cpu_s, peak_rss_mb
 from telemetry_app.core.insert import insert
 from telemetry_app.core.rows import columns
 from telemetry_app.demo.stack import Stack, WorkerProcess
@@ -24,6 +24,7 @@ from telemetry_app.simulation.backlog import bench_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from asyncpg.pool import PoolConnectionProxy
 
@@ -156,7 +157,7 @@ async def _time_drain(plan: WritePlan, watched: _Watched, say: Callable[[str, fl
         if watched.worker.exit_code() is not None:
             raise RuntimeError(f"the worker ended:\n{watched.worker.log_tail()}")
         await asyncio.sleep(_POLL_S)
-    started, cpu = time.perf_counter(), _cpu_s(process)
+    started, cpu_before_s = time.perf_counter(), cpu_s(process)
     done, moved_at = first, started
     while done < plan.records:
         await asyncio.sleep(_POLL_S)
@@ -166,12 +167,12 @@ async def _time_drain(plan: WritePlan, watched: _Watched, say: Callable[[str, fl
         elif time.perf_counter() - moved_at > _STALLED_S:
             raise RuntimeError(f"the worker stalled at {done} of {plan.records} records:\n{watched.worker.log_tail()}")
         say("worker", done / plan.records)
-    elapsed_s, cpu_s = time.perf_counter() - started, _cpu_s(process) - cpu
+    elapsed_s, used_s = time.perf_counter() - started, cpu_s(process) - cpu_before_s
     stored = await watched.database.fetchval("SELECT count(*) FROM positions")
     if stored != plan.records:
         raise RuntimeError(f"{stored} rows stored of {plan.records} records")
     timed = plan.records - first
-    return Drain(round(timed / elapsed_s), round(cpu_s / timed * 1e6, 2), round(_peak_rss_mb(process), 1))
+    return Drain(round(timed / elapsed_s), round(used_s / timed * 1e6, 2), round(peak_rss_mb(process), 1))
 
 
 async def _publish(plan: WritePlan, redis: Client, say: Callable[[str, float], None]) -> None:
@@ -200,18 +201,3 @@ async def _fresh_database(server_url: str, name: str) -> str:
     url = server_url.rpartition("/")[0] + f"/{name}"
     await migrate(url)
     return url
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
-
-
-def _peak_rss_mb(process: psutil.Process) -> float:
-    """Return the most memory the process ever held resident, where the system tells; else what it holds now."""
-    memory = process.memory_full_info()
-    peak = getattr(memory, "peak_rss", None)
-    if peak is None:
-        with Path(f"/proc/{process.pid}/status").open() as status:
-            peak = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
-    return peak / 2**20

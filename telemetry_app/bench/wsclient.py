@@ -22,6 +22,9 @@ _HEADERS: Final = (
 _NO_MASK: Final = bytes(4)
 PONG: Final = b"\x8a\x80" + _NO_MASK
 
+#: Of an answer that is not the one due.
+_SHOWN: Final = 200
+
 _SHORT_HEADER: Final = 2
 _LENGTH_BITS: Final = 0x7F
 _MEDIUM: Final = 126
@@ -53,22 +56,22 @@ def subscribe_all(address: Address, topic: str, number: int) -> list[socket.sock
             _finish_upgrade(one, topic)
         for one in wave:
             _read_answer(one)
-            one.setblocking(False)
+            one.settimeout(0)
         sockets += wave
     return sockets
 
 
-def payloads(data: bytes | bytearray) -> Iterator[tuple[int, int, int]]:
+def payloads(data: bytes | bytearray) -> Iterator[tuple[int, int]]:
     """Find the text frames in what came from a server.
 
     Yields:
-        Where the payload begins and where it ends, of each whole text frame, and where the next frame begins.
+        Where the payload of each whole text frame begins, and where it ends.
     """
     at = 0
     while (frame := _frame(data, at)) is not None:
         begin, end = frame
         if data[at] & _OPCODE_BITS == _TEXT:
-            yield begin, end, end
+            yield begin, end
         at = end
 
 
@@ -106,9 +109,9 @@ def _read_answer(one: socket.socket) -> None:
     answer = b""
     while (frame := next(payloads(answer), None)) is None:
         answer += _received(one)
-    begin, end, _ = frame
+    begin, end = frame
     if not answer[begin:end].startswith(b'{"type":"subscribed"') or end != len(answer):
-        raise RuntimeError(f"no subscription: {answer[begin:].decode(errors='replace')}")
+        raise RuntimeError(f"no subscription: {answer[begin : begin + _SHOWN].decode(errors='replace')}")
 
 
 def _received(one: socket.socket) -> bytes:

@@ -112,7 +112,8 @@ async def _running(stack: Stack, worker: WorkerProcess) -> AsyncIterator[Running
         gauges = Gauges(redis, database, worker, stream=STREAM, group=GROUP)
         yield Running(redis, database, worker, gauges, Publisher(redis, STREAM, 1))
     finally:
-        await database.close()
+        # Ctrl-C may come in the middle of a query; a polite goodbye is not worth waiting for.
+        database.terminate()
         await redis.aclose()
 
 

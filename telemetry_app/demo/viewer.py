@@ -9,6 +9,7 @@ import aiohttp
 import msgspec
 
 _RECONNECT_S = 0.5
+_CLOSING = aiohttp.ClientWSTimeout(ws_close=1)
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5)
 
 
@@ -36,7 +37,7 @@ class Viewer:
         async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
             while True:
                 try:
-                    async with session.ws_connect(self._url) as socket:
+                    async with session.ws_connect(self._url, timeout=_CLOSING) as socket:
                         await self._receive(socket)
                 except aiohttp.ClientError:
                     self.watching.clear()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ReadOnlyError
+from redis.exceptions import ConnectionError as RedisConnectionError, ReadOnlyError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
 Client = Redis | RedisCluster
 
@@ -65,9 +66,21 @@ async def close(client: Client) -> None:
         await client.nodes_manager.aclose("startup_nodes")
 
 
+@contextlib.contextmanager
+def _lost_connections_told() -> Iterator[None]:
+    """Tell a write to a connection that was just reset as the lost connection it is: uvloop says RuntimeError."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "the handler is closed" not in str(error):
+            raise
+        raise RedisConnectionError(str(error)) from error
+
+
 async def execute(client: Client, *args: Any) -> Any:
     """Send one command; a script given as ("EVAL", source, ...) too."""
-    return await client.execute_command(*args)
+    with _lost_connections_told():
+        return await client.execute_command(*args)
 
 
 class Script:
@@ -78,7 +91,8 @@ class Script:
 
     async def __call__(self, keys: list[str], args: list[Any]) -> Any:
         """Run the script; all keys must lie in one slot."""
-        return await self._script(keys=keys, args=args)
+        with _lost_connections_told():
+            return await self._script(keys=keys, args=args)
 
 
 def stream_entries(reply: Any) -> list[tuple[bytes, list[tuple[bytes, list[bytes]]]]]:

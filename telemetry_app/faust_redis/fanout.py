@@ -125,6 +125,8 @@ class FanOutReader(Service):
         for stream, entries in reply:
             self.reached[stream] = entry_position(entries[-1][0])
             await self._put(RecordBatch(stream, entries))
+            # Whoever takes the batch comes first: asking for the next one takes as long as delivering a small one.
+            await asyncio.sleep(0)
         if all(len(entries) < self._batch_size for _, entries in reply):
             self.caught_up_at = begun_at
 

@@ -1,10 +1,14 @@
 """Programs out of Debian packages of any suite, unpacked into a folder instead of installed."""
 
+import fcntl
+import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -37,15 +41,25 @@ def run(command: Sequence[str | Path], *, cwd: Path | None = None) -> str:
     return done.stdout
 
 
+def suite() -> str:
+    """Return the codename of the Debian that this machine runs.
+
+    Raises:
+        PackagesUnavailableError: It runs something else.
+    """
+    codename = _os_release("VERSION_CODENAME")
+    if _os_release("ID") != "debian" or not codename:
+        raise PackagesUnavailableError("this machine is not a Debian")
+    return codename
+
+
 def mirror() -> str:
     """Return the address of the Debian mirror that this machine is set up with.
 
     Raises:
         PackagesUnavailableError: The machine is not a Debian, or knows no mirror.
     """
-    codename = _os_release("VERSION_CODENAME")
-    if _os_release("ID") != "debian" or not codename:
-        raise PackagesUnavailableError("this machine is not a Debian")
+    codename = suite()
     layout = "$(RELEASE) $(REPO_URI)"
     for line in run(["apt-get", "indextargets", "--format", layout, "Created-By: Packages"]).splitlines():
         release, address = line.split(" ", 1)
@@ -129,6 +143,47 @@ def unpack(packages: Iterable[Path], prefix: Path) -> None:
     prefix.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         list(pool.map(lambda package: run(["dpkg-deb", "--extract", package, prefix]), packages))
+
+
+def install_once(
+    folder: Path,
+    packages: Sequence[str],
+    *,
+    of_suite: str,
+    unwanted: re.Pattern[str],
+    adapt: Callable[[Path, Path], None],
+) -> Path:
+    """Return the prefix below `folder` with these packages unpacked; the first call downloads them.
+
+    Processes that ask at the same time wait for the first of them. What is incomplete never has the prefix's name.
+
+    Args:
+        folder: Holds one prefix for each such choice of packages.
+        packages: Names; what they depend on comes with them.
+        of_suite: Codename of the Debian they are taken from.
+        unwanted: See `PrivateApt.download`.
+        adapt: Given the unpacked files and the prefix that they will be renamed to, makes them run from there.
+
+    Raises:
+        PackagesUnavailableError: They cannot be had here.
+    """
+    recipe = f"{folder} {of_suite} {packages} {unwanted.pattern}"
+    prefix = folder / hashlib.sha256(recipe.encode()).hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if prefix.exists():
+            return prefix
+        work = Path(tempfile.mkdtemp(prefix="unfinished-", dir=folder))
+        try:
+            unpacked = work / "prefix"
+            unpack(PrivateApt(work / "apt", of_suite).download(packages, unwanted=unwanted), unpacked)
+            adapt(unpacked, prefix)
+            unpacked.chmod(0o755)
+            unpacked.rename(prefix)
+        finally:
+            shutil.rmtree(work)
+    return prefix
 
 
 def bind_programs(programs: Iterable[Path], libraries: Path, *, final_libraries: Path) -> None:

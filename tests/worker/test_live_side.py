@@ -284,7 +284,8 @@ async def _copy_entries(pipeline: Pipeline, url: str) -> None:
 
 
 async def _subscribes(client: Client, event_id: str) -> bool:
-    return (await client.subscribe(event_id))["type"] == "subscribed"
+    answer = await client.subscribe(event_id)
+    return bool(answer["type"] == "subscribed")
 
 
 async def _stored(pipeline: Pipeline, rows: int) -> bool:

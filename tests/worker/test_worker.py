@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from telemetry_app.faust_redis import keys
-from tests.conftest import PostgresFactory
+from tests.conftest import PostgresFactory, ValkeyFactory
 from tests.servers.worker import PROJECT, WorkerProcess
 from tests.support import eventually
 from tests.worker.conftest import GROUP, Pipeline, record, scrape, until_drained
@@ -197,6 +197,27 @@ async def test_an_emptied_redis_is_survived(pipeline: Pipeline, start_worker: St
     await until_drained(pipeline)
     assert [state["count"] for state in (await pipeline.states()).values()] == [4]
     assert worker.exit_code is None
+
+
+async def test_a_restarted_redis_is_survived(
+    pipeline: Pipeline, start_worker: StartWorker, valkey_factory: ValkeyFactory
+) -> None:
+    """A Redis that crashes and comes back with its data costs nothing: rows and counts are exact."""
+    server = valkey_factory(appendonly=True, extra_args=("--appendfsync", "always"))
+    worker = start_worker(REDIS_URL=server.url)
+    await worker.wait_ready()
+    for second in range(1, 4):
+        async with Redis.from_url(server.url) as redis:
+            there = Pipeline(redis, pipeline.database, pipeline.stream, pipeline.env)
+            await there.publish([record(device, second) for device in range(200)])
+        server.kill()
+        server.start()
+    async with Redis.from_url(server.url) as redis:
+        there = Pipeline(redis, pipeline.database, pipeline.stream, pipeline.env)
+        await eventually(lambda: _count(there, 600), timeout_s=30, message="all rows are stored")
+        await until_drained(there)
+        assert {state["count"] for state in (await there.states()).values()} == {3}
+    assert await worker.stop() == 0
 
 
 async def until_drained_after_start(pipeline: Pipeline, rows: int) -> None:

@@ -1,0 +1,162 @@
+"""The benchmarks as commands: what they count has to add up; how fast anything was is nobody's business here."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from telemetry_app.bench.flood import Chunk, Clock, Entries
+from telemetry_app.bench.helper import Helper
+from telemetry_app.bench.sink import Connect, Connected
+from telemetry_app.bench.usage import allow_open_files
+from telemetry_app.bench.wsclient import payloads
+from telemetry_app.live.wsframes import PING, text_frame
+
+
+def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "telemetry_app", "bench", *arguments],
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "160"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def result_of(folder: Path, *arguments: str) -> Any:
+    done = bench(folder, *arguments, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list((folder / ".data").iterdir()) == [], "the servers' data is removed"
+    return json.loads(done.stdout)
+
+
+def test_write(tmp_path: Path) -> None:
+    """`bench write` tells what the database takes and what a worker reached, and what the two are to each other."""
+    result = result_of(tmp_path, "write", "--records", "10000", "--devices", "50")
+    assert (result["records"], result["devices"]) == (10_000, 50)
+    raw, worker = result["raw"], result["worker"]
+    assert result["throughput_ratio"] == pytest.approx(worker["records_per_s"] / raw["rows_per_s"], abs=0.001)
+    assert result["cpu_ratio"] == pytest.approx(worker["cpu_us_per_record"] / raw["cpu_us_per_row"], abs=0.01)
+    assert worker["peak_rss_mb"] > 1
+
+
+def test_live(tmp_path: Path) -> None:
+    """`bench live` counts what every subscriber received: each position once, none conflated, for worker and loop."""
+    result = result_of(tmp_path, "live", "--subscribers", "20", "--idle", "30", "--seconds", "0.3")
+    loads = [result["reference"], result["worker"], *result["crowds"]]
+    assert [(load["subscribers"], load["chunk"]) for load in loads] == [
+        (20, 500),
+        (20, 500),
+        (10, 100),
+        (20, 100),
+        (30, 100),
+    ]
+    for load in loads:
+        assert load["records"] > 0
+        assert load["records"] % load["chunk"] == 0
+        assert load["received"] == load["expected"] == load["records"] * load["subscribers"]
+        assert load["conflated"] == 0
+        assert load["cpu_us_per_delivery"] > 0
+    ratio = result["worker"]["deliveries_per_s"] / result["reference"]["deliveries_per_s"]
+    assert result["throughput_ratio"] == pytest.approx(ratio, abs=0.06)
+    few, ordinary, many = (load["cpu_us_per_record"] for load in result["crowds"])
+    further = [(ordinary - few) / 10, (many - ordinary) / 10]
+    assert result["cpu_us_per_further_delivery"] == pytest.approx(further, abs=0.001)
+    assert result["idle"]["connections"] == 30
+
+
+def test_latency(tmp_path: Path) -> None:
+    """`bench latency` receives every record once and in order on both ways, and the durable side stores all of them."""
+    result = result_of(tmp_path, "latency", "--rates", "50,400", "--seconds", "0.5")
+    assert [at_rate["rate"] for at_rate in result["rates"]] == [50, 400]
+    for at_rate in result["rates"]:
+        for way in (at_rate["bare"], at_rate["worker"]):
+            # Half a second more than asked for, which only warms up.
+            assert way["published"] == way["received"] == at_rate["rate"]
+            assert way["counted"] == at_rate["rate"] / 2
+            assert 0 < way["p50_us"] <= way["p99_us"] <= way["p999_us"]
+        assert at_rate["p50_ratio"] == pytest.approx(at_rate["worker"]["p50_us"] / at_rate["bare"]["p50_us"], abs=0.01)
+    assert result["stored"] == result["published"] == 450
+
+
+def test_tables(tmp_path: Path) -> None:
+    """Without --json the result is a table, one line for each measurement."""
+    done = bench(tmp_path, "latency", "--rates", "100", "--seconds", "0.1")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert [sum(word in line for line in lines) for word in ("bare path", "worker", "ratio")] == [1, 1, 1]
+    assert "60 of 60 records stored meanwhile" in done.stdout
+
+
+@pytest.mark.parametrize("rates", ["", "0", "100,", "100;200", "100001"])
+def test_bad_rates(tmp_path: Path, rates: str) -> None:
+    """Rates that are none are refused before anything is started."""
+    done = bench(tmp_path, "latency", "--rates", rates)
+    assert done.returncode == 2
+    assert "Error: Invalid value for '--rates'" in done.stderr
+    assert not (tmp_path / ".data").exists()
+
+
+def test_a_server_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What goes wrong is told without a traceback."""
+    monkeypatch.setenv("LIVE_MAX_CONNECTIONS", "nonsense")
+    done = bench(tmp_path, "latency", "--rates", "100", "--seconds", "0.1")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "LIVE_MAX_CONNECTIONS is 'nonsense'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_too_few_open_files() -> None:
+    """A limit that cannot be raised is named, with the number that is needed."""
+    with pytest.raises(RuntimeError, match=r"9223372036854775806 open files are needed, but this system allows \d+"):
+        allow_open_files(2**63 - 2)
+
+
+async def test_helper_tells_why_not() -> None:
+    """An order that cannot be carried out fails with its reason, and the next one is carried out."""
+    async with Helper("telemetry_app.bench.sink") as sink:
+        with pytest.raises(RuntimeError, match="ConnectionRefusedError"):
+            await sink.ask(Connect(port=1, path="/live", topic="event:1", subscribers=1), Connected)
+        nobody = await sink.ask(Connect(port=1, path="/live", topic="event:1", subscribers=0), Connected)
+    assert nobody == Connected(0)
+
+
+async def test_helper_that_ends() -> None:
+    """A helper that ends by itself is told of with its status."""
+    async with Helper("telemetry_app.cli.worker.nothing") as helper:
+        with pytest.raises(RuntimeError, match="ended with status 1"):
+            await asyncio.wait_for(helper.ask(Connected(0), Connected), 20)
+
+
+def test_chunks_are_alike() -> None:
+    """Every chunk has the same length, and its positions and entries are newer than those of the one before."""
+    clock, chunk = Clock(), Chunk("s", 12)
+    times = [clock.tick() for _ in range(50)]
+    assert times == sorted(set(times))
+    assert len({len(chunk.at(*tick)) for tick in times}) == 1
+    assert chunk.at(*times[0]).count(b"XADD") == 12
+
+
+def test_entries_take_turns() -> None:
+    """Entries are of one device after the other, each with the time it is given."""
+    entries = Entries("s", 2)
+    first, second, third = (entries.at(number, b"2026-01-01T00:00:00.00%dZ" % number) for number in range(3))
+    assert b"00.000Z" in first
+    assert b"00.001Z" in second
+    assert third == first.replace(b"00.000Z", b"00.002Z")
+
+
+@pytest.mark.parametrize("length", [0, 125, 126, 65_535, 65_536])
+def test_frames_of_every_length(length: int) -> None:
+    """Whole text frames are found, whatever their length; pings and what is not complete are not."""
+    payload = b"x" * length
+    data = PING + text_frame(payload) + PING + text_frame(b"second") + text_frame(payload)[:-1]
+    found = [data[begin:end] for begin, end in payloads(data)]
+    assert found == [payload, b"second"]
