@@ -66,15 +66,18 @@ async def measure(plan: LatencyPlan, folder: Path, say: Callable[[str, float], N
     with Stack(folder, {**variables, "LOG_LEVEL": "warning"}) as stack:
         url = stack.valkey.url
         await prepare(stack.postgres.url)
-        stack.start_worker().wait_ready()
-        with serving("telemetry_app.bench.bare", [url, _BARE_STREAM], bare_port, folder):
+        server = stack.start_worker()
+        server.wait_ready()
+        with serving("telemetry_app.bench.bare", [url, _BARE_STREAM], bare_port, folder) as bare_server:
             async with Helper("telemetry_app.bench.probe") as prober:
                 results: list[RateResult] = []
                 for number, rate in enumerate(plan.rates):
                     say(f"bare path, {rate} records/s", number / len(plan.rates))
-                    bare = await prober.ask(Probe(url, _BARE_STREAM, bare_port, None, rate, plan.seconds), Latency)
+                    order = Probe(url, _BARE_STREAM, bare_port, bare_server.pid, None, rate, plan.seconds)
+                    bare = await prober.ask(order, Latency)
                     say(f"worker, {rate} records/s", (number + 0.5) / len(plan.rates))
-                    worker = await prober.ask(Probe(url, STREAM, port, TOPIC, rate, plan.seconds), Latency)
+                    order = Probe(url, STREAM, port, server.pid, TOPIC, rate, plan.seconds)
+                    worker = await prober.ask(order, Latency)
                     results.append(_compared(rate, bare, worker))
                     published = sum(result.worker.published for result in results)
                     # A new subscriber is sent what is not stored yet, which would not be one of its own.

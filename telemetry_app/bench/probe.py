@@ -8,9 +8,11 @@ import time
 from typing import Final
 
 import msgspec
+import psutil
 
 from telemetry_app.bench.flood import Clock, Entries, RedisSocket
 from telemetry_app.bench.helper import serve
+from telemetry_app.bench.usage import cpu_s
 from telemetry_app.bench.wsclient import Address, payloads, subscribe_all
 from telemetry_app.simulation.record import iso_ms
 
@@ -27,6 +29,7 @@ class Probe(msgspec.Struct, frozen=True):
         redis_url: Where the stream is.
         stream: Its key.
         port: Of the server that sends them back.
+        server_pid: Its process.
         topic: What to subscribe to; None for a server that needs no upgrade and sends at once.
         rate: Records per second.
         seconds: How long, after half a second that is not counted.
@@ -35,6 +38,7 @@ class Probe(msgspec.Struct, frozen=True):
     redis_url: str
     stream: str
     port: int
+    server_pid: int
     topic: str | None
     rate: int
     seconds: float
@@ -51,6 +55,7 @@ class Latency(msgspec.Struct, frozen=True):
         p99_us: The same for 99 of 100.
         p999_us: The same for 999 of 1000.
         late_us: By how much the client was later with an append than the rate asks for, in 99 of 100.
+        server_cpu: Share of one processor the server used, with the warm-up.
     """
 
     published: int
@@ -60,6 +65,7 @@ class Latency(msgspec.Struct, frozen=True):
     p99_us: float
     p999_us: float
     late_us: float
+    server_cpu: float
 
 
 class _Run:
@@ -139,9 +145,12 @@ class Prober:
         """Make a run; see `Probe`."""
         run = _Run(order, self._clock)
         redis = RedisSocket(order.redis_url)
+        process = psutil.Process(order.server_pid)
         try:
             with _connected(order) as server:
+                begun_s, used_s = time.perf_counter(), cpu_s(process)
                 run.go(redis, server)
+                server_cpu = (cpu_s(process) - used_s) / (time.perf_counter() - begun_s)
         finally:
             redis.close()
         warm_up = round(order.rate * _WARM_UP_S)
@@ -154,6 +163,7 @@ class Prober:
             p99_us=_percentile_us(taken, 0.99),
             p999_us=_percentile_us(taken, 0.999),
             late_us=_percentile_us(late, 0.99),
+            server_cpu=round(server_cpu, 3),
         )
 
 

@@ -47,11 +47,11 @@ def of_live(result: LiveResult) -> Table:
 
 def of_latency(result: LatencyResult) -> Table:
     """Return the table of `telemetry bench latency`."""
-    table = _table("XADD to frame received", "records/s", "p50", "p99", "p99.9")
+    table = _table("XADD to frame received", "records/s", "p50", "p99", "p99.9", "CPU")
     for at_rate in result.rates:
         _add_latency(table, "bare path", at_rate.rate, at_rate.bare)
         _add_latency(table, "worker", at_rate.rate, at_rate.worker)
-        table.add_row("ratio", "", f"{at_rate.p50_ratio:.1f}", f"{at_rate.p99_ratio:.1f}", "", end_section=True)
+        table.add_row("ratio", "", f"{at_rate.p50_ratio:.1f}", f"{at_rate.p99_ratio:.1f}", "", "", end_section=True)
     table.caption = f"{result.stored:,} of {result.published:,} records stored meanwhile"
     return table
 
@@ -77,4 +77,5 @@ def _add_load(table: Table, what: str, load: Load) -> None:
 
 def _add_latency(table: Table, what: str, rate: int, latency: Latency) -> None:
     percentiles = (latency.p50_us, latency.p99_us, latency.p999_us)
-    table.add_row(what, f"{rate:,}", *(f"{percentile / 1000:.2f} ms" for percentile in percentiles))
+    times = (f"{percentile / 1000:.2f} ms" for percentile in percentiles)
+    table.add_row(what, f"{rate:,}", *times, f"{latency.server_cpu:.0%}")

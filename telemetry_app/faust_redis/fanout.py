@@ -14,6 +14,7 @@ from telemetry_app.faust_redis.batch import RecordBatch, entry_position
 from telemetry_app.faust_redis.broadcasters import Broadcasters
 from telemetry_app.faust_redis.connection import (
     Client,
+    close,
     connect,
     drop_connections,
     execute,
@@ -198,4 +199,4 @@ class FanOutReader(Service):
                 await Broadcasters(self.client, self._topic, self._instance_id).leave()
         except _GOODBYE_ERRORS as error:
             logger.warning("group %s is left for others to remove: %s", self._group, error)
-        await self.client.aclose()
+        await close(self.client)

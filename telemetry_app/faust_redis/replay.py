@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from redis.exceptions import ResponseError
 
 from telemetry_app.faust_redis.batch import entry_position
-from telemetry_app.faust_redis.connection import Client, connect, execute
+from telemetry_app.faust_redis.connection import Client, close, connect, execute
 from telemetry_app.faust_redis.errors import is_no_group
 
 if TYPE_CHECKING:
@@ -91,4 +91,4 @@ class StreamReplay:
         """Close the connections."""
         client, self._client = self._client, None
         if client is not None:
-            await client.aclose()
+            await close(client)

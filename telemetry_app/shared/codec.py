@@ -88,12 +88,16 @@ def read_entry(fields: Sequence[bytes], *, latest: datetime) -> Position:
     Raises:
         CodecError: As `decode_entry`.
     """
-    pairs = iter(fields)
-    entry = dict(zip(pairs, pairs, strict=False))
-    payload = entry.get(b"payload")
+    payload = codec = None
+    # Cheaper than a dictionary for the four fields of an entry; of fields with one name the last counts, as there.
+    for at in range(0, len(fields) - 1, 2):
+        name = fields[at]
+        if name == b"payload":
+            payload = fields[at + 1]
+        elif name == b"codec":
+            codec = fields[at + 1]
     if payload is None:
         raise CodecError("payload", "is missing")
-    codec = entry.get(b"codec")
     return _read(payload, latest, None if codec is None else codec.decode(errors="replace"))
 
 

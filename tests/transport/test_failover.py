@@ -88,7 +88,7 @@ async def test_failover_behind_one_address(
         await eventually(lambda: _acknowledges(old_redis, 1))
         proxy._upstream = ("127.0.0.1", new.port)
         await redis.replicaof("NO", "ONE")
-        await old_redis.replicaof("127.0.0.1", new.port)
+        await old_redis.replicaof("127.0.0.1", 1)
         own = Stream(redis, new.url, stream)
         await own.publish(after := names("b", 20))
         await own.committed([*before, *after])

@@ -1,5 +1,6 @@
 /** The map itself: base map, device layer, labels, picking, and the camera. */
 import { AttributionControl, Map as MapLibreMap, NavigationControl, ScaleControl, setWorkerUrl, type GeoJSONSource } from "maplibre-gl";
+import { boundsOf } from "./bounds.ts";
 import type { Clock } from "./deviceBuffer.ts";
 import { DeviceLayer } from "./deviceLayer.ts";
 import { gridLines } from "./grid.ts";
@@ -64,20 +65,13 @@ export class LiveMap {
     this.layer.invalidate();
   }
 
-  /** Show all devices, or the whole world when there is none. */
+  /** Show all devices that know where they are. */
   fit(animate = true): void {
-    let [west, south, east, north] = [Infinity, Infinity, -Infinity, -Infinity];
-    for (const device of this.store.devices()) {
-      const { lat, lon } = this.store.position(device);
-      west = Math.min(west, lon);
-      east = Math.max(east, lon);
-      south = Math.min(south, lat);
-      north = Math.max(north, lat);
-    }
-    if (west > east) return;
+    const bounds = boundsOf([...this.store.devices()].map((device) => this.store.position(device)));
+    if (bounds === undefined) return;
     const box = this.options.container.getBoundingClientRect();
     const padding = Math.min(80, box.width / 6, box.height / 6);
-    this.map.fitBounds([west, south, east, north], { padding, maxZoom: FIT_MAX_ZOOM, animate: animate && !this.options.reducedMotion() });
+    this.map.fitBounds(bounds, { padding, maxZoom: FIT_MAX_ZOOM, animate: animate && !this.options.reducedMotion() });
   }
 
   /** Bring a device to the middle, near enough to see it move. */

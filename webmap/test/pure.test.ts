@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { unrollRing } from "../src/antimeridian.ts";
 import { Backoff } from "../src/backoff.ts";
+import { boundsOf } from "../src/bounds.ts";
 import { clockAheadMs, parseConfig, parseLoginUrl } from "../src/config.ts";
 import { formatAge, formatCourse, formatPosition, formatSpeed, shortId, speedScale } from "../src/format.ts";
 import { gridLines, gridStep } from "../src/grid.ts";
@@ -19,6 +20,14 @@ test("backoff waits between half and all of a doubling, bounded time", () => {
   assert.deepEqual([0, 0, 0, 0, 0].map(() => high.next()), [1_000, 2_000, 4_000, 8_000, 8_000]);
   high.reset();
   assert.equal(high.next(5_000), 6_000);
+});
+
+test("bounds hold every device that knows where it is", () => {
+  const at = (lat: number, lon: number) => ({ deviceId: "", lat, lon, ts: 0, speed: 0, course: 0 });
+  assert.equal(boundsOf([]), undefined);
+  assert.deepEqual(boundsOf([at(42, 21), at(0, 0), at(41, 23), at(41.5, 22)]), [21, 41, 23, 42]);
+  assert.deepEqual(boundsOf([at(0, 7)]), [7, 0, 7, 0]);
+  assert.deepEqual(boundsOf([at(0, 0)]), [0, 0, 0, 0]);
 });
 
 test("a config is taken by its shape", () => {
