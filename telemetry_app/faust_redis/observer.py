@@ -44,5 +44,38 @@ class Observer(Protocol):
         """An operation on Redis failed and will be tried again."""
 
 
-class NullObserver(Observer):
+class NullObserver:
     """Observer that ignores everything."""
+
+    def read(self, result: ReadResult) -> None:
+        """Ignore."""
+
+    def delivered(self, entries: int) -> None:
+        """Ignore."""
+
+    def redelivered(self, entries: int) -> None:
+        """Ignore."""
+
+    def trimmed(self, entries: int) -> None:
+        """Ignore."""
+
+    def acknowledged(self, entries: int) -> None:
+        """Ignore."""
+
+    def dead_lettered(self, reason: str, entries: int) -> None:
+        """Ignore."""
+
+    def partitions_owned(self, partitions: int) -> None:
+        """Ignore."""
+
+    def lag(self, entries: int | None) -> None:
+        """Ignore."""
+
+    def state_size(self, table: str, keys: int) -> None:
+        """Ignore."""
+
+    def evicted(self, table: str, keys: int) -> None:
+        """Ignore."""
+
+    def retried(self, operation: str) -> None:
+        """Ignore."""
