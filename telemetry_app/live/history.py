@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -51,7 +52,7 @@ class History:
 
     def __init__(self) -> None:
         self.seq = 0
-        self._recent: dict[str, list[Sighting]] = {}
+        self._recent: dict[str, deque[Sighting]] = {}
         self._known_ms: dict[str, int] = {}
 
     def __len__(self) -> int:
@@ -66,12 +67,12 @@ class History:
         self._known_ms[sighting.device_id] = sighting.ts_ms
         recent = self._recent.get(sighting.device_id)
         if recent is None:
-            self._recent[sighting.device_id] = [sighting]
+            self._recent[sighting.device_id] = deque([sighting], maxlen=_MOST_KEPT)
             return
         recent.append(sighting)
-        if recent[0].seen_at < sighting.seen_at - KEPT_S or len(recent) > _MOST_KEPT:
-            oldest = sighting.seen_at - KEPT_S
-            recent[:] = [kept for kept in recent[-_MOST_KEPT:] if kept.seen_at >= oldest]
+        oldest = sighting.seen_at - KEPT_S
+        while recent[0].seen_at < oldest:
+            recent.popleft()
 
     def learn(self, newest_ms: Mapping[str, int]) -> None:
         """Take note of timestamps that the database knows, once everything up to them has passed through here."""
@@ -85,8 +86,8 @@ class History:
         for sighting in found:
             earlier.setdefault(sighting.device_id, []).append(sighting)
         for device_id, sightings in earlier.items():
-            kept = _rising(sightings + self._recent.get(device_id, []))
-            self._recent[device_id] = kept[-_MOST_KEPT:]
+            kept = _rising([*sightings, *self._recent.get(device_id, ())])
+            self._recent[device_id] = deque(kept, maxlen=_MOST_KEPT)
             self._known_ms[device_id] = max(kept[-1].ts_ms, self._known_ms.get(device_id, 0))
 
     def newer(self, devices: Iterable[str], than_ms: Mapping[str, int], since: float) -> list[Sighting]:
