@@ -63,6 +63,13 @@ def test_the_order_of_entry_fields_does_not_matter() -> None:
     assert first == decode(payload(), latest=LATEST, codec="16")
 
 
+def test_the_usual_fields_and_others_come_out_alike() -> None:
+    """The order of tcp-ingestion is read by a shorter way."""
+    usual = [b"ts", b"2026-05-02T12:00:00Z", b"device_id", b"x", b"codec", b"8E", b"payload", payload()]
+    assert decode_entry(usual, latest=LATEST) == decode(payload(), latest=LATEST, codec="8E")
+    assert decode_entry([*usual, b"codec", b"16"], latest=LATEST).codec == "16"
+
+
 def test_payload_alone_is_enough() -> None:
     """Without a codec the position has none."""
     assert decode_entry([b"payload", payload()], latest=LATEST).codec is None
@@ -74,7 +81,16 @@ def test_a_codec_that_is_no_utf8_is_replaced() -> None:
     assert entry.codec == "8\N{REPLACEMENT CHARACTER}"
 
 
-@pytest.mark.parametrize("fields", [[], [b"codec", b"8"], [b"payload"], [b"codec", b"8", b"payload"]])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [],
+        [b"codec", b"8"],
+        [b"payload"],
+        [b"codec", b"8", b"payload"],
+        [b"ts", b"", b"device_id", b"x", b"codec", b"8", b"payload"],
+    ],
+)
 def test_an_entry_without_payload_is_refused(fields: list[bytes]) -> None:
     """Also when the name is there and its value is not."""
     with pytest.raises(CodecError, match=r"^payload: is missing$"):

@@ -20,7 +20,7 @@ Client = Redis | RedisCluster
 _RAW_REPLIES = ("XREADGROUP", "XAUTOCLAIM", "XCLAIM", "XRANGE")
 _CONNECT_TIMEOUT_S = 5.0
 #: Longer than any block of a read (one second) and any script; a stalled connection is noticed after this time.
-_REPLY_TIMEOUT_S = 5.0
+REPLY_TIMEOUT_S = 5.0
 
 
 def connect(url: str) -> Client:
@@ -29,7 +29,7 @@ def connect(url: str) -> Client:
     Nothing is sent yet. The client never repeats a command by itself: the callers know what may be repeated.
     """
     kwargs: dict[str, Any] = {
-        "socket_timeout": _REPLY_TIMEOUT_S,
+        "socket_timeout": REPLY_TIMEOUT_S,
         "socket_connect_timeout": _CONNECT_TIMEOUT_S,
         "retry": Retry(NoBackoff(), 0),
     }
@@ -67,7 +67,7 @@ async def close(client: Client) -> None:
 
 
 @contextlib.contextmanager
-def _lost_connections_told() -> Iterator[None]:
+def lost_connections_told() -> Iterator[None]:
     """Tell a write to a connection that was just reset as the lost connection it is: uvloop says RuntimeError."""
     try:
         yield
@@ -79,7 +79,7 @@ def _lost_connections_told() -> Iterator[None]:
 
 async def execute(client: Client, *args: Any) -> Any:
     """Send one command; a script given as ("EVAL", source, ...) too."""
-    with _lost_connections_told():
+    with lost_connections_told():
         return await client.execute_command(*args)
 
 
@@ -91,7 +91,7 @@ class Script:
 
     async def __call__(self, keys: list[str], args: list[Any]) -> Any:
         """Run the script; all keys must lie in one slot."""
-        with _lost_connections_told():
+        with lost_connections_told():
             return await self._script(keys=keys, args=args)
 
 

@@ -23,6 +23,7 @@ from telemetry_app.faust_redis.connection import (
     stream_entries,
 )
 from telemetry_app.faust_redis.errors import ANY_REDIS_ERROR, PASSING_ERRORS, Backoff, is_busy_group, is_no_group
+from telemetry_app.faust_redis.read_connection import ReadConnection
 from telemetry_app.faust_redis.replay import stream_tips
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class FanOutReader(Service):
         self._observer = observer
         self._group = f"{keys.BROADCAST_GROUP}{instance_id}"
         self._client: Client | None = None
+        self._reads: ReadConnection | None = None
         self._backoff = Backoff()
         self._positioned = False
         self.streams: Sequence[str] = [keys.partition_stream(topic, n, partitions) for n in range(partitions)]
@@ -94,6 +96,13 @@ class FanOutReader(Service):
         if self._client is None:
             self._client = connect(self._url)
         return self._client
+
+    @property
+    def reads(self) -> ReadConnection:
+        """What reads go through."""
+        if self._reads is None:
+            self._reads = ReadConnection(self.client)
+        return self._reads
 
     async def start_vector(self) -> tuple[tuple[int, int], ...]:
         """Wait until the groups stand, then return where reading begins in each stream."""
@@ -140,8 +149,8 @@ class FanOutReader(Service):
         return [(stream.decode(), entries) for reply in replies for stream, entries in stream_entries(reply) if entries]
 
     async def _read_group(self, streams: Sequence[str]) -> Any:
-        return await execute(
-            self.client, "XREADGROUP", "GROUP", self._group, self._instance_id,
+        return await self.reads.execute(
+            "XREADGROUP", "GROUP", self._group, self._instance_id,
             "COUNT", self._batch_size, "BLOCK", self._block_ms, "NOACK",
             "STREAMS", *streams, *(">" for _ in streams),
         )  # fmt: skip

@@ -145,8 +145,10 @@ class FanOut:
         self.vector = cursor.replaced(self.vector, partition, entry_id_of(last_id))
         for event_id, sightings in passed.by_event.items():
             self._send(topic_of(event_id), sightings, before)
-        self._observer.late(passed.late)
-        self._observer.orphans(passed.orphans)
+        if passed.late:
+            self._observer.late(passed.late)
+        if passed.orphans:
+            self._observer.orphans(passed.orphans)
         self.settle()
 
     def admit(self, subscription: Subscription) -> None:

@@ -61,6 +61,8 @@ class _Payload(msgspec.Struct, gc=False):
     attributes: msgspec.Raw
 
 
+# How tcp-ingestion names and orders the fields of an entry.
+_USUAL_NAMES = [b"ts", b"device_id", b"codec", b"payload"]
 # As numbers: looking for one byte so needs no object.
 _LIST, _OBJECT = b"[{"
 _decoder = msgspec.json.Decoder(_Payload)
@@ -88,14 +90,11 @@ def read_entry(fields: Sequence[bytes], *, latest: datetime) -> Position:
     Raises:
         CodecError: As `decode_entry`.
     """
-    payload = codec = None
-    # Cheaper than a dictionary for the four fields of an entry; of fields with one name the last counts, as there.
-    for at in range(0, len(fields) - 1, 2):
-        name = fields[at]
-        if name == b"payload":
-            payload = fields[at + 1]
-        elif name == b"codec":
-            codec = fields[at + 1]
+    if len(fields) == 2 * len(_USUAL_NAMES) and fields[::2] == _USUAL_NAMES:
+        return _read(fields[7], latest, fields[5].decode(errors="replace"))
+    # Of fields with one name the last counts.
+    named = dict(zip(fields[::2], fields[1::2], strict=False))
+    payload, codec = named.get(b"payload"), named.get(b"codec")
     if payload is None:
         raise CodecError("payload", "is missing")
     return _read(payload, latest, None if codec is None else codec.decode(errors="replace"))
