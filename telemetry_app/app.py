@@ -224,7 +224,7 @@ def _consumer() -> Consumer:
 
 
 async def _broadcasting() -> str | None:
-    return broadcaster.failure
+    return broadcaster.failure or (None if live.accepting else "clients are not let in yet")
 
 
 if writes:

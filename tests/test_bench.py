@@ -1,20 +1,27 @@
 """The benchmarks as commands: what they count has to add up; how fast anything was is nobody's business here."""
 
 import asyncio
+import io
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from rich.console import Console
 
 from telemetry_app.bench.flood import Chunk, Clock, Entries
 from telemetry_app.bench.helper import Helper
+from telemetry_app.bench.latency import LatencyResult
 from telemetry_app.bench.sink import Connect, Connected
 from telemetry_app.bench.usage import allow_open_files
-from telemetry_app.bench.wsclient import payloads
+from telemetry_app.bench.wsclient import Address, payloads, subscribe_all
+from telemetry_app.cli._bench_tables import of_latency
 from telemetry_app.live.wsframes import PING, text_frame
 
 
@@ -72,26 +79,50 @@ def test_live(tmp_path: Path) -> None:
 
 
 def test_latency(tmp_path: Path) -> None:
-    """`bench latency` receives every record once and in order on both ways, and the durable side stores all of them."""
+    """`bench latency` receives every record once and in order on all ways, and all that is to be stored is."""
     result = result_of(tmp_path, "latency", "--rates", "50,400", "--seconds", "0.5")
     assert [at_rate["rate"] for at_rate in result["rates"]] == [50, 400]
     for at_rate in result["rates"]:
-        for way in (at_rate["bare"], at_rate["worker"]):
-            # Half a second more than asked for, which only warms up.
-            assert way["published"] == way["received"] == at_rate["rate"]
-            assert way["counted"] == at_rate["rate"] / 2
-            assert 0 < way["p50_us"] <= way["p99_us"] <= way["p999_us"]
-        assert at_rate["p50_ratio"] == pytest.approx(at_rate["worker"]["p50_us"] / at_rate["bare"]["p50_us"], abs=0.01)
-    assert result["stored"] == result["published"] == 450
+        for compared in (at_rate["live_alone"], at_rate["both_sides"]):
+            bare, worker = compared["bare"], compared["worker"]
+            for way in (bare, worker):
+                # Half a second more than asked for, which only warms up.
+                assert way["published"] == way["received"] == at_rate["rate"]
+                assert way["counted"] == at_rate["rate"] / 2
+                assert 0 < way["p50_us"] <= way["p99_us"] <= way["p999_us"]
+            assert compared["p50_ratio"] == pytest.approx(worker["p50_us"] / bare["p50_us"], abs=0.01)
+    assert result["stored"] == result["to_store"] == 900
+    shown = Console(width=160, record=True, file=io.StringIO())
+    shown.print(of_latency(msgspec.convert(result, LatencyResult)))
+    lines = shown.export_text().splitlines()
+    ways = ("bare path", "bare path while storing", "live side alone", "both sides", "ratio")
+    assert [sum(f" {way}" in f"{line} " for line in lines) for way in ways] == [4, 2, 2, 2, 4]
 
 
 def test_tables(tmp_path: Path) -> None:
     """Without --json the result is a table, one line for each measurement."""
-    done = bench(tmp_path, "latency", "--rates", "100", "--seconds", "0.1")
+    done = bench(tmp_path, "write", "--records", "10000")
     assert done.returncode == 0
     lines = done.stdout.splitlines()
-    assert [sum(word in line for line in lines) for word in ("bare path", "worker", "ratio")] == [1, 1, 1]
-    assert "60 of 60 records stored meanwhile" in done.stdout
+    assert [sum(f" {word} " in line for line in lines) for word in ("raw limit", "worker", "ratio")] == [1, 1, 1]
+
+
+def test_a_refused_client() -> None:
+    """A server that does not let a client in is told of, whatever it says."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(4096)
+                client.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\n{}")
+                client.recv(4096)
+
+        refusing = threading.Thread(target=refuse)
+        refusing.start()
+        with pytest.raises(RuntimeError, match=r"the upgrade was refused: HTTP/1\.1 503 Service Unavailable"):
+            subscribe_all(Address(server.getsockname()[1], "/live"), "event:1", 1)
+        refusing.join(10)
 
 
 @pytest.mark.parametrize("rates", ["", "0", "100,", "100;200", "100001"])

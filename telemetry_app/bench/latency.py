@@ -1,8 +1,14 @@
-"""How long a position takes from the stream to a subscriber, beside the shortest way there; both in one run."""
+"""How long a position takes from the stream to a subscriber, beside the shortest way there; both in one run.
+
+Twice, each time under equal conditions: the live side alone beside the bare path alone, and both sides in one worker
+beside the bare path while a worker stores the same records. On a small machine the database's share of the processors
+alone multiplies the slowest of a hundred on any way.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import asyncpg
@@ -16,10 +22,11 @@ from telemetry_app.demo.stack import Stack
 from telemetry_app.embedded.process import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-_BARE_STREAM: Final = "bench:bare"
+    from telemetry_app.demo.stack import WorkerProcess
+
 _STORED_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.05
 
@@ -31,26 +38,40 @@ class LatencyPlan(NamedTuple):
     seconds: float
 
 
-class RateResult(msgspec.Struct, frozen=True):
-    """Both ways at one rate, and what they are to each other."""
+class Compared(msgspec.Struct, frozen=True):
+    """The bare path and a worker under the same conditions, and what they are to each other."""
 
-    rate: int
     bare: Latency
     worker: Latency
     p50_ratio: float
     p99_ratio: float
 
 
+class RateResult(msgspec.Struct, frozen=True):
+    """Both comparisons at one rate.
+
+    Attributes:
+        rate: Records per second.
+        live_alone: A worker with `ROLES=live`, beside the bare path with nothing else running.
+        both_sides: A worker with `ROLES=write,live`, beside the bare path while a worker with `ROLES=write` stores the
+            records.
+    """
+
+    rate: int
+    live_alone: Compared
+    both_sides: Compared
+
+
 class LatencyResult(msgspec.Struct, frozen=True):
-    """All rates, and how many of the worker's records its durable side stored meanwhile."""
+    """All rates, and how many of the records that were to be stored are."""
 
     rates: list[RateResult]
-    published: int
+    to_store: int
     stored: int
 
 
 async def measure(plan: LatencyPlan, folder: Path, say: Callable[[str, float], None]) -> LatencyResult:
-    """Measure at each rate the bare path, then the worker with both its sides, on the same servers by the same client.
+    """Measure the ways one after the other, each at every rate, on the same servers by the same client.
 
     Args:
         plan: Rates.
@@ -61,32 +82,79 @@ async def measure(plan: LatencyPlan, folder: Path, say: Callable[[str, float], N
         EmbeddedServerError: A server or the worker did not start.
         RuntimeError: A frame did not come, came twice or out of order, or a record was not stored.
     """
-    port, bare_port = free_port(), free_port()
-    variables = {"ROLES": "write,live", "LIVE_AUTH": "none", "LIVE_HOST": "127.0.0.1", "LIVE_PORT": str(port)}
-    with Stack(folder, {**variables, "LOG_LEVEL": "warning"}) as stack:
-        url = stack.valkey.url
+    with Stack(folder, {"LIVE_AUTH": "none", "LIVE_HOST": "127.0.0.1", "LOG_LEVEL": "warning"}) as stack:
         await prepare(stack.postgres.url)
-        server = stack.start_worker()
-        server.wait_ready()
-        with serving("telemetry_app.bench.bare", [url, _BARE_STREAM], bare_port, folder) as bare_server:
-            async with Helper("telemetry_app.bench.probe") as prober:
-                results: list[RateResult] = []
-                for number, rate in enumerate(plan.rates):
-                    say(f"bare path, {rate} records/s", number / len(plan.rates))
-                    order = Probe(url, _BARE_STREAM, bare_port, bare_server.pid, None, rate, plan.seconds)
-                    bare = await prober.ask(order, Latency)
-                    say(f"worker, {rate} records/s", (number + 0.5) / len(plan.rates))
-                    order = Probe(url, STREAM, port, server.pid, TOPIC, rate, plan.seconds)
-                    worker = await prober.ask(order, Latency)
-                    results.append(_compared(rate, bare, worker))
-                    published = sum(result.worker.published for result in results)
-                    # A new subscriber is sent what is not stored yet, which would not be one of its own.
-                    stored = await _stored(stack.postgres.url, published)
-    return LatencyResult(results, published, stored)
+        async with Helper("telemetry_app.bench.probe") as prober:
+            ways = _Ways(plan, stack, prober, say)
+            bare_alone = await ways.bare("bare path", "bench:bare")
+            live_alone = await ways.live_alone()
+            with _worker(stack, "write"):
+                bare_storing = await ways.bare("bare path while storing", STREAM)
+            both_sides = await ways.both_sides()
+        compared = zip(plan.rates, bare_alone, live_alone, bare_storing, both_sides, strict=True)
+        rates = [
+            RateResult(rate, _compare(bare, live), _compare(beside, both))
+            for rate, bare, live, beside, both in compared
+        ]
+        return LatencyResult(rates, ways.to_store, await _stored(stack.postgres.url, ways.to_store))
 
 
-def _compared(rate: int, bare: Latency, worker: Latency) -> RateResult:
-    return RateResult(rate, bare, worker, round(worker.p50_us / bare.p50_us, 2), round(worker.p99_us / bare.p99_us, 2))
+class _Ways:
+    """Measures one way at all rates, one after the other."""
+
+    def __init__(self, plan: LatencyPlan, stack: Stack, prober: Helper, say: Callable[[str, float], None]) -> None:
+        self._plan = plan
+        self._stack = stack
+        self._prober = prober
+        self._say = say
+        self._done = 0
+        self.to_store = 0
+
+    async def bare(self, name: str, stream: str) -> list[Latency]:
+        """Measure the bare path."""
+        url, port, folder = self._stack.valkey.url, free_port(), self._stack.folder
+        with serving("telemetry_app.bench.bare", [url, stream], port, folder) as server:
+            return [await self._probe(name, rate, stream, port, server.pid, None) for rate in self._plan.rates]
+
+    async def live_alone(self) -> list[Latency]:
+        """Measure the live side, with a worker and a stream for each rate: what nobody stores is shown again."""
+        results = []
+        for number, rate in enumerate(self._plan.rates):
+            stream, port = f"bench:live:{number}", free_port()
+            with _worker(self._stack, "live", REDIS_TELEMETRY_STREAM=stream, LIVE_PORT=str(port)) as worker:
+                results.append(await self._probe("live side alone", rate, stream, port, worker.pid, TOPIC))
+        return results
+
+    async def both_sides(self) -> list[Latency]:
+        """Measure a worker with both sides."""
+        port = free_port()
+        with _worker(self._stack, "write,live", LIVE_PORT=str(port)) as worker:
+            return [await self._probe("both sides", rate, STREAM, port, worker.pid, TOPIC) for rate in self._plan.rates]
+
+    async def _probe(self, name: str, rate: int, stream: str, port: int, pid: int, topic: str | None) -> Latency:
+        self._say(f"{name}, {rate} records/s", self._done / (4 * len(self._plan.rates)))
+        self._done += 1
+        order = Probe(self._stack.valkey.url, stream, port, pid, topic, rate, self._plan.seconds)
+        latency = await self._prober.ask(order, Latency)
+        if stream == STREAM:
+            self.to_store += latency.published
+            # A new subscriber is sent what is not stored yet, which would not be one of its own.
+            await _stored(self._stack.postgres.url, self.to_store)
+        return latency
+
+
+@contextlib.contextmanager
+def _worker(stack: Stack, roles: str, **variables: str) -> Iterator[WorkerProcess]:
+    worker = stack.start_worker(ROLES=roles, **variables)
+    try:
+        worker.wait_ready()
+        yield worker
+    finally:
+        worker.stop()
+
+
+def _compare(bare: Latency, worker: Latency) -> Compared:
+    return Compared(bare, worker, round(worker.p50_us / bare.p50_us, 2), round(worker.p99_us / bare.p99_us, 2))
 
 
 async def _stored(url: str, published: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import socket
 from struct import Struct
@@ -50,14 +51,16 @@ def subscribe_all(address: Address, topic: str, number: int) -> list[socket.sock
         OSError: It does not answer.
     """
     sockets: list[socket.socket] = []
-    for begin in range(0, number, _WAVE):
-        wave = [_connect(address) for _ in range(min(_WAVE, number - begin))]
-        for one in wave:
-            _finish_upgrade(one, topic)
-        for one in wave:
-            _read_answer(one)
-            one.settimeout(0)
-        sockets += wave
+    with contextlib.ExitStack() as connected:
+        for begin in range(0, number, _WAVE):
+            wave = [connected.enter_context(_connect(address)) for _ in range(min(_WAVE, number - begin))]
+            for one in wave:
+                _finish_upgrade(one, topic)
+            for one in wave:
+                _read_answer(one)
+                one.settimeout(0)
+            sockets += wave
+        connected.pop_all()
     return sockets
 
 
@@ -97,7 +100,8 @@ def _connect(address: Address) -> socket.socket:
 
 def _finish_upgrade(one: socket.socket, topic: str) -> None:
     answer = b""
-    while not answer.endswith(b"\r\n\r\n"):
+    # The server says nothing of its own accord behind the headers; a refusal has a body there.
+    while b"\r\n\r\n" not in answer:
         answer += _received(one)
     if not answer.startswith(b"HTTP/1.1 101 "):
         raise RuntimeError(f"the upgrade was refused: {answer.splitlines()[0].decode()}")

@@ -8,7 +8,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from telemetry_app.bench.floods import Load
-    from telemetry_app.bench.latency import LatencyResult
+    from telemetry_app.bench.latency import Compared, LatencyResult
     from telemetry_app.bench.live import LiveResult
     from telemetry_app.bench.probe import Latency
     from telemetry_app.bench.write import WriteResult
@@ -49,10 +49,9 @@ def of_latency(result: LatencyResult) -> Table:
     """Return the table of `telemetry bench latency`."""
     table = _table("XADD to frame received", "records/s", "p50", "p99", "p99.9", "CPU")
     for at_rate in result.rates:
-        _add_latency(table, "bare path", at_rate.rate, at_rate.bare)
-        _add_latency(table, "worker", at_rate.rate, at_rate.worker)
-        table.add_row("ratio", "", f"{at_rate.p50_ratio:.1f}", f"{at_rate.p99_ratio:.1f}", "", "", end_section=True)
-    table.caption = f"{result.stored:,} of {result.published:,} records stored meanwhile"
+        _add_comparison(table, at_rate.rate, ("bare path", "live side alone"), at_rate.live_alone)
+        _add_comparison(table, at_rate.rate, ("bare path while storing", "both sides"), at_rate.both_sides)
+    table.caption = f"{result.stored:,} of {result.to_store:,} records stored meanwhile"
     return table
 
 
@@ -79,3 +78,10 @@ def _add_latency(table: Table, what: str, rate: int, latency: Latency) -> None:
     percentiles = (latency.p50_us, latency.p99_us, latency.p999_us)
     times = (f"{percentile / 1000:.2f} ms" for percentile in percentiles)
     table.add_row(what, f"{rate:,}", *times, f"{latency.server_cpu:.0%}")
+
+
+def _add_comparison(table: Table, rate: int, names: tuple[str, str], compared: Compared) -> None:
+    bare, worker = names
+    _add_latency(table, bare, rate, compared.bare)
+    _add_latency(table, worker, rate, compared.worker)
+    table.add_row("ratio", "", f"{compared.p50_ratio:.1f}", f"{compared.p99_ratio:.1f}", "", "", end_section=True)

@@ -245,8 +245,9 @@ class Consumer(base.Consumer):
         await self.app.producer.flush()
         if not await self._commit(offsets):
             return False
-        self.app.tables.on_commit(offsets)
-        self.app.monitor.on_tp_commit(offsets)
+        committed = dict(offsets)
+        self.app.tables.on_commit(committed)
+        self.app.monitor.on_tp_commit(committed)
         return True
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
