@@ -288,6 +288,22 @@ async def test_no_table(postgres_url: str, caplog: pytest.LogCaptureFixture) -> 
     assert [record.levelno for record in advice] == [logging.WARNING]
 
 
+async def test_a_full_disk(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """While the server has no room (53100) nothing is refused, and the log says what to do; then all is stored."""
+    async with session(url) as admin:
+        await admin.execute(
+            "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$BEGIN RAISE 'could not extend file' USING ERRCODE = 'disk_full'; END$$;"
+            "CREATE TRIGGER no_room BEFORE INSERT ON positions FOR EACH ROW EXECUTE FUNCTION no_room()"
+        )
+        async with desk(url) as it, writing(it) as write:
+            await eventually(lambda: it.observed.retries["DiskFullError"] >= 3)
+            assert (write.done(), it.observed.rows.total()) == (False, 0)
+            await admin.execute("DROP TRIGGER no_room ON positions")
+            assert await write == WriteResult(inserted=10, duplicates=0, refused=())
+    assert "free disk space on the database server" in caplog.text
+
+
 async def test_no_permission(url: str) -> None:
     """Without the right to insert nothing is refused: the batch waits for the right."""
     role = f"role_{uuid.uuid4().hex}"

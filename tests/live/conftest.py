@@ -1,14 +1,29 @@
 """Directus for the tests: a stand-in, or with LIVE_TEST_DIRECTUS=real the real one where that can tell the same."""
 
+import contextlib
 import os
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.live.directus_stand_in import DirectusServer, DirectusStandIn
+from tests.conftest import ProxyFactory
+from tests.live.directus_rights import Spectator, spectator_of
+from tests.live.directus_stand_in import HOST, DirectusServer, DirectusStandIn
+from tests.live.harness import LiveFactory, Side, live_side
 from tests.live.real_directus import RealDirectus
+from tests.servers.proxy import TcpProxy, url_through
 
 REAL = os.environ.get("LIVE_TEST_DIRECTUS") == "real"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With the real Directus, run the tests that ask it, and no others."""
+    if REAL:
+        asking = [item for item in items if "directus" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(asking)])
+        items[:] = asking
 
 
 @pytest.fixture
@@ -20,7 +35,7 @@ async def stand_in() -> AsyncIterator[DirectusStandIn]:
 
 @pytest.fixture(scope="session")
 def real_directus() -> Iterator[RealDirectus]:
-    """The real Directus of all tests, with a database of its own; each test has users and events of its own."""
+    """The real Directus of all tests, with a database of its own; each test has users and rights of its own."""
     with RealDirectus.installed() as server:
         yield server
 
@@ -30,3 +45,28 @@ def directus(request: pytest.FixtureRequest) -> DirectusServer:
     """A Directus, of whichever kind this run is about."""
     server: DirectusServer = request.getfixturevalue("real_directus" if REAL else "stand_in")
     return server
+
+
+@pytest.fixture
+async def directus_line(directus: DirectusServer, tcp_proxy: ProxyFactory) -> TcpProxy:
+    """The network between a live side and Directus."""
+    port = urlsplit(directus.url).port
+    assert port is not None
+    return await tcp_proxy(HOST, port)
+
+
+@pytest.fixture
+async def spectator(directus: DirectusServer, directus_line: TcpProxy) -> AsyncIterator[Spectator]:
+    """A user who may see two events."""
+    async with spectator_of(directus, url=url_through(directus_line, directus.url)) as spectator:
+        yield spectator
+
+
+@pytest.fixture
+def live(redis_url: str, stream: str, spectator: Spectator) -> LiveFactory:
+    """Give a function that runs a live side which asks Directus; keyword arguments are those of `live_side`."""
+
+    def run(*, url: str = redis_url, **options: Any) -> contextlib.AbstractAsyncContextManager[Side]:
+        return live_side(url, stream, rights=spectator, **options)
+
+    return run

@@ -38,8 +38,8 @@ class DirectusServer(Protocol):
 
     async def suspend(self, user_id: str) -> None: ...
 
-    async def add_event(self, name: str) -> str:
-        """Return the id of a new event."""
+    async def add_event(self, name: str, event_id: str | None = None) -> str:
+        """Return the id of a new event; with an id, make that one unless it is there already."""
 
     async def allow(self, user_id: str, events: Collection[str], fields: Collection[str] = ALL_FIELDS) -> None:
         """Let a user see these fields of these events, and nothing else."""
@@ -121,8 +121,11 @@ class DirectusStandIn:
     async def suspend(self, user_id: str) -> None:
         self._users[user_id].active = False
 
-    async def add_event(self, name: str) -> str:
-        return _put(self._events, name)
+    async def add_event(self, name: str, event_id: str | None = None) -> str:
+        if event_id is None:
+            return _put(self._events, name)
+        self._events.setdefault(event_id, name)
+        return event_id
 
     async def allow(self, user_id: str, events: Collection[str], fields: Collection[str] = ALL_FIELDS) -> None:
         self._users[user_id].events = events

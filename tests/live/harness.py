@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 from aiohttp import ClientSession, ClientWebSocketResponse, ClientWSTimeout, TCPConnector, WSMsgType, web
@@ -21,7 +21,7 @@ from telemetry_app.faust_redis.keys import partition_stream
 from telemetry_app.faust_redis.observer import NullObserver
 from telemetry_app.faust_redis.replay import StreamReplay
 from telemetry_app.live.limits import LiveLimits
-from telemetry_app.live.ports import Authentication, Authorization
+from telemetry_app.live.ports import Authentication, Authenticator, Authorization, Authorizer
 from telemetry_app.live.position import LivePosition
 from telemetry_app.live.server import LiveSide
 from telemetry_app.live.view import LivePages, add_routes
@@ -31,34 +31,44 @@ from telemetry_app.shared.position import Position
 from tests.support import eventually
 
 COOKIE = {"Cookie": "session=good"}
+LiveFactory = Callable[..., contextlib.AbstractAsyncContextManager["Side"]]
 
 
 def now_ms() -> int:
     return round(time.time() * 1000)
 
 
+class Asked(Authenticator, Authorizer, Protocol):
+    """What a live side asks who a client is and what it may see."""
+
+    @property
+    def cookie(self) -> str:
+        """The Cookie header of a client that may come in."""
+
+
 class Rights:
-    """An authenticator and authorizer that says what it was told to, and remembers what it was asked."""
+    """Lets everybody with a cookie see every event, whatever it is called; knows nobody once it is `closed`.
+
+    Attributes:
+        questions: How often it was asked about an event.
+    """
+
+    cookie = COOKIE["Cookie"]
 
     def __init__(self) -> None:
-        self.authentication = Authentication("ok", "user")
-        self.verdicts: dict[str, Authorization] = defaultdict(lambda: Authorization("ok"))
-        self.asked: list[tuple[str | None, str]] = []
-        self.questions = Counter[str]()
+        self.closed = False
+        self.questions = 0
 
-    async def authenticate(self, cookie: str | None, forwarded_for: str) -> Authentication:
-        self.asked.append((cookie, forwarded_for))
-        return self.authentication if cookie else Authentication("unauthorized")
+    async def authenticate(self, cookie: str | None, forwarded_for: str) -> Authentication:  # noqa: ARG002 - a port's
+        return Authentication("unauthorized") if self.closed or not cookie else Authentication("ok", "user")
 
-    async def may_see(self, event_id: str, cookie: str | None, forwarded_for: str) -> Authorization:
-        self.asked.append((cookie, forwarded_for))
-        self.questions[event_id] += 1
+    async def may_see(self, event_id: str, cookie: str | None, forwarded_for: str) -> Authorization:  # noqa: ARG002
+        self.questions += 1
         await asyncio.sleep(0)
-        return self.verdicts[event_id]
+        return Authorization("ok")
 
-    async def visible_events(self, cookie: str | None, forwarded_for: str) -> list[dict[str, Any]]:
-        self.asked.append((cookie, forwarded_for))
-        return [{"id": "7", "name": "Race"}]
+    async def visible_events(self, cookie: str | None, forwarded_for: str) -> list[dict[str, Any]]:  # noqa: ARG002
+        return []
 
 
 class Entries:
@@ -141,7 +151,7 @@ class Side:
 
     live: LiveSide
     reader: FanOutReader
-    rights: Rights
+    cookie: str
     stored: Stored
     observed: Observed
     redis: Redis
@@ -157,7 +167,7 @@ class Side:
         return f"http://127.0.0.1:{self.port}"
 
     async def connect(self, **options: Any) -> ClientWebSocketResponse:
-        options.setdefault("headers", COOKIE)
+        options.setdefault("headers", {"Cookie": self.cookie})
         options.setdefault("timeout", ClientWSTimeout(ws_close=1))
         socket: ClientWebSocketResponse = await self.http.ws_connect(f"{self.url}/live", max_msg_size=0, **options)
         self.sockets.append(socket)
@@ -202,7 +212,7 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
     *,
     devices: Mapping[str, Collection[str]],
     limits: LiveLimits | None = None,
-    rights: Rights | None = None,
+    rights: Asked | None = None,
     stored: Any = None,
     instance_id: str = "one",
     partitions: int = 1,
@@ -222,7 +232,8 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
         block_ms=20,
         observer=NullObserver(),
     )
-    rights, stored, observed = rights or Rights(), stored or Stored(), Observed()
+    rights = Rights() if rights is None else rights
+    stored, observed = stored or Stored(), Observed()
     replay = StreamReplay(redis_url)
     live = LiveSide(
         streams=reader.streams,
@@ -254,7 +265,7 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
         http = await stack.enter_async_context(ClientSession(connector=TCPConnector(limit=0)))
         port = runner.addresses[0][1]
         await eventually(lambda: live.accepting, message="the broadcast begins")
-        side = Side(live, reader, rights, stored, observed, redis, stream, port, partitions, pages, http)
+        side = Side(live, reader, rights.cookie, stored, observed, redis, stream, port, partitions, pages, http)
         stack.push_async_callback(_close, side)
         yield side
 

@@ -23,7 +23,7 @@ class RawClient:
         self._received = bytearray()
 
     @classmethod
-    async def connect(cls, port: int, path: str = "/live") -> Self:
+    async def connect(cls, port: int, cookie: str = "session=good", path: str = "/live") -> Self:
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
         connection.setblocking(False)  # noqa: FBT003 - the socket module's signature
@@ -32,7 +32,7 @@ class RawClient:
         key = base64.b64encode(os.urandom(16)).decode()
         request = (
             f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Cookie: session=good\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+            f"Cookie: {cookie}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
         )
         client = cls(connection)
         await loop.sock_sendall(connection, request.encode())

@@ -44,6 +44,7 @@ class RealDirectus:
         self.url = url
         self._policies: dict[str, str] = {}
         self._emails: dict[str, str] = {}
+        self._known_events: set[str] = set()
         self._admin_token: str | None = None
         self._has_collections = False
 
@@ -88,9 +89,13 @@ class RealDirectus:
     async def suspend(self, user_id: str) -> None:
         await self._administer("PATCH", f"/users/{user_id}", {"status": "suspended"})
 
-    async def add_event(self, name: str) -> str:
-        event_id: str = (await self._administer("POST", "/items/events", {"name": name}))["id"]
-        return event_id
+    async def add_event(self, name: str, event_id: str | None = None) -> str:
+        if event_id in self._known_events:
+            return event_id
+        event = {"name": name} | ({"id": event_id} if event_id else {})
+        made: str = (await self._administer("POST", "/items/events", event))["id"]
+        self._known_events.add(made)
+        return made
 
     async def allow(self, user_id: str, events: Collection[str], fields: Collection[str] = ALL_FIELDS) -> None:
         await self.forbid(user_id)

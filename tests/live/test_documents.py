@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from telemetry_app.live.asyncapi import document
-from telemetry_app.live.ports import Authentication
-from tests.live.harness import Side, live_position, live_side, now_ms
+from tests.live.harness import Rights, Side, live_position, live_side, now_ms
 from tests.support import eventually
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -124,8 +123,11 @@ async def test_the_examples_come_back(redis_url: str, stream: str, client: str) 
 
 async def test_the_python_example_says_why_it_ends(redis_url: str, stream: str) -> None:
     """Refusals that do not pass end it with a sentence."""
-    async with live_side(redis_url, stream, devices={}) as side:
-        side.rights.authentication = Authentication("unauthorized")
-        async with running(side, "python") as (process, _):
-            error = await asyncio.wait_for(process.stderr.read(), 30)
-            assert (await process.wait(), error.decode().strip()) == (1, "refused: 401")
+    rights = Rights()
+    rights.closed = True
+    async with (
+        live_side(redis_url, stream, devices={}, rights=rights) as side,
+        running(side, "python") as (process, _),
+    ):
+        error = await asyncio.wait_for(process.stderr.read(), 30)
+        assert (await process.wait(), error.decode().strip()) == (1, "refused: 401")

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from tests.conftest import WorkerFactory
 from tests.live.browsing import MapPage, browser, enter, map_page
-from tests.live.directus_stand_in import DirectusStandIn
+from tests.live.directus_stand_in import DirectusServer
 from tests.live.harness import now_ms, publish
 from tests.servers import chromium, debian
 from tests.servers.worker import WorkerProcess
@@ -171,14 +171,14 @@ async def test_page_outlives_its_worker(site: Site) -> None:
         assert refused == page.complaints
 
 
-async def test_forbidden_event_says_so(site: Site, stand_in: DirectusStandIn) -> None:
+async def test_forbidden_event_says_so(site: Site, directus: DirectusServer) -> None:
     """Directus decides what is shown: of one event the map, of another that one may not see it, and no device."""
-    allowed, forbidden = await stand_in.add_event("Allowed"), await stand_in.add_event("Forbidden")
-    user = await stand_in.add_user()
-    await stand_in.allow(user, [allowed])
+    allowed, forbidden = await directus.add_event("Allowed"), await directus.add_event("Forbidden")
+    user = await directus.add_user()
+    await directus.allow(user, [allowed])
     await enter(site.database, {allowed: [ONE], forbidden: [TWO]})
-    worker = await site.serve(LIVE_AUTH="directus", DIRECTUS_BASE_URL=stand_in.url)
-    name, _, value = (await stand_in.login(user)).partition("=")
+    worker = await site.serve(LIVE_AUTH="directus", DIRECTUS_BASE_URL=directus.url)
+    name, _, value = (await directus.login(user)).partition("=")
     async with site.page(worker) as page:
         await page.page.context.add_cookies([{"name": name, "value": value, "url": page.address, "httpOnly": True}])
         await page.open(allowed)
@@ -192,17 +192,17 @@ async def test_forbidden_event_says_so(site: Site, stand_in: DirectusStandIn) ->
         assert page.complaints == []
 
 
-async def test_signed_out_says_so(site: Site, stand_in: DirectusStandIn) -> None:
+async def test_signed_out_says_so(site: Site, directus: DirectusServer) -> None:
     """Without a session the page asks to sign in, and goes on when that was done."""
-    event_id, user = await stand_in.add_event("Race"), await stand_in.add_user()
-    await stand_in.allow(user, [event_id])
+    event_id, user = await directus.add_event("Race"), await directus.add_user()
+    await directus.allow(user, [event_id])
     await enter(site.database, {event_id: [ONE]})
-    worker = await site.serve(LIVE_AUTH="directus", DIRECTUS_BASE_URL=stand_in.url)
+    worker = await site.serve(LIVE_AUTH="directus", DIRECTUS_BASE_URL=directus.url)
     async with site.page(worker) as page:
         await page.open(event_id)
         await page.until("signed-out")
         await expect(page.page.locator("#notice-title")).to_contain_text("Please sign in")
-        name, _, value = (await stand_in.login(user)).partition("=")
+        name, _, value = (await directus.login(user)).partition("=")
         await page.page.context.add_cookies([{"name": name, "value": value, "url": page.address, "httpOnly": True}])
         await page.page.locator("#retry").click()
         await page.until("live")

@@ -6,25 +6,29 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.live.harness import COOKIE, Side, live_side
+from tests.live.directus_rights import EIGHT, SEVEN, Spectator
+from tests.live.directus_stand_in import DirectusServer
+from tests.live.harness import LiveFactory, Side
 
 
 @pytest.fixture
-async def side(redis_url: str, stream: str) -> AsyncIterator[Side]:
-    async with live_side(redis_url, stream, devices={"7": ["a"]}) as side:
+async def side(live: LiveFactory) -> AsyncIterator[Side]:
+    async with live(devices={SEVEN: ["a"]}) as side:
         yield side
 
 
-async def test_the_pages(side: Side) -> None:
+async def test_the_pages(side: Side, directus: DirectusServer, spectator: Spectator) -> None:
     """The map, its files and its configuration are served with headers that allow nothing foreign."""
+    await directus.allow(spectator.user_id, [EIGHT])
     async with side.http.get(f"{side.url}/") as page:
         assert (page.status, page.content_type) == (200, "text/html")
         assert "default-src 'self'" in page.headers["Content-Security-Policy"]
         assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
         assert page.headers["X-Content-Type-Options"] == "nosniff"
         assert page.headers["Referrer-Policy"] == "no-referrer"
-    async with side.http.get(f"{side.url}/config.json", headers=COOKIE) as config:
-        assert await config.json() == {"path": "/live", "events": [{"id": "7", "name": "Race"}], "auth": "none"}
+    async with side.http.get(f"{side.url}/config.json", headers={"Cookie": side.cookie}) as config:
+        events = [{"id": EIGHT, "name": "Race"}]
+        assert await config.json() == {"path": "/live", "events": events, "auth": "none"}
         assert config.headers["Cache-Control"] == "no-store"
 
 
@@ -38,7 +42,8 @@ async def test_no_other_file_is_served(side: Side, path: str) -> None:
 
 async def test_plain_http_tells_why(side: Side) -> None:
     """A page may ask by plain HTTP why its upgrade was refused."""
-    for headers, status in ((COOKIE, 426), ({}, 401), ({**COOKIE, "Origin": "http://else.example"}, 403)):
+    cookie = {"Cookie": side.cookie}
+    for headers, status in ((cookie, 426), ({}, 401), ({**cookie, "Origin": "http://else.example"}, 403)):
         async with side.http.get(f"{side.url}/live", headers=headers) as answer:
             assert answer.status == status
     async with side.http.get(f"{side.url}/config.json") as config:

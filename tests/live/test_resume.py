@@ -11,9 +11,10 @@ from redis.asyncio import Redis
 
 from telemetry_app.live import cursor
 from tests.conftest import ProxyFactory
-from tests.live.harness import Rights, Side, Stored, ask, live_position, live_side, now_ms, publish, receive
+from tests.live.directus_rights import SEVEN, TOPIC_7
+from tests.live.harness import LiveFactory, Side, Stored, ask, live_position, now_ms, publish, receive
 
-DEVICES = {"7": ["a", "b", "c"]}
+DEVICES = {SEVEN: ["a", "b", "c"]}
 
 
 async def read(socket: ClientWebSocketResponse, count: int) -> list[tuple[str, int]]:
@@ -29,16 +30,16 @@ async def nothing_more(side: Side, socket: ClientWebSocketResponse) -> None:
 
 
 async def resume(socket: ClientWebSocketResponse, since: Any) -> dict[str, Any]:
-    return await ask(socket, type="subscribe", topic="event:7", since=since)
+    return await ask(socket, type="subscribe", topic=TOPIC_7, since=since)
 
 
 @pytest.mark.parametrize("partitions", [1, 3])
-async def test_what_was_missed_follows(redis_url: str, stream: str, partitions: int) -> None:
+async def test_what_was_missed_follows(live: LiveFactory, partitions: int) -> None:
     """A client that comes back is given the newest position of each device that moved, and goes on live."""
-    async with live_side(redis_url, stream, devices=DEVICES, partitions=partitions) as side:
+    async with live(devices=DEVICES, partitions=partitions) as side:
         ts = now_ms()
         socket = await side.connect()
-        await ask(socket, type="subscribe", topic="event:7")
+        await ask(socket, type="subscribe", topic=TOPIC_7)
         await side.publish("a", ts)
         since = (await receive(socket))["cursor"]
         await socket.close()
@@ -55,12 +56,12 @@ async def test_what_was_missed_follows(redis_url: str, stream: str, partitions: 
 
 
 @pytest.mark.parametrize("partitions", [1, 3])
-async def test_another_worker_goes_on(redis_url: str, stream: str, partitions: int) -> None:
+async def test_another_worker_goes_on(live: LiveFactory, redis_url: str, stream: str, partitions: int) -> None:
     """A cursor of one worker is good at another that began later; what passed in between is read from the stream."""
     ts = now_ms()
-    async with live_side(redis_url, stream, devices=DEVICES, partitions=partitions) as side:
+    async with live(devices=DEVICES, partitions=partitions) as side:
         socket = await side.connect()
-        await ask(socket, type="subscribe", topic="event:7")
+        await ask(socket, type="subscribe", topic=TOPIC_7)
         await side.publish("a", ts)
         await side.publish("b", ts)
         since = [await receive(socket) for _ in range(2)][1]["cursor"]
@@ -70,9 +71,7 @@ async def test_another_worker_goes_on(redis_url: str, stream: str, partitions: i
         await publish_alone(redis_url, stream, device, ts_ms, partitions)
     stored = Stored()
     stored.store(live_position("b", ts))
-    async with live_side(
-        redis_url, stream, devices=DEVICES, partitions=partitions, instance_id="two", stored=stored
-    ) as side:
+    async with live(devices=DEVICES, partitions=partitions, instance_id="two", stored=stored) as side:
         socket = await side.connect()
         assert (await resume(socket, since))["resumed"] is True
         assert await read(socket, 1) == [("a", ts + 1000)]
@@ -85,16 +84,16 @@ async def publish_alone(redis_url: str, stream: str, device: str, ts_ms: int, pa
         await publish(redis, stream, device, ts_ms, partitions=partitions)
 
 
-async def test_a_worker_that_is_behind_repeats_nothing(redis_url: str, stream: str) -> None:
+async def test_a_worker_that_is_behind_repeats_nothing(live: LiveFactory) -> None:
     """A client that comes from a worker that had read farther is not sent again what it has."""
     ts = now_ms()
     delay_s = 0.0
     async with (
-        live_side(redis_url, stream, devices=DEVICES) as ahead,
-        live_side(redis_url, stream, devices=DEVICES, instance_id="two", delay_s=lambda: delay_s) as behind,
+        live(devices=DEVICES) as ahead,
+        live(devices=DEVICES, instance_id="two", delay_s=lambda: delay_s) as behind,
     ):
         socket = await ahead.connect()
-        await ask(socket, type="subscribe", topic="event:7")
+        await ask(socket, type="subscribe", topic=TOPIC_7)
         delay_s = 0.5
         await ahead.publish("a", ts)
         since = (await receive(socket))["cursor"]
@@ -104,12 +103,12 @@ async def test_a_worker_that_is_behind_repeats_nothing(redis_url: str, stream: s
         await nothing_more(behind, other)
 
 
-async def test_a_trimmed_cursor(redis_url: str, stream: str) -> None:
+async def test_a_trimmed_cursor(live: LiveFactory, redis_url: str, stream: str) -> None:
     """When entries after the cursor are gone from the stream, the client is given a snapshot."""
     ts = now_ms()
     for second in range(5):
         await publish_alone(redis_url, stream, "a", ts + second, 1)
-    async with live_side(redis_url, stream, devices=DEVICES) as side:
+    async with live(devices=DEVICES) as side:
         entries: Any = await side.redis.xrange(stream, count=1)
         first = entries[0][0].decode()
         await side.redis.xtrim(stream, maxlen=2, approximate=False)
@@ -120,52 +119,53 @@ async def test_a_trimmed_cursor(redis_url: str, stream: str) -> None:
 
 
 @pytest.mark.parametrize("since", ["", "x", "99999999999999-0", "0.1-1~AAAA", "1-1-1", "9" * 250, "٣-1"])
-async def test_an_unknown_cursor(redis_url: str, stream: str, since: str) -> None:
+async def test_an_unknown_cursor(live: LiveFactory, since: str) -> None:
     """Any text that is no cursor of this deployment is answered with a snapshot."""
-    async with live_side(redis_url, stream, devices=DEVICES) as side:
+    async with live(devices=DEVICES) as side:
         side.stored.store(live_position("a", 1_700_000_000_000))
         await side.publish("b", now_ms())
         answer = await resume(await side.connect(), since)
         assert ("resumed" in answer, len(answer["snapshot"])) == (False, 1)
 
 
-async def test_a_cursor_too_far_back(redis_url: str, stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cursor_too_far_back(
+    live: LiveFactory, redis_url: str, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """More entries than it is worth are not read again: the client is given a snapshot."""
     for second in range(30):
         await publish_alone(redis_url, stream, "a", now_ms() + second, 1)
-    async with live_side(redis_url, stream, devices=DEVICES) as side:
+    async with live(devices=DEVICES) as side:
         monkeypatch.setattr(side.live._resumer, "_max_entries", 20)
         monkeypatch.setattr(side.live._resumer, "_begins", side.live.session.fan_out.vector)
         answer = await resume(await side.connect(), "0-0")
         assert "resumed" not in answer
 
 
-async def test_the_cursor_of_a_snapshot(redis_url: str, stream: str) -> None:
+async def test_the_cursor_of_a_snapshot(live: LiveFactory) -> None:
     """Resuming from the answer to a subscribe gives what followed it, even what was sent right behind."""
-    async with live_side(redis_url, stream, devices=DEVICES) as side:
+    async with live(devices=DEVICES) as side:
         ts = now_ms()
         await side.publish("a", ts)
         await side.publish("b", ts)
         await side.idle()
         socket = await side.connect()
-        answer = await ask(socket, type="subscribe", topic="event:7")
+        answer = await ask(socket, type="subscribe", topic=TOPIC_7)
         assert await read(socket, 2) == [("a", ts), ("b", ts)]
         again = await side.connect()
         assert (await resume(again, answer["cursor"]))["resumed"] is True
         assert await read(again, 2) == [("a", ts), ("b", ts)]
 
 
-async def test_a_crowd_comes_back(redis_url: str, stream: str) -> None:
+async def test_a_crowd_comes_back(live: LiveFactory, redis_url: str, stream: str) -> None:
     """Many clients that move to a fresh worker at once are served by one reading of the stream."""
     ts = now_ms()
-    async with live_side(redis_url, stream, devices=DEVICES) as side:
+    async with live(devices=DEVICES) as side:
         await side.publish("a", ts)
         await side.idle()
         since = cursor.of(side.live.session.fan_out.vector)
     for second in range(1, 50):
         await publish_alone(redis_url, stream, "a", ts + second, 1)
-    rights = Rights()
-    async with live_side(redis_url, stream, devices=DEVICES, instance_id="two", rights=rights) as side:
+    async with live(devices=DEVICES, instance_id="two") as side:
         pages = 0
         page = side.live._resumer._replay.page
 
@@ -182,11 +182,11 @@ async def test_a_crowd_comes_back(redis_url: str, stream: str) -> None:
         assert pages <= 2
 
 
-async def test_redis_is_down(redis_url: str, stream: str, tcp_proxy: ProxyFactory) -> None:
+async def test_redis_is_down(live: LiveFactory, redis_url: str, stream: str, tcp_proxy: ProxyFactory) -> None:
     """While Redis cannot be asked a client with a cursor is given a snapshot, not kept waiting."""
     host, port = redis_url.removeprefix("redis://").split("/")[0].split(":")
     proxy = await tcp_proxy(host, int(port))
-    async with live_side(f"redis://{host}:{proxy.port}/0", stream, devices=DEVICES) as side:
+    async with live(url=f"redis://{host}:{proxy.port}/0", devices=DEVICES) as side:
         await side.redis.xadd(stream, {"x": "y"})
         await side.idle()
         await proxy.refuse()

@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from telemetry_app.live.limits import LiveLimits
-from tests.live.harness import Side, ask, live_side, now_ms, publish, receive
+from tests.live.directus_rights import EIGHT, SEVEN, TOPIC_7, TOPIC_8
+from tests.live.harness import LiveFactory, Side, ask, now_ms, publish, receive
 from tests.live.rawsocket import RawClient
 from tests.support import eventually
 
@@ -19,14 +20,14 @@ LIMIT = 20_000
 
 
 @pytest.fixture
-async def side(redis_url: str, stream: str) -> AsyncIterator[Side]:
+async def side(live: LiveFactory) -> AsyncIterator[Side]:
     limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_ms=60_000)
-    async with live_side(redis_url, stream, devices={"7": DEVICES, "8": DEVICES[:10]}, limits=limits) as side:
+    async with live(devices={SEVEN: DEVICES, EIGHT: DEVICES[:10]}, limits=limits) as side:
         yield side
 
 
 async def stalled_client(side: Side, *topics: str) -> RawClient:
-    client = await RawClient.connect(side.port)
+    client = await RawClient.connect(side.port, side.cookie)
     for topic in topics:
         await client.send_json(type="subscribe", topic=topic)
         assert (await client.json())["type"] == "subscribed"
@@ -60,14 +61,14 @@ class Flood:
 
 async def test_a_stalled_client_is_conflated(side: Side) -> None:
     """It costs no more than the limit; when it reads again it is given the newest of each device, in order."""
-    client = await stalled_client(side, "event:7", "event:8")
+    client = await stalled_client(side, TOPIC_7, TOPIC_8)
     flood = Flood(side)
     await flood.until_behind(1)
     for _ in range(30):
         await flood.round()
     await side.idle()
     seen: dict[tuple[str, str], list[int]] = defaultdict(list)
-    wanted = [("event:7", device) for device in DEVICES] + [("event:8", device) for device in DEVICES[:10]]
+    wanted = [(TOPIC_7, device) for device in DEVICES] + [(TOPIC_8, device) for device in DEVICES[:10]]
     while any(not seen[key] or seen[key][-1] < flood.ts_ms for key in wanted):
         frame = await client.json()
         seen[frame["topic"], frame["deviceId"]].append(frame["ts"])
@@ -85,9 +86,9 @@ async def test_a_stalled_client_is_conflated(side: Side) -> None:
 
 async def test_a_fast_client_sees_everything_beside_stalled_ones(side: Side) -> None:
     """Every position reaches a client that reads, while others stand still."""
-    stalled = [await stalled_client(side, "event:7") for _ in range(5)]
+    stalled = [await stalled_client(side, TOPIC_7) for _ in range(5)]
     fast = await side.connect()
-    await ask(fast, type="subscribe", topic="event:7")
+    await ask(fast, type="subscribe", topic=TOPIC_7)
     seen: dict[str, list[int]] = defaultdict(list)
 
     async def read() -> None:
@@ -109,11 +110,11 @@ async def test_a_fast_client_sees_everything_beside_stalled_ones(side: Side) -> 
         client.close()
 
 
-async def test_a_client_that_stays_behind_is_closed(redis_url: str, stream: str) -> None:
+async def test_a_client_that_stays_behind_is_closed(live: LiveFactory) -> None:
     """After the time it has, it is closed with 4408, counted, and gone from the registry."""
     limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_ms=300)
-    async with live_side(redis_url, stream, devices={"7": DEVICES}, limits=limits) as side:
-        client = await stalled_client(side, "event:7")
+    async with live(devices={SEVEN: DEVICES}, limits=limits) as side:
+        client = await stalled_client(side, TOPIC_7)
         fast = await side.connect()
         flood = Flood(side)
         await flood.until_behind(1)
@@ -121,25 +122,25 @@ async def test_a_client_that_stays_behind_is_closed(redis_url: str, stream: str)
         _, code = await client.rest()
         assert code == 4408
         await eventually(lambda: side.observed.gauges["connections"] == 1)
-        assert (await ask(fast, type="subscribe", topic="event:7"))["type"] == "subscribed"
+        assert (await ask(fast, type="subscribe", topic=TOPIC_7))["type"] == "subscribed"
         client.close()
 
 
-async def test_a_client_that_never_reads_again_is_dropped(redis_url: str, stream: str) -> None:
+async def test_a_client_that_never_reads_again_is_dropped(live: LiveFactory) -> None:
     """A closed client that does not even read why is gone after the grace."""
     limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_ms=100, close_grace_s=0.2)
-    async with live_side(redis_url, stream, devices={"7": DEVICES}, limits=limits) as side:
-        client = await stalled_client(side, "event:7")
+    async with live(devices={SEVEN: DEVICES}, limits=limits) as side:
+        client = await stalled_client(side, TOPIC_7)
         await Flood(side).until_behind(1)
         await eventually(lambda: side.observed.gauges == {"connections": 0, "subscriptions": 0})
         client.close()
 
 
-async def test_a_client_that_asks_but_does_not_read(redis_url: str, stream: str) -> None:
+async def test_a_client_that_asks_but_does_not_read(live: LiveFactory) -> None:
     """Answers never pile up: requests wait while earlier answers are unread."""
     limits = LiveLimits(slow_client_bytes=LIMIT, frames_burst=100_000)
-    async with live_side(redis_url, stream, devices={"7": DEVICES}, limits=limits) as side:
-        client = await RawClient.connect(side.port)
+    async with live(devices={SEVEN: DEVICES}, limits=limits) as side:
+        client = await RawClient.connect(side.port, side.cookie)
         answer_bytes = 300
         frame = {"type": "nothing", "id": "x" * 200}
         sent = 0
@@ -154,16 +155,16 @@ async def test_a_client_that_asks_but_does_not_read(redis_url: str, stream: str)
         client.close()
 
 
-async def test_falling_behind_between_two_topics(redis_url: str, stream: str) -> None:
+async def test_falling_behind_between_two_topics(live: LiveFactory) -> None:
     """A client that falls behind in the middle of a batch is not given again what it got of that batch."""
-    devices = {"7": ["only"], "8": DEVICES}
-    async with live_side(redis_url, stream, devices=devices, limits=LiveLimits(slow_client_bytes=2000)) as side:
-        client = await stalled_client(side, "event:7", "event:8")
+    devices = {SEVEN: ["only"], EIGHT: DEVICES}
+    async with live(devices=devices, limits=LiveLimits(slow_client_bytes=2000)) as side:
+        client = await stalled_client(side, TOPIC_7, TOPIC_8)
         ts_ms = now_ms()
         # In one batch: the frame of the first topic fits, those of the second are more than the client may cost.
         async with side.redis.pipeline(transaction=True) as together:
             for device in ["only", *DEVICES]:
-                await publish(together, stream, device, ts_ms)
+                await publish(together, side.stream, device, ts_ms)
             await together.execute()
         frames = [await client.json() for _ in range(1 + len(DEVICES))]
         assert [frame["deviceId"] for frame in frames] == ["only", *DEVICES]

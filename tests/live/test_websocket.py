@@ -1,26 +1,27 @@
-"""The WebSocket on real sockets: every frame, refusal and close code."""
+"""The WebSocket on real sockets, rights as Directus gives them: every frame and close code."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
-from aiohttp import WSMsgType, WSServerHandshakeError
+from aiohttp import WSMsgType
 
 from telemetry_app.live.limits import LiveLimits
-from telemetry_app.live.ports import Authentication, Authorization
-from tests.live.harness import COOKIE, Side, ask, close_code, live_position, live_side, now_ms, receive
+from tests.live.directus_rights import EIGHT, MISSING, SEVEN, TOPIC_7, TOPIC_8, Spectator
+from tests.live.directus_stand_in import DirectusServer
+from tests.live.harness import LiveFactory, Side, ask, close_code, live_position, now_ms, receive
 from tests.live.rawsocket import RawClient
+from tests.servers.proxy import TcpProxy
 from tests.support import eventually
 
-DEVICES = {"7": ["a", "b"], "8": ["b", "c"]}
+DEVICES = {SEVEN: ["a", "b"], EIGHT: ["b", "c"]}
 
 
 @pytest.fixture
-async def side(redis_url: str, stream: str) -> AsyncIterator[Side]:
-    async with live_side(redis_url, stream, devices=DEVICES) as side:
+async def side(live: LiveFactory) -> AsyncIterator[Side]:
+    async with live(devices=DEVICES) as side:
         yield side
 
 
@@ -29,9 +30,9 @@ async def test_subscribe_snapshot_live(side: Side) -> None:
     ts = now_ms()
     side.stored.store(live_position("a", ts - 1000))
     socket = await side.connect()
-    assert await ask(socket, type="subscribe", topic="event:7", id=[1, {"x": None}]) == {
+    assert await ask(socket, type="subscribe", topic=TOPIC_7, id=[1, {"x": None}]) == {
         "type": "subscribed",
-        "topic": "event:7",
+        "topic": TOPIC_7,
         "id": [1, {"x": None}],
         "snapshot": [{"deviceId": "a", "lat": 41.0, "lon": 21.0, "ts": ts - 1000, "speed": 33.0, "course": 180.0}],
         "cursor": "0-0",
@@ -39,7 +40,7 @@ async def test_subscribe_snapshot_live(side: Side) -> None:
     entry_id = await side.publish("b", ts, speed=0.0)
     assert await receive(socket) == {
         "type": "position",
-        "topic": "event:7",
+        "topic": TOPIC_7,
         "deviceId": "b",
         "lat": 41.0,
         "lon": 21.0,
@@ -52,33 +53,33 @@ async def test_subscribe_snapshot_live(side: Side) -> None:
 async def test_a_device_in_several_events_reaches_all_of_them(side: Side) -> None:
     """One record of a device in two events is one frame for each topic."""
     socket = await side.connect()
-    for topic in ("event:7", "event:8"):
+    for topic in (TOPIC_7, TOPIC_8):
         await ask(socket, type="subscribe", topic=topic)
     await side.publish("b", now_ms())
     frames = [await receive(socket), await receive(socket)]
-    assert {frame["topic"] for frame in frames} == {"event:7", "event:8"}
+    assert {frame["topic"] for frame in frames} == {TOPIC_7, TOPIC_8}
     assert [frame["deviceId"] for frame in frames] == ["b", "b"]
 
 
 async def test_unsubscribing_ends_the_frames(side: Side) -> None:
     """After `unsubscribed` no frame of that topic comes; the other topic's go on."""
     socket = await side.connect()
-    await ask(socket, type="subscribe", topic="event:7")
-    await ask(socket, type="subscribe", topic="event:8")
-    answer = await ask(socket, type="unsubscribe", topic="event:7", id="x")
-    assert answer == {"type": "unsubscribed", "topic": "event:7", "id": "x"}
+    await ask(socket, type="subscribe", topic=TOPIC_7)
+    await ask(socket, type="subscribe", topic=TOPIC_8)
+    answer = await ask(socket, type="unsubscribe", topic=TOPIC_7, id="x")
+    assert answer == {"type": "unsubscribed", "topic": TOPIC_7, "id": "x"}
     await side.publish("b", now_ms())
     await side.publish("c", now_ms())
     frames = [await receive(socket), await receive(socket)]
-    assert [(frame["topic"], frame["deviceId"]) for frame in frames] == [("event:8", "b"), ("event:8", "c")]
+    assert [(frame["topic"], frame["deviceId"]) for frame in frames] == [(TOPIC_8, "b"), (TOPIC_8, "c")]
 
 
 async def test_unsubscribing_what_is_not_subscribed_is_no_error(side: Side) -> None:
     """Both frames may be repeated without harm."""
     socket = await side.connect()
-    assert (await ask(socket, type="unsubscribe", topic="event:7"))["type"] == "unsubscribed"
+    assert (await ask(socket, type="unsubscribe", topic=TOPIC_7))["type"] == "unsubscribed"
     for _ in range(2):
-        assert (await ask(socket, type="subscribe", topic="event:7"))["type"] == "subscribed"
+        assert (await ask(socket, type="subscribe", topic=TOPIC_7))["type"] == "subscribed"
     assert side.observed.gauges["subscriptions"] == 1
     await side.publish("a", now_ms())
     await side.publish("b", now_ms())
@@ -88,7 +89,7 @@ async def test_unsubscribing_what_is_not_subscribed_is_no_error(side: Side) -> N
 async def test_late_positions_are_counted_and_not_sent(side: Side) -> None:
     """A record that is older than one already sent, or the same again, never reaches a map."""
     socket = await side.connect()
-    await ask(socket, type="subscribe", topic="event:7")
+    await ask(socket, type="subscribe", topic=TOPIC_7)
     ts = now_ms()
     for ts_ms in (ts, ts - 5000, ts, ts + 1):
         await side.publish("a", ts_ms)
@@ -99,7 +100,7 @@ async def test_late_positions_are_counted_and_not_sent(side: Side) -> None:
 async def test_positions_of_nobodys_devices_are_counted(side: Side) -> None:
     """A device without event reaches nobody."""
     socket = await side.connect()
-    await ask(socket, type="subscribe", topic="event:7")
+    await ask(socket, type="subscribe", topic=TOPIC_7)
     await side.publish("nobody's", now_ms())
     await side.publish("a", now_ms())
     assert (await receive(socket))["deviceId"] == "a"
@@ -112,7 +113,7 @@ async def test_a_late_upload_does_not_pass_the_snapshot(side: Side) -> None:
     ts = now_ms()
     side.stored.store(live_position("a", ts))
     socket = await side.connect()
-    await ask(socket, type="subscribe", topic="event:7")
+    await ask(socket, type="subscribe", topic=TOPIC_7)
     for ts_ms in (ts - 5000, ts, ts + 1000):
         await side.publish("a", ts_ms)
     assert (await receive(socket))["ts"] == ts + 1000
@@ -125,7 +126,7 @@ async def test_an_unstored_position_follows_the_snapshot(side: Side) -> None:
     await side.publish("a", ts)
     await side.idle()
     socket = await side.connect()
-    assert [p["ts"] for p in (await ask(socket, type="subscribe", topic="event:7"))["snapshot"]] == [ts - 1000]
+    assert [p["ts"] for p in (await ask(socket, type="subscribe", topic=TOPIC_7))["snapshot"]] == [ts - 1000]
     assert (await receive(socket))["ts"] == ts
 
 
@@ -137,117 +138,53 @@ async def test_a_faulty_position_does_not_come_back(side: Side) -> None:
     await side.publish("a", ts)
     await side.idle()
     socket = await side.connect()
-    assert [p["ts"] for p in (await ask(socket, type="subscribe", topic="event:7"))["snapshot"]] == [ts - 1000]
+    assert [p["ts"] for p in (await ask(socket, type="subscribe", topic=TOPIC_7))["snapshot"]] == [ts - 1000]
     await side.publish("a", ts + 1000)
     assert (await receive(socket))["ts"] == ts + 1000
-
-
-# --- refused before the upgrade ---
-
-
-async def refused(side: Side, **options: Any) -> WSServerHandshakeError:
-    with pytest.raises(WSServerHandshakeError) as caught:
-        await side.connect(**options)
-    return caught.value
-
-
-def retry_after_of(error: WSServerHandshakeError) -> str | None:
-    return None if error.headers is None else error.headers.get("Retry-After")
-
-
-@pytest.mark.parametrize(
-    ("authentication", "status", "retry_after"),
-    [
-        (Authentication("unauthorized"), 401, None),
-        (Authentication("error"), 503, "5"),
-        (Authentication("error", retry_after_s=17.2), 503, "17"),
-    ],
-)
-async def test_a_session_that_is_none(
-    side: Side, authentication: Authentication, status: int, retry_after: str | None
-) -> None:
-    """An unknown session is 401, one that cannot be checked 503 with Retry-After; no connection is counted."""
-    side.rights.authentication = authentication
-    error = await refused(side)
-    assert (error.status, retry_after_of(error)) == (status, retry_after)
-    assert "connections" not in side.observed.gauges
-
-
-async def test_no_cookie(side: Side) -> None:
-    """Without a cookie it is 401."""
-    assert (await refused(side, headers={})).status == 401
-
-
-@pytest.mark.parametrize(
-    ("allowed", "origin", "welcome"),
-    [
-        ((), None, True),
-        ((), "http://{host}", True),
-        ((), "https://{host}", True),
-        ((), "http://elsewhere.example", False),
-        ((), "null", False),
-        ((), "http://[", False),
-        (("https://maps.example",), "https://maps.example", True),
-        (("https://maps.example",), "http://{host}", False),
-        (("*",), "https://elsewhere.example", True),
-    ],
-)
-async def test_origins(
-    redis_url: str, stream: str, allowed: tuple[str, ...], origin: str | None, *, welcome: bool
-) -> None:
-    """A page of another origin than the server's or the allowed ones is 403; a program sends none."""
-    async with live_side(redis_url, stream, devices=DEVICES, allowed_origins=allowed) as side:
-        host = f"127.0.0.1:{side.port}"
-        headers = COOKIE if origin is None else {**COOKIE, "Origin": origin.replace("{host}", host)}
-        if welcome:
-            assert not (await side.connect(headers=headers)).closed
-        else:
-            assert (await refused(side, headers=headers)).status == 403
-
-
-async def test_no_room(redis_url: str, stream: str) -> None:
-    """At the limit a connection is refused with 503 and Retry-After; one that ends makes room."""
-    async with live_side(redis_url, stream, devices=DEVICES, limits=LiveLimits(max_connections=2)) as side:
-        first, _ = await side.connect(), await side.connect()
-        error = await refused(side)
-        assert (error.status, retry_after_of(error)) == (503, "5")
-        await first.close()
-        await eventually(lambda: side.observed.gauges["connections"] == 1)
-        await side.connect()
-
-
-async def test_directus_is_asked_with_cookie_and_addresses(side: Side) -> None:
-    """The Cookie header and the chain of addresses are handed on, and asked with again at subscribe."""
-    socket = await side.connect(headers={**COOKIE, "X-Forwarded-For": "203.0.113.9, 10.0.0.1"})
-    await ask(socket, type="subscribe", topic="event:7")
-    assert side.rights.asked == [("session=good", "203.0.113.9, 10.0.0.1, 127.0.0.1")] * 2
 
 
 # --- errors ---
 
 
 @pytest.mark.parametrize(
-    ("verdict", "code"),
-    [
-        (Authorization("forbidden"), "forbidden"),
-        (Authorization("not-found"), "not-found"),
-        (Authorization("error"), "error"),
-    ],
+    ("event_id", "code"),
+    [(MISSING, "forbidden"), ("malformed", "forbidden"), ("..", "not-found")],
 )
-async def test_an_event_one_may_not_see(side: Side, verdict: Authorization, code: str) -> None:
-    """The refusal names code, topic and id, and no subscription stands."""
-    side.rights.verdicts["7"] = verdict
+async def test_an_event_that_there_is_not(side: Side, event_id: str, code: str) -> None:
+    """Directus hides which events there are; ids that no event can have are not found."""
+    await is_refused(side, event_id, code)
+
+
+async def test_an_event_one_may_not_see(side: Side, directus: DirectusServer) -> None:
+    """An event of others is forbidden, whoever came in."""
+    await is_refused(side, await directus.add_event("Of others"), "forbidden")
+
+
+async def test_rights_that_cannot_be_asked(side: Side, directus_line: TcpProxy) -> None:
+    """While Directus is out of reach a subscribe is answered with `error`; afterwards it is as good as before."""
     socket = await side.connect()
-    answer = await ask(socket, type="subscribe", topic="event:7", id=3)
-    assert (answer["type"], answer["code"], answer["topic"], answer["id"]) == ("error", code, "event:7", 3)
+    await directus_line.refuse()
+    directus_line.cut()
+    assert (await ask(socket, type="subscribe", topic=TOPIC_7))["code"] == "error"
+    await directus_line.accept()
+    assert (await ask(socket, type="subscribe", topic=TOPIC_7))["type"] == "subscribed"
+
+
+async def is_refused(side: Side, event_id: str, code: str) -> None:
+    """Make sure that the refusal names code, topic and id, and that no subscription stands."""
+    topic = f"event:{event_id}"
+    answer = await ask(await side.connect(), type="subscribe", topic=topic, id=3)
+    assert (answer["type"], answer["code"], answer["topic"], answer["id"]) == ("error", code, topic, 3)
     assert "subscriptions" not in side.observed.gauges
 
 
-async def test_a_session_that_has_ended_at_subscribe(side: Side) -> None:
+async def test_a_session_that_has_ended_at_subscribe(
+    side: Side, directus: DirectusServer, spectator: Spectator
+) -> None:
     """A session that ended after the upgrade closes the connection with 4401."""
-    side.rights.verdicts["7"] = Authorization("unauthorized")
     socket = await side.connect()
-    await socket.send_json({"type": "subscribe", "topic": "event:7"})
+    await directus.logout(spectator.cookie)
+    await socket.send_json({"type": "subscribe", "topic": TOPIC_7})
     assert await close_code(socket) == 4401
 
 
@@ -268,14 +205,14 @@ async def test_bad_requests_are_answered(side: Side) -> None:
         assert (answer["code"], answer["id"]) == ("bad-request", "probe")
     await socket.send_frame(b"\xff\xfe{", WSMsgType.TEXT)
     assert (await receive(socket))["code"] == "bad-request"
-    assert (await ask(socket, type="subscribe", topic="event:7"))["type"] == "subscribed"
+    assert (await ask(socket, type="subscribe", topic=TOPIC_7))["type"] == "subscribed"
 
 
-async def test_too_many_subscriptions(redis_url: str, stream: str) -> None:
+async def test_too_many_subscriptions(live: LiveFactory) -> None:
     """One topic more than allowed is `limit`; the others stand, and may be asked for again."""
-    async with live_side(redis_url, stream, devices=DEVICES, limits=LiveLimits(max_subscriptions=2)) as side:
+    async with live(devices=DEVICES, limits=LiveLimits(max_subscriptions=2)) as side:
         socket = await side.connect()
-        answers = [await ask(socket, type="subscribe", topic=f"event:{n}") for n in (7, 8, 9, 7)]
+        answers = [await ask(socket, type="subscribe", topic=topic) for topic in (TOPIC_7, TOPIC_8, "event:9", TOPIC_7)]
         assert [answer.get("code", "stands") for answer in answers] == ["stands", "stands", "limit", "stands"]
         assert side.observed.gauges["subscriptions"] == 2
 
@@ -292,7 +229,7 @@ async def test_a_frame_too_large(side: Side) -> None:
 
 async def test_a_large_frame_does_not_hide_why(side: Side) -> None:
     """A client in the middle of sending megabytes is not reset: it can finish, and read the close frame."""
-    client = await RawClient.connect(side.port)
+    client = await RawClient.connect(side.port, side.cookie)
     await client.send_raw(bytes([0x81, 0xFF]) + (8_000_000).to_bytes(8) + bytes(4))
     for _ in range(80):
         await client.send_raw(bytes(100_000))
@@ -300,49 +237,52 @@ async def test_a_large_frame_does_not_hide_why(side: Side) -> None:
     client.close()
 
 
-async def test_too_many_frames(redis_url: str, stream: str) -> None:
+async def test_too_many_frames(live: LiveFactory, spectator: Spectator) -> None:
     """Frames beyond burst and rate end the connection with 4429, whatever they are."""
-    async with live_side(
-        redis_url, stream, devices=DEVICES, limits=LiveLimits(frames_per_s=0.01, frames_burst=5)
-    ) as side:
+    async with live(devices=DEVICES, limits=LiveLimits(frames_per_s=0.01, frames_burst=5)) as side:
         socket = await side.connect()
         for _ in range(2000):
-            await socket.send_str('{"type":"subscribe","topic":"event:7"}')
+            await socket.send_json({"type": "subscribe", "topic": TOPIC_7})
         assert await close_code(socket) == 4429
-        assert side.rights.questions["7"] <= 5
+        assert spectator.questions[SEVEN] <= 5
 
 
-async def test_losing_a_right(redis_url: str, stream: str) -> None:
+async def test_losing_a_right(
+    live: LiveFactory, directus: DirectusServer, directus_line: TcpProxy, spectator: Spectator
+) -> None:
     """Within the interval a lost right ends its subscription only; being unable to ask ends nothing."""
-    async with live_side(redis_url, stream, devices=DEVICES, limits=LiveLimits(reauthorize_ms=200)) as side:
+    async with live(devices=DEVICES, limits=LiveLimits(reauthorize_ms=200)) as side:
         socket = await side.connect()
-        for topic in ("event:7", "event:8"):
+        for topic in (TOPIC_7, TOPIC_8):
             await ask(socket, type="subscribe", topic=topic)
-        side.rights.verdicts["8"] = Authorization("error")
-        asked = side.rights.questions["8"]
-        await eventually(lambda: side.rights.questions["8"] > asked + 1)
-        side.rights.verdicts["7"] = Authorization("forbidden")
+        await directus.allow(spectator.user_id, [EIGHT])
+        await directus_line.refuse()
+        directus_line.cut()
+        asked = spectator.questions[SEVEN]
+        await eventually(lambda: spectator.questions[SEVEN] > asked + 1)
+        assert side.observed.gauges["subscriptions"] == 2
+        await directus_line.accept()
         answer = await receive(socket)
-        assert (answer["type"], answer["code"], answer["topic"]) == ("error", "forbidden", "event:7")
+        assert (answer["type"], answer["code"], answer["topic"]) == ("error", "forbidden", TOPIC_7)
         await side.publish("b", now_ms())
-        assert (await receive(socket))["topic"] == "event:8"
+        assert (await receive(socket))["topic"] == TOPIC_8
         assert side.observed.gauges["subscriptions"] == 1
 
 
-async def test_the_session_ends(redis_url: str, stream: str) -> None:
+async def test_the_session_ends(live: LiveFactory, directus: DirectusServer, spectator: Spectator) -> None:
     """Within the interval a logout ends the connection with 4401."""
-    async with live_side(redis_url, stream, devices=DEVICES, limits=LiveLimits(reauthorize_ms=200)) as side:
+    async with live(devices=DEVICES, limits=LiveLimits(reauthorize_ms=200)) as side:
         socket = await side.connect()
-        await ask(socket, type="subscribe", topic="event:7")
-        side.rights.verdicts["7"] = Authorization("unauthorized")
+        await ask(socket, type="subscribe", topic=TOPIC_7)
+        await directus.logout(spectator.cookie)
         assert await close_code(socket) == 4401
         await eventually(lambda: side.observed.gauges == {"connections": 0, "subscriptions": 0})
 
 
-async def test_pings_and_silence(redis_url: str, stream: str) -> None:
+async def test_pings_and_silence(live: LiveFactory) -> None:
     """A client that answers pings stays; one that says nothing at all is dropped."""
     limits = LiveLimits(ping_s=0.2, silence_s=2)
-    async with live_side(redis_url, stream, devices=DEVICES, limits=limits) as side:
+    async with live(devices=DEVICES, limits=limits) as side:
         alive = await side.connect(autoping=False)
         silent = await side.connect(autoping=False)
         assert (await silent.receive(5)).type is WSMsgType.PING
@@ -367,9 +307,9 @@ async def test_a_clients_ping_is_answered(side: Side) -> None:
     await eventually(lambda: side.observed.gauges["connections"] == 0)
 
 
-async def test_shutdown(redis_url: str, stream: str) -> None:
+async def test_shutdown(live: LiveFactory) -> None:
     """A server that stops ends every connection with 1001, also those of clients that do not answer."""
-    async with live_side(redis_url, stream, devices=DEVICES) as side:
+    async with live(devices=DEVICES) as side:
         sockets = [await side.connect() for _ in range(20)]
         await asyncio.gather(side.live.stop(), *(close_code(socket) for socket in sockets[:10]))
         assert [await close_code(socket) for socket in sockets] == [1001] * 20

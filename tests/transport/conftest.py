@@ -103,3 +103,18 @@ class Stream:
 @pytest.fixture
 def records(redis: Redis, redis_url: str, stream: str) -> Stream:
     return Stream(redis, redis_url, stream)
+
+
+@pytest.fixture
+async def cluster(valkey_factory: ValkeyFactory) -> AsyncIterator[Stream]:
+    """A Redis Cluster of one node that has all slots."""
+    server = valkey_factory(extra_args=["--cluster-enabled", "yes"])
+    async with Redis.from_url(server.url) as redis:
+        client: Any = redis
+        await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+
+        async def is_up() -> bool:
+            return bool(b"cluster_state:ok" in await client.execute_command("CLUSTER", "INFO", NEVER_DECODE=True))
+
+        await eventually(is_up)
+        yield Stream(redis, server.url.replace("redis://", "redis+cluster://"), "s")

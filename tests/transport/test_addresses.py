@@ -2,9 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
-import pytest
 from redis.asyncio import Redis
 
 from tests.conftest import ValkeyFactory
@@ -23,21 +21,6 @@ async def test_unix_socket(transport_app: AppFactory, valkey_factory: ValkeyFact
         app = await transport_app(stream, url=f"unix://{path}", batch_size=10)
         await records.committed(published)
         assert app.counted == published
-
-
-@pytest.fixture
-async def cluster(valkey_factory: ValkeyFactory) -> Any:
-    """A Redis Cluster of one node that has all slots."""
-    server = valkey_factory(extra_args=["--cluster-enabled", "yes"])
-    async with Redis.from_url(server.url) as redis:
-        client: Any = redis
-        await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-
-        async def is_up() -> bool:
-            return bool(b"cluster_state:ok" in await client.execute_command("CLUSTER", "INFO", NEVER_DECODE=True))
-
-        await eventually(is_up)
-        yield Stream(redis, server.url.replace("redis://", "redis+cluster://"), "s")
 
 
 async def test_cluster(transport_app: AppFactory, cluster: Stream) -> None:

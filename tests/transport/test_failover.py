@@ -77,7 +77,8 @@ async def test_failover_behind_one_address(
     transport_app: AppFactory, valkey_factory: ValkeyFactory, tcp_proxy: ProxyFactory, stream: str
 ) -> None:
     """When another server becomes master behind the same address, connections to the former one are given up."""
-    old, new = valkey_factory(), valkey_factory()
+    # A replica is otherwise only served after five seconds, in case another one comes.
+    old, new = valkey_factory(extra_args=["--repl-diskless-sync-delay", "0"]), valkey_factory()
     proxy = await tcp_proxy("127.0.0.1", old.port)
     url = f"redis://127.0.0.1:{proxy.port}"
     async with Redis.from_url(old.url) as old_redis, Redis.from_url(new.url) as redis:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from telemetry_app.faust_redis import read_connection
 from telemetry_app.faust_redis.batch import RecordBatch, entry_position
 from telemetry_app.faust_redis.broadcasters import Broadcasters
 from telemetry_app.faust_redis.connection import connect
@@ -17,6 +18,7 @@ from telemetry_app.faust_redis.fanout import FanOutReader
 from telemetry_app.faust_redis.observer import NullObserver
 from tests.conftest import ProxyFactory, ValkeyFactory
 from tests.support import eventually
+from tests.transport.conftest import Stream
 
 
 class Retries(NullObserver):
@@ -201,3 +203,65 @@ async def test_groups_of_dead_instances_are_removed(redis: Redis, redis_url: str
     await patient.leave()
     assert await patient.heartbeat() == {"me", "reading"}
     await client.aclose()
+
+
+async def test_a_silent_connection_is_left(
+    redis: Redis, redis_url: str, stream: str, tcp_proxy: ProxyFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When Redis does not answer in time, the reader comes back over a new connection, without gap or repetition."""
+    monkeypatch.setattr(read_connection, "REPLY_TIMEOUT_S", 0.5)
+    host, port = redis_url.removeprefix("redis://").split("/")[0].split(":")
+    proxy = await tcp_proxy(host, int(port))
+    async with reading(f"redis://{host}:{proxy.port}/0", stream) as desk:
+        await add(redis, stream, range(3))
+        await desk.has(list(range(3)))
+        proxy.stall()
+        await add(redis, stream, range(3, 6))
+        await eventually(lambda: "TimeoutError" in (desk.reader.failure or ""))
+        proxy.cut()
+        proxy.flow()
+        await desk.has(list(range(6)))
+
+
+async def test_failover_behind_one_address(valkey_factory: ValkeyFactory, tcp_proxy: ProxyFactory, stream: str) -> None:
+    """When another server becomes master behind the same address, the reader leaves the former one by itself."""
+    # A replica is otherwise only served after five seconds, in case another one comes.
+    old, new = valkey_factory(extra_args=["--repl-diskless-sync-delay", "0"]), valkey_factory()
+    proxy = await tcp_proxy("127.0.0.1", old.port)
+    async with Redis.from_url(old.url) as old_redis, Redis.from_url(new.url) as new_redis:
+        await new_redis.replicaof("127.0.0.1", old.port)
+        async with reading(f"redis://127.0.0.1:{proxy.port}", stream) as desk:
+            await add(old_redis, stream, range(5))
+            await desk.has(list(range(5)))
+            assert await old_redis.wait(1, 10_000) == 1
+            proxy._upstream = ("127.0.0.1", new.port)
+            await new_redis.replicaof("NO", "ONE")
+            await old_redis.replicaof("127.0.0.1", 1)
+            await add(new_redis, stream, range(5, 10))
+            await desk.has(list(range(10)))
+
+
+async def test_a_cluster(cluster: Stream) -> None:
+    """On a Redis Cluster streams of different slots are read, cut off, and their groups made again or cleared up."""
+    streams = [f"s:{number}" for number in range(3)]
+    await cluster.redis.xgroup_create(streams[0], "live-broadcast-dead", mkstream=True)
+    async with reading(cluster.redis_url, "s", partitions=3) as desk:
+
+        async def publish(numbers: range) -> None:
+            for number in numbers:
+                await cluster.redis.xadd(streams[number % 3], {"n": number})
+
+        async def has(numbers: range) -> None:
+            await eventually(lambda: len(desk.numbers) >= len(numbers), message=f"{len(numbers)} entries arrive")
+            assert sorted(desk.numbers) == list(numbers)
+
+        await publish(range(30))
+        await has(range(30))
+        await cluster.redis.xgroup_destroy(streams[1], "live-broadcast-one")
+        await cluster.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await publish(range(30, 60))
+        await has(range(60))
+        broadcasters = Broadcasters(desk.reader.client, "s", "one")
+        await broadcasters.remove_groups(streams, await broadcasters.heartbeat())
+        assert [await groups(cluster.redis, stream) for stream in streams] == [["live-broadcast-one"]] * 3
+    assert [await groups(cluster.redis, stream) for stream in streams] == [[], [], []]
