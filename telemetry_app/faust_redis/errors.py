@@ -42,7 +42,8 @@ class PartitionLostError(Exception):
 
 def severity(error: BaseException) -> int:
     """Return the log level of an error that is retried: a warning when it will pass, else an error for people."""
-    return logging.WARNING if isinstance(error, PASSING_ERRORS) else logging.ERROR
+    passes = isinstance(error, PASSING_ERRORS) or _is_unblocked(error)
+    return logging.WARNING if passes else logging.ERROR
 
 
 def is_no_group(error: BaseException) -> bool:
@@ -53,6 +54,11 @@ def is_no_group(error: BaseException) -> bool:
 def is_busy_group(error: ResponseError) -> bool:
     """Tell whether creating a group failed because it exists, which is success."""
     return str(error).startswith("BUSYGROUP")
+
+
+def _is_unblocked(error: BaseException) -> bool:
+    """Tell whether a blocking read was ended because the server is no longer the master."""
+    return isinstance(error, ResponseError) and str(error).startswith("UNBLOCKED")
 
 
 class Backoff:

@@ -22,7 +22,7 @@ from telemetry_app.faust_redis.connection import (
     pause,
     stream_entries,
 )
-from telemetry_app.faust_redis.errors import ANY_REDIS_ERROR, PASSING_ERRORS, Backoff, is_busy_group, is_no_group
+from telemetry_app.faust_redis.errors import ANY_REDIS_ERROR, Backoff, is_busy_group, is_no_group, severity
 from telemetry_app.faust_redis.read_connection import ReadConnection
 from telemetry_app.faust_redis.replay import stream_tips
 
@@ -114,7 +114,7 @@ class FanOutReader(Service):
         while not self.should_stop:
             try:
                 await self._read_once()
-            except PASSING_ERRORS as error:
+            except ANY_REDIS_ERROR as error:
                 await self._after_failure(error)
             else:
                 self._backoff.reset()
@@ -185,7 +185,8 @@ class FanOutReader(Service):
         self._observer.retried("broadcast")
         self.failure = f"the broadcast does not read ({type(error).__name__}: {error})"
         delay_s = self._backoff.next_s()
-        logger.warning("broadcast: reading failed (%s: %s), next try in %.1f s", type(error).__name__, error, delay_s)
+        kind = type(error).__name__
+        logger.log(severity(error), "broadcast: reading failed (%s: %s), next try in %.1f s", kind, error, delay_s)
         await drop_connections(self.client, error)
         await pause(delay_s, lambda: self.should_stop)
 

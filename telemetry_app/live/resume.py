@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from telemetry_app.faust_redis.errors import PASSING_ERRORS
+from telemetry_app.faust_redis.errors import ANY_REDIS_ERROR
 from telemetry_app.live import cursor
 from telemetry_app.live.fanout import entry_id_of, sight
 from telemetry_app.live.position import LivePosition
@@ -84,7 +84,7 @@ class Resumer:
         try:
             tips = await self._replay.tips(self._streams)
             return all(map(_still_there, tips, since)) and await self.reach_back(since)
-        except PASSING_ERRORS as error:
+        except ANY_REDIS_ERROR as error:
             self._observer.retried("resume")
             logger.warning("what was missed cannot be read (%s): a snapshot has to do", error)
             return False
@@ -96,7 +96,7 @@ class Resumer:
             False when that is too much.
 
         Raises:
-            RedisError: A passing error.
+            RedisError: Redis cannot be read.
         """
         async with self._lock:
             return self._covers(since) or await self._extend(since)

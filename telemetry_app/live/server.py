@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mode import Service
 
-from telemetry_app.faust_redis.errors import PASSING_ERRORS
+from telemetry_app.faust_redis.errors import ANY_REDIS_ERROR
 from telemetry_app.live.fanout import FanOut
 from telemetry_app.live.gather import Gatherer
 from telemetry_app.live.history import KEPT_S, History
@@ -122,7 +122,7 @@ class LiveSide(Service):
         self._resumer.start_at(start)
         try:
             await self._resumer.reach_back(tuple((max(ms - round(KEPT_S * 1000), 0), 0) for ms, _ in start))
-        except PASSING_ERRORS as error:
+        except ANY_REDIS_ERROR as error:
             self.observer.retried("look back")
             logger.warning("what came before the broadcast began cannot be read: %s", error)
         self.begun.set()

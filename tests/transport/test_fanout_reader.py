@@ -265,3 +265,14 @@ async def test_a_cluster(cluster: Stream) -> None:
         await broadcasters.remove_groups(streams, await broadcasters.heartbeat())
         assert [await groups(cluster.redis, stream) for stream in streams] == [["live-broadcast-one"]] * 3
     assert [await groups(cluster.redis, stream) for stream in streams] == [[], [], []]
+
+
+async def test_a_key_of_another_type(redis: Redis, redis_url: str, stream: str) -> None:
+    """Where the stream should be there is something else: the reader says so, and goes on once it is mended."""
+    async with reading(redis_url, stream) as desk:
+        await redis.set(stream, "no stream")
+        await eventually(lambda: "WRONGTYPE" in (desk.reader.failure or ""))
+        await redis.delete(stream)
+        await eventually(lambda: desk.reader.failure is None)
+        await add(redis, stream, range(3))
+        await desk.has(list(range(3)))
