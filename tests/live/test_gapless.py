@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from typing import Any
 
 import pytest
-from aiohttp import ClientWebSocketResponse
 
 from tests.live.harness import Side, live_position, live_side, now_ms, receive
+from tests.live.sightings import Shown
 from tests.support import eventually
 
 CLIENTS = 200
@@ -54,35 +53,16 @@ class Watcher:
 
     def __init__(self, race: Race) -> None:
         self.race = race
-        self.seen: dict[str, list[int]] = defaultdict(list)
+        self.shown = Shown()
 
     async def watch(self, after_s: float) -> None:
         """Subscribe after some time and read until the race has ended for every device."""
         await asyncio.sleep(after_s)
         socket = await self.race.side.connect()
-        await self.subscribe(socket)
-        last_ms = self.race.start_ms + ROUNDS * 1000
-        while any(not self.seen[device] or self.seen[device][-1] < last_ms for device in DEVICES):
-            self.note(await receive(socket))
-
-    async def subscribe(self, socket: ClientWebSocketResponse) -> None:
         await socket.send_json({"type": "subscribe", "topic": "event:7"})
-        self.note(await receive(socket))
-
-    def note(self, frame: dict[str, Any]) -> None:
-        for position in frame.get("snapshot", [frame]):
-            self.seen[position["deviceId"]].append(position["ts"])
-
-    def faults(self) -> list[str]:
-        """Return what is wrong: each device must be shown from one position on, every one of them, once, in order."""
-        wrong = []
-        for device in DEVICES:
-            published, seen = self.race.published[device], self.seen[device]
-            # The first may be a late upload: then the database had that one only.
-            expected = [seen[0], *(ts_ms for ts_ms in published if ts_ms > seen[0])]
-            if seen != expected:
-                wrong.append(f"{device}: saw {seen}, expected {expected}")
-        return wrong
+        last_ms = self.race.start_ms + ROUNDS * 1000
+        while not self.shown.has_reached(last_ms, DEVICES):
+            self.shown.note(await receive(socket))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +89,7 @@ async def test_no_client_misses_or_repeats_a_position(
         watchers = [Watcher(race) for _ in range(CLIENTS)]
         async with asyncio.timeout(90):
             await asyncio.gather(race.run(), *(watcher.watch(chance.uniform(0, 1.2)) for watcher in watchers))
-        assert [fault for watcher in watchers for fault in watcher.faults()] == []
+        assert [fault for watcher in watchers for fault in watcher.shown.faults(race.published)] == []
         assert side.observed.counts["late"] > 0
         # A burst of clients costs a few reads of the database, not one for each.
         assert side.stored.reads < CLIENTS

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import json
+import random
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -12,9 +14,10 @@ import pytest
 
 from tests.conftest import PostgresFactory
 from tests.live.directus_stand_in import DirectusServer
+from tests.live.sightings import Shown
 from tests.servers.worker import WorkerProcess
 from tests.support import eventually
-from tests.worker.conftest import Pipeline, record, scrape
+from tests.worker.conftest import START, Pipeline, record, scrape
 
 StartWorker = Callable[..., WorkerProcess]
 RECEIVE_S = 15
@@ -173,6 +176,57 @@ async def test_everyone_gets_everything(pipeline: Pipeline, spectators: Spectato
         seen = await asyncio.gather(*(watch(client) for client in clients))
     assert len(set(seen[0])) == 50
     assert all(one == seen[0] for one in seen)
+
+
+async def test_nobody_misses_or_repeats_a_position(
+    pipeline: Pipeline, spectators: Spectators, start_both: StartWorker
+) -> None:
+    """Spectators who come while positions are sent, stored and uploaded late see each one once, in order."""
+    worker = start_both()
+    await worker.wait_ready()
+    chance, last = random.Random(7), 40
+    devices = [record(device, 0)["device_id"] for device in range(10)]
+    end_ms = round((START + timedelta(seconds=last)).timestamp() * 1000)
+    published: dict[str, list[int]] = {device: [] for device in devices}
+
+    async def race() -> None:
+        for second in range(1, last + 1):
+            late = [
+                record(device, second, timestamp=(START + timedelta(seconds=second - ago)).isoformat())
+                for device, ago in enumerate(chance.choices([0.0, 0.5, 20.5], k=10))
+                if chance.random() < 0.3
+            ]
+            await pipeline.publish([*(record(device, second) for device in range(10)), *late])
+            for device in devices:
+                published[device].append(end_ms - 1000 * (last - second))
+            await asyncio.sleep(0.04)
+
+    async def watch(after_s: float) -> Shown:
+        await asyncio.sleep(after_s)
+        shown = Shown()
+        async with spectators.connect(worker) as client:
+            shown.note(await client.subscribe(spectators.event_id))
+            while not shown.has_reached(end_ms, devices):
+                shown.note(await client.receive())
+        return shown
+
+    watching = [watch(chance.uniform(0, 1.5)) for _ in range(100)]
+    async with asyncio.timeout(60):
+        _, *seen = await asyncio.gather(race(), *watching)
+    assert [fault for shown in seen if shown for fault in shown.faults(published)] == []
+    assert (await scrape(worker))["processor_live_late_positions_total"] > 0
+
+
+async def test_who_is_ready_lets_clients_in(
+    pipeline: Pipeline, spectators: Spectators, start_both: StartWorker
+) -> None:
+    """Also a worker that has to look through thousands of positions of the last seconds first."""
+    for second in range(0, 20_000, 1000):
+        await pipeline.publish([record(n % 10, second + n // 10) for n in range(1000)])
+    worker = start_both()
+    await worker.wait_ready()
+    async with spectators.connect(worker) as client:
+        assert (await client.subscribe(spectators.event_id))["type"] == "subscribed"
 
 
 async def test_a_client_moves_to_another_worker(

@@ -1,0 +1,37 @@
+"""What a client was shown of a race, and what it should have been shown."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+
+class Shown:
+    """Writes down what a client is shown; timestamps in epoch ms, by device."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, list[int]] = defaultdict(list)
+
+    def note(self, frame: dict[str, Any]) -> None:
+        """Take note of a snapshot or a position."""
+        for position in frame.get("snapshot", [frame]):
+            self.seen[position["deviceId"]].append(position["ts"])
+
+    def has_reached(self, ts_ms: int, devices: list[str]) -> bool:
+        """Tell whether every device was shown at its last place."""
+        return all(self.seen[device] and self.seen[device][-1] >= ts_ms for device in devices)
+
+    def faults(self, published: dict[str, list[int]]) -> list[str]:
+        """Return what is wrong: each device must be shown from one position on, every one of them, once, in order.
+
+        Args:
+            published: What each device sent in time, late uploads left out.
+        """
+        wrong = []
+        for device, timestamps in published.items():
+            seen = self.seen[device]
+            # The first may be a late upload: then the database had that one only.
+            expected = [seen[0], *(ts_ms for ts_ms in timestamps if ts_ms > seen[0])]
+            if seen != expected:
+                wrong.append(f"{device}: saw {seen}, expected {expected}")
+        return wrong
