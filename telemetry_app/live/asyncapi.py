@@ -93,7 +93,7 @@ def _schemas() -> dict[str, Any]:
 def _any_json(kind: type) -> dict[str, Any]:
     if kind is msgspec.Raw:
         return {"description": "The `id` of the request"}
-    raise NotImplementedError(kind)
+    raise NotImplementedError(kind)  # msgspec's way to be told that a hook does not know a type
 
 
 if __name__ == "__main__":

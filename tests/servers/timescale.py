@@ -1,13 +1,11 @@
 """TimescaleDB and PostGIS on PostgreSQL 17: in a container where Docker answers, else from Debian's packages."""
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 import socket
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ from testcontainers.community.postgres import PostgresContainer
 from telemetry_app.embedded.home import can_enter, enterable_temp_folder, owned_folder
 from telemetry_app.embedded.postgres import EmbeddedPostgres
 from telemetry_app.embedded.process import unprivileged_account
-from tests.servers.debian import PackagesUnavailableError, PrivateApt, bind_programs, unpack
+from tests.servers.debian import PackagesUnavailableError, bind_programs, install_once
 from tests.servers.server import TEST_SETTINGS, ExternalServer, Server, started
 
 IMAGE = "timescale/timescaledb-ha:pg17"
@@ -100,19 +98,13 @@ def installed() -> Installation:
     Raises:
         PackagesUnavailableError: They cannot be had here; the message says why and what else would do.
     """
-    folder = _folder()
-    recipe = f"{folder} {SUITE} {PACKAGES} {UNWANTED.pattern}"
-    prefix = folder / hashlib.sha256(recipe.encode()).hexdigest()[:12]
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not prefix.exists():
-            try:
-                _install(prefix)
-            except PackagesUnavailableError as error:
-                raise PackagesUnavailableError(
-                    f"TimescaleDB for the tests cannot be had from Debian's packages: {error}\n"
-                    "Set TEST_TIMESCALE_URL to a server of your own, or start Docker."
-                ) from error
+    try:
+        prefix = install_once(_folder(), PACKAGES, of_suite=SUITE, unwanted=UNWANTED, adapt=_adapt)
+    except PackagesUnavailableError as error:
+        raise PackagesUnavailableError(
+            f"TimescaleDB for the tests cannot be had from Debian's packages: {error}\n"
+            "Set TEST_TIMESCALE_URL to a server of your own, or start Docker."
+        ) from error
     return Installation(prefix)
 
 
@@ -124,19 +116,6 @@ def _folder() -> Path:
         return _CACHE
     name = hashlib.sha256(os.fsencode(_CACHE)).hexdigest()[:16]
     return owned_folder(enterable_temp_folder(account) / f"telemetry-timescale-{name}")
-
-
-def _install(prefix: Path) -> None:
-    """Build the installation under another name and rename it when it is complete."""
-    work = Path(tempfile.mkdtemp(prefix="unfinished-", dir=prefix.parent))
-    try:
-        unfinished = work / "prefix"
-        unpack(PrivateApt(work / "apt", SUITE).download(PACKAGES, unwanted=UNWANTED), unfinished)
-        _adapt(unfinished, prefix)
-        unfinished.chmod(0o755)
-        unfinished.rename(prefix)
-    finally:
-        shutil.rmtree(work)
 
 
 def _adapt(unpacked: Path, final: Path) -> None:
