@@ -77,7 +77,9 @@ write_queue = WriteQueue(
     concurrency=settings.write_concurrency,
     stopping=stopping,
 )
-migrator = Migrator(settings.postgres_url, enabled=settings.migrate_on_start)
+migrator = Migrator(
+    settings.postgres_url, enabled=settings.migrate_on_start, retried=metrics.retries.labels("migrations").inc
+)
 monitoring = MonitoringServer(settings.metrics_host, settings.metrics_port, metrics, readiness)
 
 

@@ -1,12 +1,15 @@
 """The exposition against the names that dashboards use."""
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from telemetry_app.shared.metrics import Metrics
+import telemetry_app
+from telemetry_app.shared.metrics import RETRIED_OPERATIONS, Metrics
 
 OPERATIONS = (
     "read",
@@ -16,7 +19,9 @@ OPERATIONS = (
     "create group",
     "load state",
     "postgres",
+    "migrations",
     "broadcast",
+    "look back",
     "resume",
     "device events",
     "snapshot",
@@ -53,6 +58,13 @@ TABLE: list[tuple[str, str, str | None, tuple[str, ...]]] = [
     ("processor_live_slow_clients_total", "counter", None, ()),
     ("processor_live_delivery_seconds", "histogram", None, ()),
 ]
+
+
+def test_every_retried_operation_is_known() -> None:
+    """Whatever the code counts as tried again stands at 0 from the start, and nothing else does."""
+    counted = re.compile(r'(?:retried\(|operation=|_insist\(|retries\.labels\()"([a-z ]+)"')
+    sources = Path(telemetry_app.__path__[0]).rglob("*.py")
+    assert {name for path in sources for name in counted.findall(path.read_text())} == set(RETRIED_OPERATIONS)
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, str | None, str | None], float]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 from mode import Service
 
 from telemetry_app.shared.migrate import MigrationBusyError, MigrationError, migrate
 from telemetry_app.shared.postgres import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +30,14 @@ class Migrator(Service):
     Args:
         url: The database.
         enabled: Whether to migrate at all; if not, `status` says nothing is missing.
+        retried: Told of each try that failed and will be repeated.
     """
 
     logger = logger
 
-    def __init__(self, url: str, *, enabled: bool, **kwargs: Any) -> None:
+    def __init__(self, url: str, *, enabled: bool, retried: Callable[[], None], **kwargs: Any) -> None:
         self._url = url
+        self._retried = retried
         self._missing: str | None = "migrations have not been applied yet" if enabled else None
         super().__init__(**kwargs)
 
@@ -49,6 +54,7 @@ class Migrator(Service):
             except (MigrationBusyError, *_PASSING_ERRORS) as error:
                 self._missing = f"migrations wait for the database ({describe(error)})"
                 logger.warning("%s", self._missing)
+                self._retried()
                 await self.sleep(wait_s)
                 wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
             except MigrationError as error:
