@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: A read that waits longer is taken for a silent connection, and holds up the end of the process.
+_LONGEST_BLOCK_MS: Final = 1000
 #: A stopping process says goodbye to Redis for no longer than this.
 _GOODBYE_S: Final = 1.0
 _GOODBYE_ERRORS: Final[tuple[type[Exception], ...]] = (TimeoutError, *ANY_REDIS_ERROR)
@@ -51,7 +53,7 @@ class FanOutReader(Service):
         instance_id: Name of this process, unique; the group is `live-broadcast-{instance_id}`.
         put: Takes one batch for each read of a stream; reading goes on when it returns.
         batch_size: Most entries of a batch.
-        block_ms: How long one read waits for the first entry.
+        block_ms: How long one read waits for the first entry, a second at the most.
         observer: Told about failures.
     """
 
@@ -75,7 +77,7 @@ class FanOutReader(Service):
         self._instance_id = instance_id
         self._put = put
         self._batch_size = batch_size
-        self._block_ms = block_ms
+        self._block_ms = min(block_ms, _LONGEST_BLOCK_MS)
         self._observer = observer
         self._group = f"{keys.BROADCAST_GROUP}{instance_id}"
         self._client: Client | None = None

@@ -99,6 +99,13 @@ async def test_it_knows_when_it_is_up_to_date(redis: Redis, redis_url: str, stre
         assert desk.numbers == list(range(50))
 
 
+async def test_long_blocks_are_cut(redis_url: str, stream: str) -> None:
+    """However long a read may block, an empty stream is not taken for a silent Redis."""
+    async with reading(redis_url, stream, block_ms=60_000) as desk:
+        await eventually(lambda: desk.reader.caught_up_at > 0)
+        assert desk.retries.operations == []
+
+
 async def test_a_removed_group_is_made_again(redis: Redis, redis_url: str, stream: str) -> None:
     """When its group is destroyed the reader goes on where it was, without a gap."""
     async with reading(redis_url, stream) as desk:
