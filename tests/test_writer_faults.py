@@ -17,7 +17,7 @@ from tests.conftest import PostgresFactory, ProxyFactory
 from tests.servers.proxy import TcpProxy, url_through
 from tests.servers.server import TEST_SETTINGS
 from tests.support import eventually
-from tests.writing import Desk, desk, position, positions, session, stored, writer_waits
+from tests.writing import Desk, desk, position, positions, session, stored, writer_waits, writing
 
 # What a test that hangs is ended by; nothing here asserts how long something took.
 FOREVER_S = 60
@@ -43,17 +43,6 @@ async def proxy(tcp_proxy: ProxyFactory, url: str) -> TcpProxy:
     """A proxy in front of the server of `url`."""
     parts = urlsplit(url)
     return await tcp_proxy(parts.hostname, parts.port)
-
-
-@contextlib.asynccontextmanager
-async def writing(it: Desk, count: int = 10) -> AsyncIterator[asyncio.Task[WriteResult]]:
-    """Write in a task, which does not outlive the block."""
-    task = asyncio.create_task(it.writer.write(positions(count)))
-    try:
-        yield task
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 @contextlib.asynccontextmanager

@@ -13,7 +13,7 @@ import asyncpg
 import msgspec
 
 from telemetry_app.core.backoff import Backoff
-from telemetry_app.core.writer import PositionWriter
+from telemetry_app.core.writer import PositionWriter, WriteResult
 from telemetry_app.shared.position import Position
 from telemetry_app.shared.postgres import Postgres
 
@@ -136,3 +136,14 @@ async def writer_waits(url: str) -> bool:
             " AND datname = current_database() AND wait_event_type = 'Lock')"
         )
     return waits
+
+
+@contextlib.asynccontextmanager
+async def writing(it: Desk, count: int = 10) -> AsyncIterator[asyncio.Task[WriteResult]]:
+    """Write in a task, which does not outlive the block."""
+    task = asyncio.create_task(it.writer.write(positions(count)))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
