@@ -23,6 +23,6 @@ async def decode(batches: faust.StreamT[RecordBatch]) -> None:
         decoded = decode_batch(batch, event)
         metrics.decode_errors.inc(decoded.refused)
         if decoded.positions:
-            touched_ms, _ = entry_position(batch.entries[0][0])
-            device_state.update(fold(device_state.current(), decoded.positions, touched_ms))
+            first_id, _ = batch.entries[0]
+            device_state.update(fold(device_state.current(), decoded.positions, entry_position(first_id)))
         await decoded_batches.put(decoded)

@@ -8,7 +8,7 @@ from telemetry_app.core.device_state import DeviceState, fold
 from telemetry_app.shared.position import Position
 
 START = datetime(2026, 5, 2, tzinfo=UTC)
-TOUCHED_MS = 1_700_000_000_000
+FIRST = (1_700_000_000_000, 0)
 
 
 def position(device_id: str = "a", second: int = 0, speed: float = 0.0) -> Position:
@@ -28,29 +28,29 @@ def position(device_id: str = "a", second: int = 0, speed: float = 0.0) -> Posit
 
 def test_the_greatest_timestamp_wins_whatever_the_order() -> None:
     """Newest-first packets and late records never move a device back."""
-    states = fold({}, [position(second=5, speed=50), position(second=3, speed=30)], TOUCHED_MS)
-    states = fold(states, [position(second=4, speed=40)], TOUCHED_MS)
+    states = fold({}, [position(second=5, speed=50), position(second=3, speed=30)], FIRST)
+    states = fold(states, [position(second=4, speed=40)], FIRST)
     assert (states["a"].last_seen, states["a"].speed) == (START + timedelta(seconds=5), 50)
 
 
 def test_every_position_counts() -> None:
     """Late and resent records are counted too."""
-    states = fold({}, [position(second=5), position(second=5), position(second=1)], TOUCHED_MS)
-    states = fold(states, [position(second=0)], TOUCHED_MS)
+    states = fold({}, [position(second=5), position(second=5), position(second=1)], FIRST)
+    states = fold(states, [position(second=0)], FIRST)
     assert states["a"].count == 4
 
 
 def test_of_two_records_with_one_timestamp_the_first_stays() -> None:
     """A resent record changes nothing but the count."""
-    states = fold({}, [position(second=1, speed=1)], TOUCHED_MS)
-    states = fold(states, [position(second=1, speed=2)], TOUCHED_MS)
+    states = fold({}, [position(second=1, speed=1)], FIRST)
+    states = fold(states, [position(second=1, speed=2)], FIRST)
     assert states["a"].speed == 1
 
 
 def test_folding_leaves_the_old_states_alone() -> None:
     """Only the changes are returned."""
-    states = fold({}, [position("a"), position("b")], TOUCHED_MS)
-    changes = fold(states, [position("b", second=1)], TOUCHED_MS)
+    states = fold({}, [position("a"), position("b")], FIRST)
+    changes = fold(states, [position("b", second=1)], FIRST)
     assert (set(changes), states["b"].count, changes["b"].count) == ({"b"}, 1, 2)
 
 
@@ -66,8 +66,8 @@ def test_batching_does_not_matter(records: list[tuple[str, int]], sizes: list[in
     while rest:
         size = sizes[len(rest) % len(sizes)]
         batch, rest = rest[:size], rest[size:]
-        states |= fold(states, batch, TOUCHED_MS)
-    whole = fold({}, positions, TOUCHED_MS)
+        states |= fold(states, batch, FIRST)
+    whole = fold({}, positions, FIRST)
     assert {d: (s.count, s.last_seen, s.speed) for d, s in states.items()} == {
         d: (s.count, s.last_seen, s.speed) for d, s in whole.items()
     }

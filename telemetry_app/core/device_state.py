@@ -25,7 +25,8 @@ class DeviceState(msgspec.Struct, frozen=True, gc=False):
         speed: Kilometres per hour.
         satellites: Satellites in view.
         count: Positions received, late and resent ones included.
-        touched_ms: When this state last changed, by the stream: epoch ms of the id of the batch's first entry.
+        touched: When this state last changed, in stream order: the id of the batch's first entry as two numbers, and
+            a number within the batch.
     """
 
     last_seen: datetime
@@ -36,10 +37,12 @@ class DeviceState(msgspec.Struct, frozen=True, gc=False):
     speed: float
     satellites: int
     count: int
-    touched_ms: int
+    touched: tuple[int, int, int]
 
 
-def fold(states: Mapping[str, DeviceState], positions: Sequence[Position], touched_ms: int) -> dict[str, DeviceState]:
+def fold(
+    states: Mapping[str, DeviceState], positions: Sequence[Position], batch_position: tuple[int, int]
+) -> dict[str, DeviceState]:
     """Return the new states of the devices in a batch; `states` is left as it is.
 
     A record that is older than what is known, as bulk uploads and newest-first packets bring, is counted but moves
@@ -48,7 +51,7 @@ def fold(states: Mapping[str, DeviceState], positions: Sequence[Position], touch
     Args:
         states: What is known so far, by device id.
         positions: The batch's positions in stream order.
-        touched_ms: When the batch's first entry was appended, in epoch ms.
+        batch_position: Id of the batch's first entry, as milliseconds and sequence.
     """
     newest: dict[str, Position] = {}
     counts: dict[str, int] = {}
@@ -62,13 +65,14 @@ def fold(states: Mapping[str, DeviceState], positions: Sequence[Position], touch
         counts[device_id] += 1
         if position.ts > known.ts:
             newest[device_id] = position
+    ms, sequence = batch_position
     return {
-        device_id: _advance(states.get(device_id), position, counts[device_id], touched_ms)
-        for device_id, position in newest.items()
+        device_id: _advance(states.get(device_id), position, counts[device_id], (ms, sequence, number))
+        for number, (device_id, position) in enumerate(newest.items())
     }
 
 
-def _advance(state: DeviceState | None, newest: Position, count: int, touched_ms: int) -> DeviceState:
+def _advance(state: DeviceState | None, newest: Position, count: int, touched: tuple[int, int, int]) -> DeviceState:
     if state is not None:
         count += state.count
         if state.last_seen >= newest.ts:
@@ -81,7 +85,7 @@ def _advance(state: DeviceState | None, newest: Position, count: int, touched_ms
                 state.speed,
                 state.satellites,
                 count,
-                touched_ms,
+                touched,
             )
     return DeviceState(
         newest.ts,
@@ -92,5 +96,5 @@ def _advance(state: DeviceState | None, newest: Position, count: int, touched_ms
         newest.speed,
         newest.satellites,
         count,
-        touched_ms,
+        touched,
     )

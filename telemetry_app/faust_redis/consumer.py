@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from telemetry_app.faust_redis.ledger import InFlight
     from telemetry_app.faust_redis.partition import Partition
+    from telemetry_app.faust_redis.reader import Read
 
 logger = logging.getLogger(__name__)
 
@@ -115,19 +116,23 @@ class Consumer(base.Consumer):
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
         """Yield one message for each batch read.
 
-        A batch that was read while a rebalance stopped the flow is left where it is, pending: the seek that ends
-        every rebalance reads it again. (The base class would seek here and now, under batches still in flight.)
+        A batch that was read while a rebalance stopped the flow is left where it is, pending, and looked for again.
+        (The base class would seek here and now, under batches still in flight.)
         """
-        records, _ = cast("tuple[dict[TP, InFlight] | None, object]", await self._wait_next_records(timeout))
+        records, _ = cast("tuple[dict[TP, Read] | None, object]", await self._wait_next_records(timeout))
+        left = dict(records or {})
         generation = self.app.consumer_generation_id
-        for tp, flight in (records or {}).items():
-            if self.should_stop or not self.flow_active or generation != self.app.consumer_generation_id:
-                return
-            partition = self.partitions.get(tp)
-            if partition is None or not partition.ledger.holds(flight):
-                continue  # a whole rebalance passed during the read and took the partition away
-            self.observer.delivered(len(flight.batch.entries))
-            yield tp, self._to_message(tp, flight)
+        try:
+            for tp, (partition, batch) in (records or {}).items():
+                if self.should_stop or not self.flow_active or generation != self.app.consumer_generation_id:
+                    return
+                del left[tp]
+                if self.partitions.get(tp) is partition:  # else a whole rebalance passed during the read
+                    self.observer.delivered(len(batch))
+                    yield tp, self._to_message(tp, partition.ledger.register(batch))
+        finally:
+            for partition, _ in left.values():
+                partition.claim_again()
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's
         wanted = [
@@ -145,9 +150,9 @@ class Consumer(base.Consumer):
             return {}
         self._read_backoff.reset()
         self._read_failure = None
-        if sum(len(flight.batch) for _, flight in batches) < self.options.batch_size // _FULL_ENOUGH:
+        if sum(len(batch) for _, batch in batches) < self.options.batch_size // _FULL_ENOUGH:
             self._gather_until = self.loop.time() + _GATHER_S
-        return {partition.tp: flight for partition, flight in batches}
+        return {partition.tp: (partition, batch) for partition, batch in batches}
 
     async def _after_failed_read(self, partitions: list[Partition], error: BaseException) -> None:
         """Wait, then look for entries whose delivery was lost on the way."""

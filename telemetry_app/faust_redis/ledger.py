@@ -70,7 +70,7 @@ class Ledger:
         return self._in_flight[0].offset if self._in_flight else self._next_offset
 
     def register(self, batch: RecordBatch) -> InFlight:
-        """Take a batch up from the moment it was read, and give it its offset."""
+        """Take a batch up that is about to be delivered, and give it its offset."""
         flight = InFlight(self._next_offset, batch)
         self._next_offset += 1
         self._in_flight.append(flight)
@@ -99,10 +99,6 @@ class Ledger:
     def abandoned(self) -> bool:
         """Whether a batch was dropped without being settled, so that nothing after it can be committed."""
         return any(flight.abandoned for flight in self._in_flight)
-
-    def holds(self, flight: InFlight) -> bool:
-        """Tell whether a batch is in flight here, and was not given up since it was read."""
-        return flight in self._in_flight
 
     def entry_ids(self) -> set[bytes]:
         """Return the ids of all entries in flight."""

@@ -16,11 +16,14 @@ from telemetry_app.faust_redis.errors import is_busy_group, is_no_group
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from telemetry_app.faust_redis.ledger import InFlight
     from telemetry_app.faust_redis.options import RedisOptions
     from telemetry_app.faust_redis.partition import Partition
 
 logger = logging.getLogger(__name__)
+
+
+#: A batch, and the partition that it was read from.
+Read = tuple["Partition", RecordBatch]
 
 
 class Reader:
@@ -33,12 +36,11 @@ class Reader:
         self._observer = options.observer
         self._forget_consumers = Script(client, scripts.FORGET_CONSUMERS)
 
-    async def read(self, partitions: Sequence[Partition], block_ms: int) -> list[tuple[Partition, InFlight]]:
+    async def read(self, partitions: Sequence[Partition], block_ms: int) -> list[Read]:
         """Return at most one batch for each partition.
 
-        Each is in its partition's ledger from this moment, so that a later claim does not deliver it twice.
-
-        Pending entries come first: while any partition has some, nobody waits for new ones.
+        Pending entries come first: while any partition has some, nobody waits for new ones. What was read and is not
+        delivered, for whatever reason, stays pending: `Partition.claim_again` finds it.
         """
         claiming = [partition for partition in partitions if partition.claiming]
         batches = [found for partition in claiming if (found := await self._claim_page(partition))]
@@ -71,7 +73,7 @@ class Reader:
                 return None if lag is None else int(lag)
         return None
 
-    async def _claim_page(self, partition: Partition) -> tuple[Partition, InFlight] | None:
+    async def _claim_page(self, partition: Partition) -> Read | None:
         """Claim one page of pending entries that are not in flight here.
 
         JUSTID first: it claims without counting a delivery, which would be untrue for entries still in flight.
@@ -94,7 +96,7 @@ class Reader:
             return None
         return await self._claim(partition, wanted)
 
-    async def _claim(self, partition: Partition, ids: list[bytes]) -> tuple[Partition, InFlight] | None:
+    async def _claim(self, partition: Partition, ids: list[bytes]) -> Read | None:
         claimed = await execute(
             self._client, "XCLAIM", partition.stream, self._group, self._options.instance_id, 0, *ids
         )
@@ -102,9 +104,9 @@ class Reader:
         if not entries:
             return None
         self._observer.redelivered(len(entries))
-        return partition, partition.ledger.register(RecordBatch(partition.stream, entries, redelivered=True))
+        return partition, RecordBatch(partition.stream, entries, redelivered=True)
 
-    async def _read_new(self, partitions: list[Partition], block_ms: int) -> list[tuple[Partition, InFlight]]:
+    async def _read_new(self, partitions: list[Partition], block_ms: int) -> list[Read]:
         """Read new entries of all partitions at once; in a cluster of each by itself, since slots differ."""
         if is_cluster(self._client) and len(partitions) > 1:
             # All are waited for before one's error is raised: what a late one brings must not arrive unseen.
@@ -119,7 +121,7 @@ class Reader:
         batches = []
         for stream, entries in reply:
             partition = by_stream[stream]
-            batches.append((partition, partition.ledger.register(RecordBatch(partition.stream, entries))))
+            batches.append((partition, RecordBatch(partition.stream, entries)))
         self._observer.read("ok" if batches else "empty")
         return batches
 

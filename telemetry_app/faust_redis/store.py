@@ -114,9 +114,9 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
     def _make_recent(values: dict[str, Any], changes: dict[str, Any]) -> None:
         """Set keys so that they come last: a dictionary keeps the order in which keys were added."""
         forget = values.pop
-        for key in changes:
+        for key, value in changes.items():
             forget(key, None)
-        values.update(changes)
+            values[key] = value
 
     def _count(self) -> int:
         return sum(len(values) for values in self._partitions.values())

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
@@ -31,11 +32,12 @@ class TcpProxy:
     """A proxy on a fixed port of 127.0.0.1 in front of `host:port`, for use inside one event loop.
 
     It starts flowing and accepting. `latency_s` delays each piece (up to 64 KiB) in either direction, and may be
-    set at any time.
+    set at any time; so may `loses`: the first piece of which it is true is lost, with its connection.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self.latency_s = 0.0
+        self.loses: Callable[[bytes], bool] | None = None
         self.port = free_port()
         self._upstream = (host, port)
         self._links: set[_Link] = set()
@@ -113,6 +115,11 @@ class TcpProxy:
             while data := await reader.read(CHUNK_BYTES):
                 await self._flowing.wait()
                 await asyncio.sleep(self.latency_s)
+                if self.loses is not None and self.loses(data):
+                    self.loses = None
+                    _reset(writer)
+                    _reset(source)
+                    return
                 writer.write(data)
                 await writer.drain()
             await self._flowing.wait()

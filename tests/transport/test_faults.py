@@ -107,6 +107,22 @@ async def test_lost_reply_is_found_again(transport_app: AppFactory, own: Stream,
     assert app.observer.total["redelivered"] == 5
 
 
+async def test_a_claim_that_fails_loses_no_other(transport_app: AppFactory, records: Stream, proxy: TcpProxy) -> None:
+    """What was claimed of one partition when the claim of the next one failed is found again, and counted once."""
+    streams = [f"{records.name}:{number}" for number in range(2)]
+    for stream in streams:
+        await records.publish(names("left", 5), stream=stream)
+        await records.redis.xgroup_create(stream, GROUP, id="0")
+        await records.redis.xreadgroup(GROUP, "dead", {stream: ">"})
+    proxy.loses = lambda data: b"XAUTOCLAIM" in data and streams[1].encode() in data
+    app = await transport_app(
+        records.name, url=url_through(proxy, records.redis_url), partitions=2, redeliver_after_ms=3_600_000
+    )
+    await eventually(lambda: app.observer.total["acknowledged"] == 10)
+    assert proxy.loses is None
+    assert [await records.state(stream) for stream in streams] == [once_each(names("left", 5))] * 2
+
+
 async def test_refused_connections(transport_app: AppFactory, records: Stream, proxy: TcpProxy) -> None:
     """While Redis cannot be reached the worker retries and says it is not consuming; afterwards it goes on."""
     app = await transport_app(records.name, url=url_through(proxy, records.redis_url), **TTL)
