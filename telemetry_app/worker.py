@@ -1,4 +1,4 @@
-"""Faust's worker without its spinner."""
+"""Faust's worker without its spinner and its banner."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import faust
+from faust.cli.worker import worker as faust_command
 
 
 class Worker(faust.Worker):
@@ -21,3 +22,10 @@ class Worker(faust.Worker):
 
     def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
         """Leave the root logger as the logging configuration made it."""
+
+
+def _say_nothing(_command: faust_command, _worker: Any) -> None:
+    """Print no banner: it shows the broker's URL with its password, between lines of JSON."""
+
+
+faust_command.on_worker_created = _say_nothing  # type: ignore[method-assign, assignment]  # Faust offers no setting

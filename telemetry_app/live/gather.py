@@ -61,11 +61,6 @@ class Gatherer:
         devices = self._device_events.devices_of(event_id)
         return self._history.newer(devices, snapshot.covered_ms, since=snapshot.begun_at - KEPT_S)
 
-    async def newest_ms_of_unknown(self, event_id: str) -> dict[str, int]:
-        """Return the newest timestamp in epoch ms of those devices of an event that this worker knows nothing of."""
-        devices = [d for d in self._device_events.devices_of(event_id) if self._history.known_ms(d) is None]
-        return {p.device_id: p.ts_ms for p in await self._snapshots.newest(devices)} if devices else {}
-
     async def _read(self, event_id: str) -> Snapshot:
         begun_at = asyncio.get_running_loop().time()
         devices = self._device_events.devices_of(event_id)

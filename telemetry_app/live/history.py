@@ -91,12 +91,16 @@ class History:
             self._known_ms[device_id] = max(kept[-1].ts_ms, self._known_ms.get(device_id, 0))
 
     def newer(self, devices: Iterable[str], than_ms: Mapping[str, int], since: float) -> list[Sighting]:
-        """Return the positions seen since a loop time that are newer than a timestamp of each device, in order."""
+        """Return the positions that are newer than a timestamp of each device, in order.
+
+        Of those from before a loop time only a device's newest one: its place counts, not the way there.
+        """
         found = [
             sighting
             for device_id in devices
-            for sighting in self._recent.get(device_id, ())
-            if sighting.seen_at >= since and sighting.ts_ms > than_ms.get(device_id, -1)
+            if (recent := self._recent.get(device_id))
+            for sighting in recent
+            if (sighting.seen_at >= since or sighting is recent[-1]) and sighting.ts_ms > than_ms.get(device_id, -1)
         ]
         return sorted(found, key=_in_order)
 

@@ -145,10 +145,14 @@ class Session:
 
         Not all of them: a map shows where things are, and after a long absence the work stays bounded.
         """
-        newest_ms = await self.gatherer.newest_ms_of_unknown(subscription.event_id)
+        snapshot = await self.gatherer.snapshot(subscription.event_id)
         # No await from here on.
-        subscription.gate = Gate(newest_ms, since, asyncio.get_running_loop().time())
+        newest_ms = {position.device_id: position.ts_ms for position in snapshot.positions}
+        # What the database has newest of a device may have yet to pass here, and the client has not seen it.
+        ahead = {d: ts_ms - 1 for d, ts_ms in newest_ms.items() if ts_ms > (self.history.known_ms(d) or -1)}
+        subscription.gate = Gate(ahead, since, snapshot.made_at)
         devices = self.device_events.devices_of(subscription.event_id)
+        # Late uploads are in the stream too, and older than what the client may have been shown before.
         missed = [s for s in self.history.missed(devices, since) if s.ts_ms >= newest_ms.get(s.device_id, 0)]
         answer = subscribed(subscription.topic, (), cursor.of(since), reference=reference, resumed=True)
         self._stand(subscription, answer, missed)

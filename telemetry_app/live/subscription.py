@@ -19,7 +19,7 @@ class Gate:
     once the worker has read as far.
 
     Attributes:
-        newest_ms: Newest timestamp the client has of each device, in epoch ms.
+        newest_ms: What the client is given must be newer than this timestamp of its device, in epoch ms.
         until: How far the client has come in each stream; None when it came without a cursor.
         made_at: Loop time at which the client's knowledge was complete, in seconds.
     """

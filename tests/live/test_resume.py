@@ -103,6 +103,43 @@ async def test_a_worker_that_is_behind_repeats_nothing(live: LiveFactory) -> Non
         await nothing_more(behind, other)
 
 
+async def test_the_database_is_ahead_of_this_worker(live: LiveFactory) -> None:
+    """What is stored already and has yet to pass this worker is what the client missed: it is shown, once."""
+    ts, delay_s = now_ms(), 0.0
+    async with live(devices=DEVICES, delay_s=lambda: delay_s) as side:
+        await side.publish("b", ts)
+        await side.idle()
+        since = cursor.of(side.live.session.fan_out.vector)
+        delay_s = 0.3
+        await side.publish("a", ts)
+        side.stored.store(live_position("a", ts))
+        socket = await side.connect()
+        assert (await resume(socket, since))["resumed"] is True
+        assert await read(socket, 1) == [("a", ts)]
+        await nothing_more(side, socket)
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+async def test_a_late_upload_moves_nothing_back(
+    live: LiveFactory, redis_url: str, stream: str, partitions: int
+) -> None:
+    """Late uploads, from before this worker began or since, are not what a client missed: the database knows newer."""
+    ts = now_ms()
+    async with live(devices=DEVICES, partitions=partitions) as side:
+        since = cursor.of(side.live.session.fan_out.vector)
+    stored = Stored()
+    for device in ("a", "b"):
+        stored.store(live_position(device, ts))
+    await publish_alone(redis_url, stream, "a", ts - 20_000, partitions)
+    async with live(devices=DEVICES, partitions=partitions, instance_id="two", stored=stored) as side:
+        await side.publish("b", ts - 20_000)
+        await side.idle()
+        socket = await side.connect()
+        assert (await resume(socket, since))["resumed"] is True
+        await side.publish("a", ts - 10_000)
+        await nothing_more(side, socket)
+
+
 async def test_a_trimmed_cursor(live: LiveFactory, redis_url: str, stream: str) -> None:
     """When entries after the cursor are gone from the stream, the client is given a snapshot."""
     ts = now_ms()

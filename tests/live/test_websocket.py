@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import WSMsgType
 
+from telemetry_app.live import gather, history
 from telemetry_app.live.limits import LiveLimits
 from tests.live.directus_rights import EIGHT, MISSING, SEVEN, TOPIC_7, TOPIC_8, Spectator
 from tests.live.directus_stand_in import DirectusServer
@@ -128,6 +129,20 @@ async def test_an_unstored_position_follows_the_snapshot(side: Side) -> None:
     socket = await side.connect()
     assert [p["ts"] for p in (await ask(socket, type="subscribe", topic=TOPIC_7))["snapshot"]] == [ts - 1000]
     assert (await receive(socket))["ts"] == ts
+
+
+async def test_a_place_is_shown_however_long_it_is_not_stored(side: Side, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing is stored, who comes later is shown where each device was last, not the way it took there."""
+    for module in (gather, history):
+        monkeypatch.setattr(module, "KEPT_S", 0.1)
+    ts = now_ms()
+    for ts_ms in (ts, ts + 1000):
+        await side.publish("a", ts_ms)
+    await side.idle()
+    await asyncio.sleep(0.2)  # longer than what passed is kept
+    socket = await side.connect()
+    assert (await ask(socket, type="subscribe", topic=TOPIC_7))["snapshot"] == []
+    assert (await receive(socket))["ts"] == ts + 1000
 
 
 async def test_a_faulty_position_does_not_come_back(side: Side) -> None:

@@ -1,5 +1,6 @@
 """A real worker process between real servers."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -46,6 +47,18 @@ async def test_both_forms_store_every_record_and_leave_in_order(
         "decode_errors_total": 0,
     }  # fmt: skip
     assert {state["count"] for state in (await pipeline.states()).values()} == {31, 32}
+
+
+@pytest.mark.parametrize("command", [pytest.param(FAUST, id="faust"), pytest.param(TELEMETRY, id="telemetry")])
+async def test_no_password_is_shown(start_worker: StartWorker, tmp_path: Path, command: tuple[str, ...]) -> None:
+    """Whatever goes wrong, everything a worker prints is lines of JSON without the passwords of its URLs."""
+    urls = {"REDIS_URL": "redis://:s3cr3t@127.0.0.1:1", "POSTGRES_URL": "postgresql://me:s3cr3t@127.0.0.1:1/x"}
+    worker = start_worker(command=command, **urls)
+    log = tmp_path / "worker-0.log"
+    await eventually(lambda: log.read_text().count("127.0.0.1") > 2, timeout_s=20)
+    assert await worker.stop() == 0
+    assert "s3cr3t" not in log.read_text()
+    assert all(json.loads(line)["event"] for line in log.read_text().splitlines())
 
 
 async def test_attributes_are_stored_with_big_integers_and_bytes_as_strings(
