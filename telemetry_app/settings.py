@@ -142,7 +142,10 @@ BaseUrl = Annotated[
 KeyName = Annotated[str, Field(pattern=r"^[^\s{}]{1,200}$"), Bound("1 to 200 characters without blanks and braces")]
 HostName = Annotated[str, Field(pattern=r"^\S+$"), Bound("a host name or an address to listen on")]
 Path = Annotated[
-    str, Field(pattern=r"^/[^\s?#{}]*$"), Bound("a path that begins with / and holds no blank, ?, # or brace")
+    str,
+    # The map has `/` and its files, which have a dot.
+    Field(pattern=r"^/[^\s?#{}.]+$"),
+    Bound("a path that begins with / and goes on without blank, ?, #, dot or brace"),
 ]
 Roles = Annotated[
     frozenset[Role],
@@ -204,7 +207,11 @@ class Settings(BaseSettings):
     live_host: HostName = Field("0.0.0.0", description="Address the live side listens on")  # noqa: S104 - served to other machines
     live_port: Port = Field(8081, description="Port of the live side; 0 = any free one")
     live_path: Path = Field("/live", description="Path of the WebSocket")
-    live_allowed_origins: Origins = Field((), description="Pages that may connect; empty = same origin only, `*` = any")
+    live_allowed_origins: Origins = Field(
+        (),
+        description="Pages that may connect; empty = same origin only, `*` = any. "
+        "A list replaces the same origin: name the map's own address in it",
+    )
     live_device_event_refresh_ms: int = Field(
         30_000, ge=1000, description="How often devices and events are read again"
     )

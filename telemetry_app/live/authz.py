@@ -79,10 +79,10 @@ class Authorizer:
         self._observer.authz(authorization.result, time.perf_counter() - started_at)
         return authorization
 
-    async def visible_events(self, cookie: str | None, forwarded_for: str) -> list[dict[str, Any]]:
+    async def visible_events(self, cookie: str | None, forwarded_for: str) -> list[dict[str, Any]] | None:
         """Return up to 200 events that a session may see, each with `id` and, where it may see that, `name`.
 
-        There are none when Directus refuses or cannot be asked.
+        There are none when Directus refuses; None says that it could not be asked.
         """
         if cookie is None or not can_be_sent(cookie):
             return []
@@ -90,7 +90,9 @@ class Authorizer:
         if isinstance(answer, Answer) and answer.status == _FORBIDDEN:
             # The whole question is refused when one of its fields is.
             answer = await self._list(_UNNAMED, cookie, forwarded_for)
-        if isinstance(answer, Unavailable) or answer.content is None:
+        if isinstance(answer, Unavailable):
+            return None
+        if answer.content is None:
             return []
         return [_shown(event) for event in answer.content.data[:MAX_EVENTS]]
 

@@ -141,6 +141,12 @@ class Connection:
         if not self.unsent_bytes:
             self.write(PING)
 
+    def close_as_slow(self) -> None:
+        """End the connection of a client that stayed behind, and count it."""
+        if not self.closing:
+            self._observer.slow_client()
+            self.close(CloseCode.SLOW_CLIENT)
+
     def close(self, code: int = CloseCode.SHUTDOWN, reason: bytes = b"", grace_s: float | None = None) -> None:
         """Say why, once, and end the connection when the client has answered or the time for it is over.
 

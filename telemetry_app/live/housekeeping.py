@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from mode import Service
 
 from telemetry_app.live.fanout import frames
-from telemetry_app.live.protocol import CloseCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from telemetry_app.live.connection import Connection
     from telemetry_app.live.history import Sighting
-    from telemetry_app.live.ports import LiveObserver
     from telemetry_app.live.session import Session
     from telemetry_app.live.subscription import Subscription
 
@@ -37,10 +35,9 @@ class Housekeeper(Service):
 
     logger = logger
 
-    def __init__(self, session: Session, behind: set[Connection], observer: LiveObserver, **kwargs: Any) -> None:
+    def __init__(self, session: Session, behind: set[Connection], **kwargs: Any) -> None:
         self._session = session
         self._behind = behind
-        self._observer = observer
         self._limits = session.limits
         self._questions = asyncio.Semaphore(_QUESTIONS)
         self._asking: set[asyncio.Task[None]] = set()
@@ -59,8 +56,7 @@ class Housekeeper(Service):
         if connection.behind is None or connection.closing:
             self._behind.discard(connection)
         elif asyncio.get_running_loop().time() - connection.behind_since > self._limits.slow_client_ms / 1000:
-            self._observer.slow_client()
-            connection.close(CloseCode.SLOW_CLIENT)
+            connection.close_as_slow()
 
     def _missed(self, connection: Connection, seq: int) -> Iterator[tuple[int, bytes, int]]:
         """Return for each number after `seq` that a client needs: the number, its frames, and how many."""

@@ -39,7 +39,7 @@ class Authorizer(Protocol):
     async def may_see(self, event_id: str, cookie: str | None, forwarded_for: str) -> Authorization:
         """Tell whether the session may see an event; the id is whatever a client wrote."""
 
-    async def visible_events(self, cookie: str | None, forwarded_for: str) -> list[dict[str, Any]]:
+    async def visible_events(self, cookie: str | None, forwarded_for: str) -> list[dict[str, Any]] | None:
         """Return the events the session may see, each with `id` and perhaps `name`."""
 
 

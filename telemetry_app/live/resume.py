@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Most entries read again to reach back to a cursor: about a second's work. Farther back a snapshot is cheaper.
-MAX_ENTRIES: Final = 200_000
+#: Most entries read again to reach back to a cursor: some tenths of a second's work. A snapshot is cheaper than more.
+MAX_ENTRIES: Final = 50_000
 
 
 class _Sender(msgspec.Struct, gc=False):
@@ -68,6 +68,7 @@ class Resumer:
         self._max_entries = max_entries
         self._lock = asyncio.Lock()
         self._begins: Vector = ((0, 0),) * len(streams)
+        self._too_far: Vector | None = None
 
     def start_at(self, vector: Vector) -> None:
         """Take note of where the history begins."""
@@ -82,8 +83,8 @@ class Resumer:
             False when it cannot: the cursor is unknown, trimmed away, or too far back, or Redis fails.
         """
         try:
-            tips = await self._replay.tips(self._streams)
-            return all(map(_still_there, tips, since)) and await self.reach_back(since)
+            # Looked at again afterwards: what was trimmed away in between is not known to be missing.
+            return await self._can_be_read(since) and await self.reach_back(since) and await self._can_be_read(since)
         except ANY_REDIS_ERROR as error:
             self._observer.retried("resume")
             logger.warning("what was missed cannot be read (%s): a snapshot has to do", error)
@@ -98,14 +99,24 @@ class Resumer:
         Raises:
             RedisError: Redis cannot be read.
         """
+        if self._covers(since):
+            return True
         async with self._lock:
-            return self._covers(since) or await self._extend(since)
+            return self._covers(since) or (not self._is_too_far(since) and await self._extend(since))
+
+    async def _can_be_read(self, since: Vector) -> bool:
+        return all(map(_still_there, await self._replay.tips(self._streams), since))
 
     def _covers(self, since: Vector) -> bool:
         return _at_most(self._begins, since)
 
+    def _is_too_far(self, since: Vector) -> bool:
+        """Tell whether a cursor is no nearer than one that was too far: it is the same work for the same answer."""
+        return self._too_far is not None and _at_most(since, self._too_far)
+
     async def _extend(self, since: Vector) -> bool:
-        found: list[Sighting] = []
+        # Nothing is decoded before it is known to be worth it.
+        pages: list[tuple[int, list[tuple[bytes, list[bytes]]]]] = []
         entries_left = self._max_entries
         for partition, stream in enumerate(self._streams):
             at, until = since[partition], self._begins[partition]
@@ -116,9 +127,15 @@ class Resumer:
                 entries_left -= len(page)
                 if entries_left < 0:
                     logger.info("a cursor is more than %d entries back: a snapshot is cheaper", self._max_entries)
+                    self._too_far = since
                     return False
-                found += self._sightings(page, partition, since)
+                pages.append((partition, page))
                 at = entry_id_of(page[-1][0])
+        found: list[Sighting] = []
+        for partition, page in pages:
+            found += self._sightings(page, partition, since)
+            # Positions that pass meanwhile are not kept waiting.
+            await asyncio.sleep(0)
         self._history.prepend(found)
         self._begins = tuple(map(min, self._begins, since))
         return True

@@ -97,7 +97,7 @@ class LiveSide(Service):
             device_events=device_events,
             limits=limits,
         )
-        self._housekeeper = Housekeeper(self.session, self.slow, observer)
+        self._housekeeper = Housekeeper(self.session, self.slow)
         super().__init__(**kwargs)
 
     def on_init_dependencies(self) -> Iterable[ServiceT]:

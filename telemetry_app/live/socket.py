@@ -78,17 +78,22 @@ async def converse(socket: LiveSocket, connection: Connection, session: Session,
             continue
         if not budget.take(loop.time()):
             connection.close(CloseCode.TOO_MANY_REQUESTS)
-        elif message.type is WSMsgType.PING:
-            connection.write(pong_frame(message.data))
         elif message.type is not WSMsgType.PONG:
             await _when_it_reads(connection, limits)
-            await session.handle(connection, message.data)
+            if message.type is WSMsgType.PING:
+                connection.write(pong_frame(message.data))
+            else:
+                await session.handle(connection, message.data)
     await _linger(connection, message.type)
 
 
 async def _when_it_reads(connection: Connection, limits: LiveLimits) -> None:
-    """Wait while a client asks but does not read: its answers must not pile up."""
-    while connection.unsent_bytes > limits.slow_client_bytes and not connection.closing:  # noqa: ASYNC110 - transports have no event
+    """Wait while a client asks but does not read: its answers must not pile up. It is closed if that lasts."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + limits.slow_client_ms / 1000
+    while connection.unsent_bytes > limits.slow_client_bytes and not connection.closing:
+        if loop.time() > deadline:
+            connection.close_as_slow()
         await asyncio.sleep(_POLL_S)
 
 

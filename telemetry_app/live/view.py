@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _STATIC: Final = Path(str(files("telemetry_app.live"))) / "static"
+_PAGES: Final = frozenset(path.name for path in _STATIC.iterdir())
 #: A client that is refused for want of room comes back after so long, in seconds.
 _RETRY_AFTER_S: Final = 5
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
@@ -86,16 +87,17 @@ class LivePages:
         if refusal is not None:
             return refusal
         events = await self._live.authorizer.visible_events(*_credentials(request))
+        if events is None:
+            return _refusal(503, "The events could not be listed.", _RETRY_AFTER_S)
         document = {"path": self._path, "events": events, "auth": self._auth}
         return web.json_response(document, headers={**_SECURITY_HEADERS, "Cache-Control": "no-store"})
 
     async def show_page(self, request: web.Request) -> web.StreamResponse:
         """Send a file of the map: `index.html`, or one beside it."""
         name = request.match_info.get("name", "index.html")
-        path = _STATIC / name
-        if path.parent != _STATIC or not path.is_file():
+        if name not in _PAGES:
             return _refusal(404, "Not found.")
-        return web.FileResponse(path, headers={**_SECURITY_HEADERS, "Cache-Control": "no-cache"})
+        return web.FileResponse(_STATIC / name, headers={**_SECURITY_HEADERS, "Cache-Control": "no-cache"})
 
     def _is_welcome(self, request: web.Request) -> bool:
         """Tell whether the page that connects may. Programs send no Origin; browsers, who lend their session, do."""

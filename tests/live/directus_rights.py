@@ -46,7 +46,7 @@ class Spectator:
         self.questions[event_id] += 1
         return await self._authorizer.may_see(event_id, cookie, forwarded_for)
 
-    async def visible_events(self, cookie: str | None, forwarded_for: str) -> list[dict[str, Any]]:
+    async def visible_events(self, cookie: str | None, forwarded_for: str) -> list[dict[str, Any]] | None:
         return await self._authorizer.visible_events(cookie, forwarded_for)
 
 

@@ -32,7 +32,9 @@ async def test_the_pages(side: Side, directus: DirectusServer, spectator: Specta
         assert config.headers["Cache-Control"] == "no-store"
 
 
-@pytest.mark.parametrize("path", ["/nothing.js", "/..%2fview.py", "/%2e%2e%2fview.py", "/..", "/.", "/%00"])
+@pytest.mark.parametrize(
+    "path", ["/nothing.js", "/..%2fview.py", "/%2e%2e%2fview.py", "/..", "/.", "/%00", "/" + "x" * 300]
+)
 async def test_no_other_file_is_served(side: Side, path: str) -> None:
     """What is not one of the map's files is not there."""
     async with side.http.get(f"{side.url}{path}", allow_redirects=False) as page:

@@ -136,22 +136,27 @@ async def test_a_client_that_never_reads_again_is_dropped(live: LiveFactory) -> 
         client.close()
 
 
-async def test_a_client_that_asks_but_does_not_read(live: LiveFactory) -> None:
-    """Answers never pile up: requests wait while earlier answers are unread."""
-    limits = LiveLimits(slow_client_bytes=LIMIT, frames_burst=100_000)
+@pytest.mark.parametrize("kind", ["requests", "pings"])
+async def test_a_client_that_asks_but_does_not_read(live: LiveFactory, kind: str) -> None:
+    """Answers never pile up: requests and pings wait while earlier answers are unread, and for so long only."""
+    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_ms=1500, frames_burst=1_000_000)
     async with live(devices={SEVEN: DEVICES}, limits=limits) as side:
         client = await RawClient.connect(side.port, side.cookie)
         answer_bytes = 300
-        frame = {"type": "nothing", "id": "x" * 200}
+        ping = bytes([0x89, 0x80 | 120]) + bytes(4) + b"x" * 120
         sent = 0
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, OSError):
             while sent < 100_000:
                 async with asyncio.timeout(1):
-                    await client.send_json(**frame)
+                    if kind == "pings":
+                        await client.send_raw(ping)
+                    else:
+                        await client.send_json(type="nothing", id="x" * 200)
                 sent += 1
                 unsent = max((c.unsent_bytes for c in side.live.registry.connections), default=0)
                 assert unsent <= LIMIT + 2 * answer_bytes
         assert 100 < sent < 100_000
+        await eventually(lambda: side.observed.counts["slow"] == 1)
         client.close()
 
 

@@ -270,9 +270,9 @@ async def test_losing_a_right(
         socket = await side.connect()
         for topic in (TOPIC_7, TOPIC_8):
             await ask(socket, type="subscribe", topic=topic)
-        await directus.allow(spectator.user_id, [EIGHT])
         await directus_line.refuse()
         directus_line.cut()
+        await directus.allow(spectator.user_id, [EIGHT])
         asked = spectator.questions[SEVEN]
         await eventually(lambda: spectator.questions[SEVEN] > asked + 1)
         assert side.observed.gauges["subscriptions"] == 2

@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import PostgresFactory
 from tests.live.directus_stand_in import DirectusServer
+from tests.live.rawsocket import RawClient
 from tests.live.sightings import Shown
 from tests.servers.worker import WorkerProcess
 from tests.support import eventually
@@ -272,18 +273,31 @@ async def test_a_dead_database_does_not_delay_the_live_side(
     await eventually(pipeline.drained, timeout_s=30)
 
 
-async def test_a_stuck_browser_does_not_delay_the_durable_side(
+async def test_a_stuck_browser_delays_nobody(
     pipeline: Pipeline, spectators: Spectators, start_both: StartWorker
 ) -> None:
-    """While a spectator reads nothing at all, every record is stored and its socket costs no more than allowed."""
-    worker = start_both(LIVE_SLOW_CLIENT_BYTES="20000")
+    """While a spectator reads nothing at all, every record is stored and shown to others, until it is closed."""
+    worker = start_both(LIVE_SLOW_CLIENT_BYTES="4096", LIVE_SLOW_CLIENT_MS="1000")
     await worker.wait_ready()
-    async with spectators.connect(worker) as stuck:
-        await stuck.subscribe(spectators.event_id)
-        for second in range(1, 301):
-            await pipeline.publish([record(device, second) for device in range(10)])
-        await eventually(lambda: _stored(pipeline, 3000), timeout_s=30)
+    stuck = await RawClient.connect(int(worker.env["LIVE_PORT"]), spectators.cookie)
+    await stuck.send_json(type="subscribe", topic=f"event:{spectators.event_id}")
+    async with spectators.connect(worker) as client:
+        await client.subscribe(spectators.event_id)
+        seconds = 0
+
+        async def is_closed() -> bool:
+            nonlocal seconds
+            for _ in range(100):
+                seconds += 1
+                await pipeline.publish([record(device, seconds) for device in range(10)])
+                frames = [await client.receive() for _ in range(10)]
+                assert {frame["speed"] for frame in frames if "speed" in frame} <= {seconds % 100}
+            return (await scrape(worker))["processor_live_slow_clients_total"] == 1
+
+        await eventually(is_closed, timeout_s=60, message="the stuck spectator is closed")
+        await eventually(lambda: _stored(pipeline, 10 * seconds), timeout_s=30)
         await eventually(pipeline.drained, timeout_s=30)
+    stuck.close()
 
 
 async def test_a_rebalance_does_not_interrupt_the_broadcast(
