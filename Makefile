@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest $(ARGS)
 
-# Every test that asks Directus, against a real one installed from npm into .cache/.
+# Every test that asks a Directus, against a real one installed from npm into .cache/; failing on demand is the stand-in's.
 test-directus: $(VENV)/.installed
 	LIVE_TEST_DIRECTUS=real $(BIN)/python -m pytest --timeout 900 tests/live tests/worker/test_live_side.py $(ARGS)
 

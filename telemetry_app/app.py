@@ -72,11 +72,10 @@ metrics = Metrics()
 readiness = Readiness()
 stopping = asyncio.Event()
 postgres = Postgres(settings.postgres_url, size=settings.postgres_pool_size)
-write_queue = WriteQueue(
-    PositionWriter(postgres, max_rows=settings.write_batch_size, observer=WriteMetrics(metrics), stopping=stopping),
-    concurrency=settings.write_concurrency,
-    stopping=stopping,
+position_writer = PositionWriter(
+    postgres, max_rows=settings.write_batch_size, observer=WriteMetrics(metrics), stopping=stopping
 )
+write_queue = WriteQueue(position_writer, concurrency=settings.write_concurrency, stopping=stopping)
 migrator = Migrator(
     settings.postgres_url, enabled=settings.migrate_on_start, retried=metrics.retries.labels("migrations").inc
 )
@@ -234,6 +233,7 @@ if writes:
     readiness.add("postgres", postgres.ping, _PROBE_CACHE_S)
     readiness.add("migrations", migrator.status)
     readiness.add("consumer", lambda: _consumer().consuming())
+    readiness.add("writer", position_writer.status)
 if shows:
     readiness.add("broadcast", _broadcasting)
 if not writes:

@@ -5,16 +5,20 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from annotated_types import Ge, Le
 from pydantic import AfterValidator, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from redis.asyncio import Redis
 
 Role = Literal["write", "live"]
 
 REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
 POSTGRES_SCHEMES = ("postgresql", "postgres")
+# PostgreSQL takes several, with commas between.
+_HOST_AND_PORT = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::[0-9]{1,5})?")
+_SSL_MODES = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 
 # Greedy up to the last @ of the word: an unescaped @ or / inside a password must not let its tail through.
 _USERINFO = re.compile(r"(?<=://)([^\s:@/]*):(\S*)@")
@@ -65,6 +69,25 @@ def _check_redis_url(url: str) -> str:
     # Only reading it makes urlsplit look at the port.
     if parts.port == 0:
         raise ValueError("port")
+    _check_redis_options(url)
+    return url
+
+
+def _check_redis_options(url: str) -> None:
+    """Let the client read its options, which it would refuse only when it connects."""
+    try:
+        Redis.from_url(url.replace("+cluster", "", 1)).connection_pool.make_connection()  # type: ignore[no-untyped-call]
+    except (TypeError, AttributeError) as error:
+        raise ValueError("option") from error
+
+
+def _check_postgres_url(url: str) -> str:
+    parts = urlsplit(url)
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    if not all(_HOST_AND_PORT.fullmatch(host) for host in hosts):
+        raise ValueError("port")
+    if set(parse_qs(parts.query).get("sslmode", ())) - _SSL_MODES:
+        raise ValueError("sslmode")
     return url
 
 
@@ -131,7 +154,10 @@ RedisUrl = Annotated[
     ),
 ]
 PostgresUrl = Annotated[
-    str, _url_of(*POSTGRES_SCHEMES), Bound("a well-formed URL that begins with postgresql:// or postgres://")
+    str,
+    _url_of(*POSTGRES_SCHEMES),
+    AfterValidator(_check_postgres_url),
+    Bound("a well-formed URL that begins with postgresql:// or postgres://"),
 ]
 BaseUrl = Annotated[
     Annotated[str, _url_of("http", "https"), AfterValidator(_check_base_url)] | None,

@@ -26,10 +26,11 @@ def left_in(folder: Path) -> list[str]:
 
 @pytest.mark.timeout(180)
 def test_demo_accounts_for_every_record(tmp_path: Path) -> None:
-    """With --for it ends by itself, its report adds up, and nothing else is left behind."""
+    """With --for it ends by itself, its report adds up, and nothing else is left; a shell's settings change nothing."""
+    settings = {"REDIS_TELEMETRY_STREAM": "other", "REDIS_CONSUMER_GROUP": "other", "ROLES": "live", "REDIS_URL": "x"}
     run = subprocess.run(
         [*DEMO, "--for", "5", "--devices", "40", "--hz", "2", "--report", "report.json"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False,
+        cwd=tmp_path, env={**os.environ, **settings}, capture_output=True, text=True, timeout=150, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stdout + run.stderr
     report = json.loads((tmp_path / "report.json").read_text())
@@ -43,8 +44,9 @@ def test_demo_accounts_for_every_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
-    """Ctrl-C ends the demo in order: status 0, no process and no file."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C, or being told to end, ends the demo in order: status 0, no process and no file."""
     with subprocess.Popen(
         DEMO, cwd=tmp_path, env={**os.environ, "PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, text=True,
         start_new_session=True,
@@ -56,13 +58,26 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
                 line = demo.stdout.readline()
                 assert line, f"the demo ended early: {seen}"
                 seen += line
-            os.killpg(demo.pid, signal.SIGINT)
+            if number == signal.SIGINT:
+                os.killpg(demo.pid, number)
+            else:
+                demo.send_signal(number)
             rest, _ = demo.communicate(timeout=90)
         finally:
             demo.kill()
     assert "live map: http://127.0.0.1:" in seen
     assert (demo.returncode, rest.splitlines()[-1]) == (0, "stopped")
     asyncio.run(eventually(lambda: left_in(tmp_path) == [], message="no process and no file is left"))
+
+
+def test_report_needs_a_folder(tmp_path: Path) -> None:
+    """A report that could not be written is refused before anything is started."""
+    run = subprocess.run(
+        [*DEMO, "--for", "1", "--report", "nowhere/r.json"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (run.returncode, list(tmp_path.iterdir())) == (2, [])
+    assert "there is no folder nowhere" in run.stderr
 
 
 def test_report_needs_an_end() -> None:

@@ -270,8 +270,10 @@ async def test_no_table(postgres_url: str, caplog: pytest.LogCaptureFixture) -> 
     """Without the table the batch waits, and the log says once what to do."""
     async with desk(postgres_url) as it, writing(it) as write:
         await eventually(it.failing)
+        assert "run `telemetry migrate`" in (await it.writer.status() or "")
         await migrate(postgres_url)
         assert (await write).inserted == 10
+        assert await it.writer.status() is None
 
     advice = [record for record in caplog.records if "run `telemetry migrate`" in record.message]
     assert [record.levelno for record in advice] == [logging.WARNING]

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 # For everything that is asked of one dependency together.
 TIMEOUT_S: Final = 5.0
-# XAUTOCLAIM, which hands a dead worker's records on, came with 6.2.
-LEAST_REDIS: Final = (6, 2)
+# The lag of a group, and the entries that XAUTOCLAIM finds trimmed away, came with 7.0.
+LEAST_REDIS: Final = (7, 0)
 
 _UNREACHABLE: Final = (
     OSError,

@@ -82,13 +82,14 @@ def purge() -> None:
 async def _choose(letters: DeadLetters, letter_ids: tuple[str, ...]) -> list[DeadLetter]:
     if not letter_ids:
         return [letter async for letter in letters]
-    chosen = []
+    # By the letter: one may be named by both its ids.
+    chosen: dict[tuple[str, str], DeadLetter] = {}
     for letter_id in letter_ids:
         letter = await letters.find(letter_id)
         if letter is None:
             raise click.ClickException(f"there is no dead letter {letter_id}; nothing was replayed")
-        chosen.append(letter)
-    return chosen
+        chosen[letter.stream, letter.dead_id] = letter
+    return list(chosen.values())
 
 
 def _with_letters(act: Callable[[DeadLetters], Awaitable[T]]) -> T:

@@ -56,6 +56,9 @@ class WriteQueue(Service):
         except (WriteAbandoned, asyncio.CancelledError):
             batch.give_up()
         else:
+            if result.refused:
+                first = result.refused[0].reason
+                logger.warning("the database refuses %d rows: dead letters; the first: %s", len(result.refused), first)
             for refused in result.refused:
                 batch.bury(refused.index, "database", refused.reason)
             batch.acknowledge()

@@ -132,6 +132,11 @@ class PositionWriter:
         self._backoff = backoff
         self._attempt_timeout_s = attempt_timeout_s
         self._complained_at: dict[str, float] = {}
+        self._failure: str | None = None
+
+    async def status(self) -> str | None:
+        """Return None unless the last attempt failed, else why."""
+        return self._failure
 
     async def write(self, positions: Sequence[Position]) -> WriteResult:
         """Store positions, in order, and return what became of them.
@@ -175,6 +180,7 @@ class PositionWriter:
                 if await self._stopped_within(self._backoff.wait_s(failures)):
                     raise WriteAbandoned(describe(error)) from error
             else:
+                self._failure = None
                 if failures:
                     self._complained_at.clear()
                     logger.info("Postgres takes positions again, after %d failed attempts", failures)
@@ -205,11 +211,12 @@ class PositionWriter:
 
     def _complain(self, error: Exception) -> None:
         kind = type(error).__name__
+        advice = _ADVICE.get(getattr(error, "sqlstate", None) or "", "trying again")
+        self._failure = f"positions are not written ({describe(error)}): {advice}"
         now = time.monotonic()
         if now - self._complained_at.get(kind, -COMPLAIN_EVERY_S) < COMPLAIN_EVERY_S:
             return
         self._complained_at[kind] = now
-        advice = _ADVICE.get(getattr(error, "sqlstate", None) or "", "trying again")
         level = (
             logging.WARNING
             if isinstance(error, (asyncpg.PostgresError, asyncpg.InterfaceError, OSError))

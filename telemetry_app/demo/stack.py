@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 from telemetry_app.embedded.postgres import EmbeddedPostgres
 from telemetry_app.embedded.process import ChildProcess, Command, EmbeddedServerError, free_port
 from telemetry_app.embedded.valkey import EmbeddedValkey
+from telemetry_app.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +31,7 @@ class WorkerProcess:
 
     Args:
         folder: Where its log goes.
-        variables: Environment variables on top of this process's own.
+        variables: Environment variables on top of this process's own, of which settings are left out.
     """
 
     def __init__(self, folder: Path, variables: Mapping[str, str]) -> None:
@@ -42,7 +43,7 @@ class WorkerProcess:
                 argv=[sys.executable, "-m", "telemetry_app", "worker"],
                 cwd=folder,
                 log_path=self.log_path,
-                env={**os.environ, **bind, **variables},
+                env={**_inherited(), **bind, **variables},
                 death_signal=signal.SIGTERM,
             )
         )
@@ -90,6 +91,12 @@ class WorkerProcess:
                 return bool(answer.status == 200)  # noqa: PLR2004 - OK
         except (urllib.error.URLError, OSError):
             return False
+
+
+def _inherited() -> dict[str, str]:
+    """Return this process's environment without settings: what a shell has set is meant for other workers."""
+    settings = {name.upper() for name in Settings.model_fields}
+    return {name: value for name, value in os.environ.items() if name.upper() not in settings}
 
 
 class Stack:

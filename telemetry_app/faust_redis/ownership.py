@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from faust.types import TP
 from mode import Service
+from redis.exceptions import ResponseError
 
 from telemetry_app.faust_redis.balance import share
 from telemetry_app.faust_redis.connection import drop_connections
-from telemetry_app.faust_redis.errors import ANY_REDIS_ERROR, severity
+from telemetry_app.faust_redis.errors import ANY_REDIS_ERROR, PASSING_ERRORS, severity
 from telemetry_app.faust_redis.lease import Leases
 from telemetry_app.faust_redis.partition import Partition
 from telemetry_app.faust_redis.partitioning import partitions_of, stream_of
@@ -46,6 +47,7 @@ class Ownership(Service):
         self.workers: list[str] = []
         self.wake = asyncio.Event()
         self.assigned_once = False
+        self._unreadable: set[str] = set()
         self._leases = Leases(
             consumer.client,
             group=consumer.group,
@@ -131,14 +133,13 @@ class Ownership(Service):
         taken = []
         for number, stream in free[: wanted.take]:
             token = await self._leases.acquire(stream)
-            if token:
-                taken.append(Partition(TP(topic, number), stream, token))
+            partition = Partition(TP(topic, number), stream, token) if token else None
+            if partition is not None and await self._make_group(partition):
+                taken.append(partition)
         return mine[len(mine) - wanted.give :] if wanted.give else [], taken
 
     async def _rebalance(self, *, leaving: list[Partition], gained: list[Partition]) -> None:
         """Run Faust's revoke and assign callbacks, and wait until it takes records again."""
-        for stream in (p.stream for p in gained):
-            await self._insist("create group", stream)
         consumer = self.consumer
         self.app.on_rebalance_start()
         await consumer.on_partitions_revoked({p.tp for p in leaving})
@@ -160,13 +161,26 @@ class Ownership(Service):
         while self.app.rebalancing and not (self.should_stop or self.app.should_stop):  # noqa: ASYNC110 - Faust has a flag
             await asyncio.sleep(0.01)
 
-    async def _insist(self, operation: str, stream: str) -> None:
-        await insist(
-            lambda: self.consumer.reader.ensure_group(stream),
-            operation=operation,
-            observer=self.observer,
-            stopping=lambda: self.app.should_stop,
-        )
+    async def _make_group(self, partition: Partition) -> bool:
+        """Make sure that a partition just taken has its group; give it back if Redis refuses that."""
+        try:
+            await insist(
+                lambda: self.consumer.reader.ensure_group(partition.stream),
+                operation="create group",
+                observer=self.observer,
+                stopping=lambda: self.app.should_stop,
+                passing=PASSING_ERRORS,
+            )
+        except ResponseError as error:
+            # One key of another type must not hold up the other partitions; it is tried again in every turn.
+            self.observer.retried("create group")
+            if partition.stream not in self._unreadable:
+                logger.error("cannot read %s, leaving it: %s", partition.stream, error)  # noqa: TRY400 - it says it
+            self._unreadable.add(partition.stream)
+            await self._give_back(partition)
+            return False
+        self._unreadable.discard(partition.stream)
+        return True
 
     async def _give_back(self, partition: Partition) -> None:
         try:

@@ -29,6 +29,7 @@ async def insist(
     observer: Observer,
     stopping: Callable[[], bool],
     last_try_s: float = 2.0,
+    passing: tuple[type[Exception], ...] = ANY_REDIS_ERROR,
 ) -> T:
     """Repeat a step through errors of Redis, with growing waits, for as long as the application runs.
 
@@ -38,6 +39,7 @@ async def insist(
         observer: Told about each failure.
         stopping: Whether the application is stopping.
         last_try_s: How long to go on once it is stopping.
+        passing: Errors to go on through.
 
     Raises:
         The last error of Redis, when the application stops first; any other error at once.
@@ -47,7 +49,7 @@ async def insist(
     while True:
         try:
             return await _attempt(step, last_try)
-        except ANY_REDIS_ERROR as error:
+        except passing as error:
             if last_try.over():
                 raise
             observer.retried(operation)

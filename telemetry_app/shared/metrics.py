@@ -112,7 +112,7 @@ class Metrics:
         )
         self.trimmed = Counter(
             "processor_trimmed_records_total",
-            "Records lost: trimmed off the stream before they were processed",
+            "Records lost: delivered, and trimmed off the stream before they were acknowledged",
             registry=registry,
         )
         self.decode_errors = Counter(

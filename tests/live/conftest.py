@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """With the real Directus, run the tests that ask it, and no others."""
     if REAL:
         asking = [item for item in items if "directus" in getattr(item, "fixturenames", ())]
-        config.hook.pytest_deselected(items=[item for item in items if item not in set(asking)])
+        config.hook.pytest_deselected(items=[item for item in items if item not in asking])
         items[:] = asking
 
 

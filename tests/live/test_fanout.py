@@ -74,7 +74,8 @@ def test_the_history_keeps_the_newest_for_ever_and_the_others_for_a_while() -> N
     passed(history, ("a", 2), first_id=10, now=101.0)
     passed(history, ("a", 3), first_id=20, now=101.0 + KEPT_S)
     assert seen(history.newer(["a", "b"], {}, since=0.0)) == [("b", 1), ("a", 2), ("a", 3)]
-    assert seen(history.newer(["a", "b"], {"a": 2}, since=101.0)) == [("a", 3)]
+    assert seen(history.newer(["a", "b"], {}, since=102.0)) == [("b", 1), ("a", 3)]
+    assert seen(history.newer(["a", "b"], {"a": 2, "b": 1}, since=101.0)) == [("a", 3)]
     for number in range(1000):
         passed(history, ("a", 10 + number), first_id=30 + number, now=200.0)
     assert len(history._recent["a"]) == 256

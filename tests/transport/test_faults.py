@@ -227,6 +227,19 @@ async def test_stream_of_the_wrong_type(
     assert app.counts == once_each(published)
 
 
+async def test_one_partition_of_the_wrong_type(transport_app: AppFactory, records: Stream) -> None:
+    """A key of another type in one partition's place holds up no other; once it is gone, that one is taken too."""
+    streams = [f"{records.name}:{number}" for number in range(2)]
+    await records.redis.set(streams[1], "no stream")
+    await records.publish(names("a", 5), stream=streams[0])
+    app = await transport_app(records.name, partitions=2, **TTL)
+    await eventually(lambda: app.observer.total["acknowledged"] == 5)
+    assert app.partitions == [0]
+    await records.redis.delete(streams[1])
+    await records.publish(names("b", 5), stream=streams[1])
+    await eventually(lambda: app.observer.total["acknowledged"] == 10)
+
+
 @pytest.mark.parametrize("key", ["state", "dead"])
 async def test_other_keys_of_the_wrong_type(transport_app: AppFactory, records: Stream, key: str) -> None:
     """With the table's hash or the dead letters of another type nothing is acknowledged until that is mended."""
