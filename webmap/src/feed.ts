@@ -178,12 +178,12 @@ export class Feed {
   }
 
   private closed(code: number): void {
-    if (code === 4401) this.end({ name: "signed-out", text: "Your session has ended. Please sign in again." });
-    else if (!this.opened) void this.explainRefusal();
+    // A session that was renewed in another tab ends here too: the server knows only the cookie of the upgrade.
+    if (code === 4401 || !this.opened) void this.explainRefusal();
     else this.retry(closeReason(code), code === 4429 ? TOO_MANY_REQUESTS_MS : 0);
   }
 
-  /** A browser hides the status of a refused upgrade, so ask for it by plain HTTP. */
+  /** A browser hides the status of a refused upgrade, and knows of its new cookie alone, so ask by plain HTTP. */
   private async explainRefusal(): Promise<void> {
     const generation = this.generation;
     const refusal = await this.environment.probe();
@@ -194,8 +194,10 @@ export class Feed {
       this.end({ name: "forbidden", text: "This server does not accept connections from this address." });
     } else if (refusal.kind === "full") {
       this.retry("The server is full or busy.", refusal.retryAfterMs);
-    } else {
+    } else if (refusal.kind === "unreachable") {
       this.retry("The server cannot be reached.");
+    } else {
+      this.retry("The connection was lost.");
     }
   }
 

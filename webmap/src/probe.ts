@@ -4,19 +4,20 @@ export type Refusal =
   | { readonly kind: "signed-out" }
   | { readonly kind: "forbidden" }
   | { readonly kind: "full"; readonly retryAfterMs: number }
-  | { readonly kind: "unreachable" };
+  | { readonly kind: "unreachable" }
+  | { readonly kind: "none" };
 
 type Fetch = (url: string, options: RequestInit) => Promise<Response>;
 
 const MAX_RETRY_AFTER_S = 300;
 
-/** Ask each address in turn and return the first telling answer. */
+/** Ask each address in turn and return the first telling answer; "none" when all of them let us in. */
 export async function probe(urls: readonly string[], fetcher: Fetch = fetch): Promise<Refusal> {
   for (const url of urls) {
     const refusal = await ask(url, fetcher);
     if (refusal !== undefined) return refusal;
   }
-  return { kind: "unreachable" };
+  return { kind: "none" };
 }
 
 async function ask(url: string, fetcher: Fetch): Promise<Refusal | undefined> {

@@ -73,8 +73,21 @@ test("an error about another topic changes nothing", () => {
   assert.equal(world.last?.name, "live");
 });
 
-test("4401 is signed out and stays so; the other close codes reconnect", () => {
-  for (const [code, name, sockets] of [[4401, "signed-out", 1], [1001, "reconnecting", 2], [1009, "reconnecting", 2], [4408, "reconnecting", 2]] as const) {
+test("4401 is signed out if HTTP says so too; with a renewed session it reconnects", async () => {
+  for (const [kind, name, sockets] of [["signed-out", "signed-out", 1], ["none", "reconnecting", 2]] as const) {
+    const { world } = connected();
+    world.refusal = { kind };
+    world.socket.onclose?.({ code: 4401 });
+    await Promise.resolve();
+    await Promise.resolve();
+    assert.equal(world.last?.name, name);
+    world.pass(1_000);
+    assert.equal(world.sockets.length, sockets);
+  }
+});
+
+test("the other close codes reconnect", () => {
+  for (const [code, name, sockets] of [[1001, "reconnecting", 2], [1009, "reconnecting", 2], [4408, "reconnecting", 2]] as const) {
     const { world } = connected();
     world.socket.onclose?.({ code });
     assert.equal(world.last?.name, name);

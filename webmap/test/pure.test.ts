@@ -61,7 +61,7 @@ test("the first telling HTTP answer explains a refusal", async () => {
   assert.deepEqual(await probe(["a", "b"], answers(200, 401)), { kind: "signed-out" });
   assert.deepEqual(await probe(["a", "b"], answers(200, 403)), { kind: "forbidden" });
   assert.deepEqual(await probe(["a", "b"], answers(503)), { kind: "full", retryAfterMs: 4_000 });
-  assert.deepEqual(await probe(["a", "b"], answers(200, 400)), { kind: "unreachable" });
+  assert.deepEqual(await probe(["a", "b"], answers(200, 426)), { kind: "none" });
   assert.deepEqual(await probe(["a"], () => Promise.reject(new TypeError("network"))), { kind: "unreachable" });
 });
 
