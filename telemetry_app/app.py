@@ -125,6 +125,7 @@ live = LiveSide(
         slow_client_bytes=settings.live_slow_client_bytes,
         slow_client_ms=settings.live_slow_client_ms,
         reauthorize_ms=settings.live_reauthorize_ms,
+        answer_age_ms=settings.directus_cache_ms,
     ),
     observer=broadcast_observer,
 )

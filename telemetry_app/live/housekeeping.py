@@ -10,21 +10,19 @@ from typing import TYPE_CHECKING, Any, Final
 from mode import Service
 
 from telemetry_app.live.fanout import frames
+from telemetry_app.live.session import LOOK_S, Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from telemetry_app.live.connection import Connection
     from telemetry_app.live.history import Sighting
-    from telemetry_app.live.session import Session
     from telemetry_app.live.subscription import Subscription
 
 logger = logging.getLogger(__name__)
 
 #: A client that reads again waits no longer than this for what it missed.
 _CATCH_UP_S: Final = 0.05
-#: Pings, silence and rights are looked at this often: their times are counted in tens of seconds.
-_LOOK_S: Final = 0.5
 _FORGET_S: Final = 60.0
 #: Rights asked for at a time.
 _QUESTIONS: Final = 16
@@ -78,7 +76,7 @@ class Housekeeper(Service):
     @Service.task
     async def _look_after_all(self) -> None:
         while not self.should_stop:
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(LOOK_S)
             now = asyncio.get_running_loop().time()
             for connection in list(self._session.registry.connections):
                 self._look_for_life(connection, now)

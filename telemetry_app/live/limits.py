@@ -15,7 +15,8 @@ class LiveLimits:
         frames_burst: Frames it may send at once.
         slow_client_bytes: Unsent bytes above which a client is conflated.
         slow_client_ms: How long a client may stay behind until it is closed with 4408.
-        reauthorize_ms: How often rights are asked again; 0 = only at subscribe.
+        reauthorize_ms: Within which time a lost right ends what it allowed; 0 = asked at subscribe only.
+        answer_age_ms: How old an answer about rights may be.
         ping_s: How often a ping is sent.
         silence_s: How long nothing at all may come from a client before it counts as gone.
         close_grace_s: How long a client may take to answer a close frame.
@@ -29,6 +30,7 @@ class LiveLimits:
     slow_client_bytes: int = 262_144
     slow_client_ms: int = 30_000
     reauthorize_ms: int = 60_000
+    answer_age_ms: int = 0
     ping_s: float = 20.0
     silence_s: float = 60.0
     close_grace_s: float = 5.0

@@ -284,6 +284,14 @@ async def test_losing_a_right(
         assert side.observed.gauges["subscriptions"] == 1
 
 
+async def test_rights_are_asked_in_time(live: LiveFactory) -> None:
+    """However old an answer may be and however the asking is spread, a lost right is noticed within the interval."""
+    limits = LiveLimits(reauthorize_ms=60_000, answer_age_ms=5_000)
+    async with live(devices=DEVICES, limits=limits) as side:
+        waits = [side.live.session._next_authorization() - asyncio.get_running_loop().time() for _ in range(200)]
+    assert 40 < min(waits) < max(waits) <= 60 - 5
+
+
 async def test_the_session_ends(live: LiveFactory, directus: DirectusServer, spectator: Spectator) -> None:
     """Within the interval a logout ends the connection with 4401."""
     async with live(devices=DEVICES, limits=LiveLimits(reauthorize_ms=200)) as side:
