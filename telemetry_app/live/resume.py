@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 #: Most entries read again to reach back to a cursor: some tenths of a second's work. A snapshot is cheaper than more.
 MAX_ENTRIES: Final = 50_000
 
+#: Questions to Redis at a time: its client refuses a crowd that comes back at once.
+_QUESTIONS: Final = 16
+
 
 class _Sender(msgspec.Struct, gc=False):
     device_id: str
@@ -67,6 +70,7 @@ class Resumer:
         self._observer = observer
         self._max_entries = max_entries
         self._lock = asyncio.Lock()
+        self._questions = asyncio.Semaphore(_QUESTIONS)
         self._begins: Vector = ((0, 0),) * len(streams)
         self._too_far: Vector | None = None
 
@@ -105,7 +109,8 @@ class Resumer:
             return self._covers(since) or (not self._is_too_far(since) and await self._extend(since))
 
     async def _can_be_read(self, since: Vector) -> bool:
-        return all(map(_still_there, await self._replay.tips(self._streams), since))
+        async with self._questions:
+            return all(map(_still_there, await self._replay.tips(self._streams), since))
 
     def _covers(self, since: Vector) -> bool:
         return _at_most(self._begins, since)
