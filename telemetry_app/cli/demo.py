@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -41,8 +40,6 @@ def command(
         raise click.UsageError("--report needs --for, since the report is written when the demo ends")
     if report_path is not None and not report_path.absolute().parent.is_dir():
         raise click.BadParameter(f"there is no folder {report_path.parent}", param_hint="--report")
-    for asked_to_end in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(asked_to_end, signal.default_int_handler)
     # Only this command needs the embedded servers, which production does without.
     from telemetry_app.demo.report import write_report  # noqa: PLC0415
     from telemetry_app.demo.run import DemoPlan, run_demo  # noqa: PLC0415

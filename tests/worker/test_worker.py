@@ -132,7 +132,7 @@ async def test_sigterm_during_a_database_outage_leaves_the_work_pending(
     server.kill()
     await pipeline.publish([record(device, 1) for device in range(500)])
     await eventually(lambda: _read(pipeline, 500), message="the records were read")
-    await eventually(lambda: _not_ready(worker, "postgres"), message="readiness names Postgres")
+    await eventually(lambda: _not_ready(worker, "postgres", "writer"), message="readiness names Postgres")
     assert await worker.stop(timeout_s=10) == 0
     assert await pipeline.pending() == 500
     server.start()
@@ -255,10 +255,10 @@ async def _read(pipeline: Pipeline, entries: int) -> bool:
     return bool(groups) and groups[0]["name"] == GROUP.encode() and groups[0]["pending"] == entries
 
 
-async def _not_ready(worker: WorkerProcess, check: str) -> bool:
+async def _not_ready(worker: WorkerProcess, *unwell: str) -> bool:
     async with aiohttp.ClientSession() as session, session.get(f"{worker.metrics_url}/readyz") as answer:
         checks = (await answer.json())["checks"]
-        return answer.status == 503 and [name for name, state in checks.items() if state != "ok"] == [check]
+        return answer.status == 503 and [name for name, state in checks.items() if state != "ok"] == [*unwell]
 
 
 def _telemetry(pipeline: Pipeline, *arguments: str) -> str:
