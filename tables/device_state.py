@@ -15,7 +15,7 @@ device_state = cast(
     app.Table(
         "device_state",
         value_type=DeviceState,
-        options={"max_keys": settings.device_state_lru_cap, "recency": lambda state: state.touched},
+        options={"max_keys": settings.device_state_lru_cap, "recency": lambda state: (state.touched, state.turn)},
         help="Last position and number of positions of each device.",
     ),
 )

@@ -25,8 +25,8 @@ class DeviceState(msgspec.Struct, frozen=True, gc=False):
         speed: Kilometres per hour.
         satellites: Satellites in view.
         count: Positions received, late and resent ones included.
-        touched: When this state last changed, in stream order: the id of the batch's first entry as two numbers, and
-            a number within the batch.
+        touched: When this state last changed: the id of the first entry of that batch, as milliseconds and sequence.
+        turn: Its place among the devices that the same batch changed.
     """
 
     last_seen: datetime
@@ -37,7 +37,8 @@ class DeviceState(msgspec.Struct, frozen=True, gc=False):
     speed: float
     satellites: int
     count: int
-    touched: tuple[int, int, int]
+    touched: tuple[int, int]
+    turn: int
 
 
 def fold(
@@ -65,36 +66,26 @@ def fold(
         counts[device_id] += 1
         if position.ts > known.ts:
             newest[device_id] = position
-    ms, sequence = batch_position
-    return {
-        device_id: _advance(states.get(device_id), position, counts[device_id], (ms, sequence, number))
-        for number, (device_id, position) in enumerate(newest.items())
-    }
-
-
-def _advance(state: DeviceState | None, newest: Position, count: int, touched: tuple[int, int, int]) -> DeviceState:
-    if state is not None:
-        count += state.count
-        if state.last_seen >= newest.ts:
-            return DeviceState(
-                state.last_seen,
-                state.latitude,
-                state.longitude,
-                state.altitude,
-                state.angle,
-                state.speed,
-                state.satellites,
-                count,
-                touched,
-            )
-    return DeviceState(
-        newest.ts,
-        newest.latitude,
-        newest.longitude,
-        newest.altitude,
-        newest.angle,
-        newest.speed,
-        newest.satellites,
-        count,
-        touched,
-    )
+    changes: dict[str, DeviceState] = {}
+    known_state = states.get
+    for turn, (device_id, position) in enumerate(newest.items()):
+        count = counts[device_id]
+        last: DeviceState | Position = position
+        seen = position.ts
+        if (state := known_state(device_id)) is not None:
+            count += state.count
+            if state.last_seen >= seen:
+                last, seen = state, state.last_seen
+        changes[device_id] = DeviceState(
+            seen,
+            last.latitude,
+            last.longitude,
+            last.altitude,
+            last.angle,
+            last.speed,
+            last.satellites,
+            count,
+            batch_position,
+            turn,
+        )
+    return changes

@@ -40,7 +40,7 @@ class Committer:
         self._commit = Script(client, scripts.COMMIT)
 
     async def commit(
-        self, partition: Partition, flight: InFlight, encoders: Mapping[str, Callable[[Any], bytes]]
+        self, partition: Partition, flight: InFlight, encoders: Mapping[str, Callable[[list[Any]], bytes]]
     ) -> CommitResult:
         """Commit a settled batch.
 
@@ -90,16 +90,12 @@ def _add_verdicts(args: list[Any], batch: RecordBatch) -> list[Verdict]:
     return judged
 
 
-def _add_changes(args: list[Any], changes: dict[Any, Any], encode: Callable[[Any], bytes]) -> None:
-    """Append one table's changes: keys and values to set, then keys to delete.
+def _add_changes(args: list[Any], changes: dict[Any, Any], encode: Callable[[list[Any]], bytes]) -> None:
+    """Append one table's changes: keys to set, their values as JSON lines, and keys to delete.
 
-    As text, since the msgpack of Redis' Lua knows no binary type; keys are strings and values JSON.
+    Keys as text, since the msgpack of Redis' Lua knows no binary type.
     """
-    to_set: list[str] = []
-    deleted: list[str] = []
-    for key, value in changes.items():
-        if value is DELETED:
-            deleted.append(key)
-        else:
-            to_set += (key, encode(value).decode())
-    args += (msgspec.msgpack.encode(to_set), msgspec.msgpack.encode(deleted))
+    deleted = [key for key, value in changes.items() if value is DELETED]
+    if deleted:
+        changes = {key: value for key, value in changes.items() if value is not DELETED}
+    args += (msgspec.msgpack.encode(list(changes)), encode(list(changes.values())), msgspec.msgpack.encode(deleted))

@@ -264,7 +264,7 @@ class Consumer(base.Consumer):
         return committed
 
     async def _commit_partition(self, partition: Partition, offset: int) -> bool:
-        encoders = {name: table.data.encode_value for name, table in self.app.tables.items()}
+        encoders = {name: table.data.encode_values for name, table in self.app.tables.items()}
         for flight in partition.ledger.settled_before(offset):
             try:
                 result = await insist(

@@ -43,12 +43,13 @@ return dropped
 #: KEYS lease, stream, dead letters, then one state hash for each table.
 #: ARGV token, group, deliveries before a refused entry is dead, acknowledged ids joined by blanks,
 #:   n, n times (id, always|limit, reason, m, m fields and values),
-#:   then for each table: keys and values to set, keys to delete, each an array packed by msgpack.
+#:   then for each table: keys to set (an array packed by msgpack), a line of JSON with the value of each, keys to
+#:   delete (as the first).
 #: (A thousand arguments cost the client far more than one long one.)
 #: Returns the number acknowledged and, in order, 1 for each verdict that went to the dead letters, else 0;
 #: -1 alone when the lease is no longer ours. Commands get slices since Lua unpacks at most some thousands of values.
 #: Redis does not undo a script that fails midway, so what could make it fail is looked at before the first write.
-COMMIT = """
+COMMIT = r"""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {-1} end
 for number = 2, #KEYS do
   local wanted, found = number <= 3 and 'stream' or 'hash', redis.call('TYPE', KEYS[number]).ok
@@ -85,9 +86,14 @@ end
 
 for table_number = 4, #KEYS do
   local hash = KEYS[table_number]
-  each_slice(cmsgpack.unpack(ARGV[at]), function(...) redis.call('HSET', hash, ...) end)
-  each_slice(cmsgpack.unpack(ARGV[at + 1]), function(...) redis.call('HDEL', hash, ...) end)
-  at = at + 2
+  local changes = {}
+  local value_of = string.gmatch(ARGV[at + 1], '[^\n]+')
+  for number, key in ipairs(cmsgpack.unpack(ARGV[at])) do
+    changes[2 * number - 1], changes[2 * number] = key, value_of()
+  end
+  each_slice(changes, function(...) redis.call('HSET', hash, ...) end)
+  each_slice(cmsgpack.unpack(ARGV[at + 2]), function(...) redis.call('HDEL', hash, ...) end)
+  at = at + 3
 end
 return result
 """

@@ -38,7 +38,7 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
     Table options:
         max_keys: Bound on the number of keys in this worker. Past it, the keys of the current partition that were
             changed longest ago are deleted.
-        recency: Function of a value by which keys are ordered when a partition is loaded, oldest first.
+        recency: Function of a value that grows with every change, so that the order of changes outlives a restart.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -48,8 +48,11 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
         self._recency: Callable[[Any], Any] | None = options.get("recency")
         self._observer = RedisOptions.of(self.app).observer
         self._partitions: dict[TP, dict[str, Any]] = {}
+        # Partitions whose keys need not be in the order of changes yet: keeping it costs more than setting the values,
+        # and most tables never reach their bound.
+        self._unsorted: set[TP] = set()
         self._size = 0
-        self.encode_value = msgspec.json.Encoder().encode
+        self.encode_values = msgspec.json.Encoder().encode_lines
         self._decode = msgspec.json.Decoder(self.value_type or Any).decode
 
     # --- reading and writing ---
@@ -101,10 +104,10 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
         message = self._message()
         values = self._partitions.setdefault(message.tp, {})
         before = len(values)
-        if self._max_keys:
-            self._make_recent(values, changes)
-        else:
+        if message.tp in self._unsorted or not self._max_keys:
             values.update(changes)
+        else:
+            self._make_recent(values, changes)
         self._note(message, changes)
         self._resize(len(values) - before)
         if self._max_keys and self._size > self._max_keys:
@@ -118,10 +121,20 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
             forget(key, None)
             values[key] = value
 
+    def _sort(self, values: dict[str, Any]) -> None:
+        """Put the keys changed longest ago first, in place: agents may hold on to `current()`."""
+        recency = self._recency
+        in_order = sorted(values.items(), key=lambda item: recency(item[1])) if recency else values.items()
+        values.clear()
+        values.update(in_order)
+
     def _count(self) -> int:
         return sum(len(values) for values in self._partitions.values())
 
     def _evict(self, message: Any, values: dict[str, Any], excess: int) -> None:
+        if message.tp in self._unsorted:
+            self._unsorted.discard(message.tp)
+            self._sort(values)
         oldest = [key for key, _ in zip(values, range(excess), strict=False)]
         for key in oldest:
             del values[key]
@@ -132,7 +145,11 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
     def _note(self, message: Any, changes: dict[str, Any]) -> None:
         """Note changes with the batch being processed; an agent under test has none."""
         if isinstance(message, BatchMessage):
-            message.flight.changes.setdefault(self.table_name, {}).update(changes)
+            noted = message.flight.changes
+            if self.table_name in noted:
+                noted[self.table_name].update(changes)
+            else:
+                noted[self.table_name] = changes
 
     def _resize(self, by: int) -> None:
         self._size += by
@@ -182,9 +199,12 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
         stale = {tp for tp in assigned - newly_assigned if tp in owned and owned[tp].ledger.dirty}
         for tp in revoked | stale:
             self._partitions.pop(tp, None)
+            self._unsorted.discard(tp)
         for tp in newly_assigned | stale:
             if tp in owned:
                 self._partitions[tp] = await self._load(owned[tp].stream)
+                if self._recency:
+                    self._unsorted.add(tp)
         self._resize(self._count() - self._size)
 
     async def _load(self, stream: str) -> dict[str, Any]:
@@ -196,8 +216,6 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
             stopping=lambda: self.app.should_stop,
         )
         logger.info("loaded %d keys of table %s from %s", len(values), self.table_name, key)
-        if recency := self._recency:
-            values = dict(sorted(values.items(), key=lambda item: recency(item[1])))
         return values
 
     async def _scan(self, key: str) -> dict[str, Any]:

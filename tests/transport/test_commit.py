@@ -20,7 +20,7 @@ from tests.support import eventually
 from tests.transport.apps import GROUP, TABLE, TransportApp, names, once_each
 from tests.transport.conftest import AppFactory, Stream
 
-ENCODERS = {TABLE: msgspec.json.encode}
+ENCODERS = {TABLE: msgspec.json.Encoder().encode_lines}
 
 
 class Holder:

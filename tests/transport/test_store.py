@@ -37,14 +37,20 @@ async def test_bound_evicts_what_was_untouched_longest(transport_app: AppFactory
 
 async def test_order_of_eviction_survives_a_restart(transport_app: AppFactory, records: Stream) -> None:
     """After a restart keys are evicted in the order of `recency`, which the hash does not keep."""
-    stored = {f"k{number}": (number * 7) % 11 + 1 for number in range(11)}
+    stored = {f"k{number}": (number * 7) % 11 + 2 for number in range(11)}
     await records.redis.hset(keys.state(records.name, GROUP, TABLE), mapping=stored)
-    options = {"max_keys": 6, "recency": lambda count: count}
+    options = {"max_keys": 6, "recency": lambda count: -count}
     app = await transport_app(records.name, table_options=options)
-    assert list(app.counts.values()) == list(range(1, 12))
+    assert app.counts == stored
     await records.publish(["new"])
     await eventually(lambda: app.observer.total["acknowledged"] == 1)
-    assert list(app.counts.values()) == [7, 8, 9, 10, 11, 1]
+    assert list(app.counts.values()) == [6, 5, 4, 3, 2, 1]
+    assert await records.state() == app.counts
+    # From then on the order is kept as keys change.
+    six = next(key for key, count in app.counts.items() if count == 6)
+    await records.publish([six, "newer"])
+    await eventually(lambda: app.observer.total["acknowledged"] == 3)
+    assert list(app.counts.values()) == [4, 3, 2, 1, 7, 1]
     assert await records.state() == app.counts
 
 
