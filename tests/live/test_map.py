@@ -23,6 +23,10 @@ from tests.servers.worker import WorkerProcess
 from tests.support import eventually
 
 ONE, TWO, OTHER = "356307042440001", "356307042440002", "356307042449999"
+_VISIBLE_MIDDLE = """() => {
+    const box = (selector) => document.querySelector(selector).getBoundingClientRect();
+    return [innerWidth / 2, (box("#panel").bottom + box(".side").top) / 2];
+}"""
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 
 
@@ -240,6 +244,29 @@ async def test_phone(site: Site) -> None:
         await expect(row).not_to_be_in_viewport()
         await page.locator("#sheet").tap()
         await expect(row).to_be_in_viewport()
+        assert map_page.complaints == []
+
+
+async def test_phone_shows_the_chosen_device_where_nothing_covers_it(site: Site) -> None:
+    """The chosen device comes to the middle of what panel and list leave of the map: a tap there finds it."""
+    await enter(site.database, {"7": [ONE, TWO]})
+    worker = await site.serve()
+    async with site.page(worker, **PHONE, reduced_motion="reduce") as map_page:
+        page = map_page.page
+        await map_page.open("7")
+        await map_page.until("live")
+        await site.publish({ONE: 41.1, TWO: 41.2})
+        await page.locator(f"li[data-device-id='{TWO}']").tap()
+        await expect(page.locator("#panel-id")).to_have_text(TWO)
+        middle: list[float] = await page.evaluate(_VISIBLE_MIDDLE)
+        await page.locator("#panel-close").tap()
+
+        async def found() -> bool:
+            await page.touchscreen.tap(*middle)
+            return await page.locator("#panel").is_visible()
+
+        await eventually(found, timeout_s=10)
+        await expect(page.locator("#panel-id")).to_have_text(TWO)
         assert map_page.complaints == []
 
 

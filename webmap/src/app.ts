@@ -95,17 +95,17 @@ class App {
     const answer = await fetchConfig(new URL("config.json", document.baseURI).href);
     if (answer.kind === "ok") {
       this.config = answer.config;
-      this.status.loginUrl = answer.config.loginUrl;
       this.configBackoff.reset();
       if (!this.events.offer(answer.config.events)) this.status.show({ name: "idle", text: "Which event?" });
     } else if (answer.kind === "signed-out") {
-      this.status.loginUrl = answer.loginUrl;
       this.status.show({ name: "signed-out", text: "You are signed out. Please sign in to see the map." });
     } else if (answer.kind === "missing") {
       this.status.show({ name: "error", text: "This server offers no live map." });
     } else {
-      const delayMs = this.configBackoff.next(answer.retryAfterMs);
-      this.status.show({ name: "reconnecting", text: "The server cannot be reached.", retryAt: Date.now() + delayMs });
+      const reached = answer.kind === "unavailable";
+      const delayMs = this.configBackoff.next(reached ? answer.retryAfterMs : 0);
+      const text = reached ? "The server cannot list your events now." : "The server cannot be reached.";
+      this.status.show({ name: "reconnecting", text, retryAt: Date.now() + delayMs });
       this.configTimer = setTimeout(() => void this.configure(), delayMs);
     }
   }
@@ -121,6 +121,7 @@ class App {
         clock: () => ({ timeMs: performance.now(), nowMs: this.nowMs() }),
         onPick: (device) => this.select(device),
         onDrag: () => this.follow(false),
+        covering: [byId("panel", HTMLElement), byId("sheet", HTMLButtonElement).closest(".side")],
       });
       this.map.select(this.selected);
       this.fitOnce();
@@ -140,8 +141,7 @@ class App {
     const url = new URL(this.config.path, location.href);
     const probeUrls = [new URL("config.json", document.baseURI).href, url.href];
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    const { staleAfterMs } = this.config;
-    this.send({ type: "start", session: this.session, eventId, url: url.href, probeUrls, staleAfterMs });
+    this.send({ type: "start", session: this.session, eventId, url: url.href, probeUrls });
   }
 
   private retry(): void {
@@ -196,8 +196,9 @@ class App {
     if (device === undefined) this.follow(false);
     this.list.select(device);
     this.map?.select(device);
-    if (device !== undefined && show) this.map?.show(device);
+    // First the panel, which may cover a part of the map.
     this.showPanel();
+    if (device !== undefined && show) this.map?.show(device);
   }
 
   private follow(on: boolean): void {

@@ -9,19 +9,17 @@ export interface EventChoice {
 export interface Config {
   readonly path: string;
   readonly events: readonly EventChoice[];
-  readonly loginUrl: string | undefined;
-  readonly staleAfterMs: number;
   /** How far the server's clock is ahead of this one, milliseconds. */
   readonly clockAheadMs: number;
 }
 
 export type ConfigAnswer =
   | { readonly kind: "ok"; readonly config: Config }
-  | { readonly kind: "signed-out"; readonly loginUrl: string | undefined }
+  | { readonly kind: "signed-out" }
   | { readonly kind: "missing" }
+  | { readonly kind: "unreachable" }
   | { readonly kind: "unavailable"; readonly retryAfterMs: number };
 
-const STALE_AFTER_MS = 30_000;
 /** The Date header counts whole seconds and travels: smaller differences mean nothing. */
 const CLOCK_TOLERANCE_MS = 3_000;
 
@@ -33,13 +31,13 @@ export async function fetchConfig(url: string, nowMs: () => number = Date.now): 
     body = parseJson(await response.text());
   } catch {
     // fetch rejects for every kind of network failure alike: that is the answer.
-    return { kind: "unavailable", retryAfterMs: 0 };
+    return { kind: "unreachable" };
   }
   if (response.status === 200) {
     const config = parseConfig(body, clockAheadMs(response.headers.get("Date"), nowMs()));
     return config === undefined ? { kind: "missing" } : { kind: "ok", config };
   }
-  if (response.status === 401) return { kind: "signed-out", loginUrl: parseLoginUrl(field(body, "loginUrl")) };
+  if (response.status === 401) return { kind: "signed-out" };
   if (response.status === 404) return { kind: "missing" };
   return { kind: "unavailable", retryAfterMs: retryAfterMs(response.headers.get("Retry-After")) };
 }
@@ -57,13 +55,10 @@ function parseJson(text: string): unknown {
 export function parseConfig(body: unknown, aheadMs: number): Config | undefined {
   const path = field(body, "path");
   const events = field(body, "events");
-  const staleAfterMs = field(body, "staleAfterMs");
   if (typeof path !== "string" || !/^\/(?!\/)/.test(path)) return undefined;
   return {
     path,
     events: Array.isArray(events) ? events.map(parseEvent).filter((event) => event !== undefined) : [],
-    loginUrl: parseLoginUrl(field(body, "loginUrl")),
-    staleAfterMs: typeof staleAfterMs === "number" && staleAfterMs >= 1000 ? staleAfterMs : STALE_AFTER_MS,
     clockAheadMs: aheadMs,
   };
 }
@@ -75,12 +70,6 @@ function parseEvent(value: unknown): EventChoice | undefined {
   if (typeof id !== "string" && typeof id !== "number") return undefined;
   const text = String(id);
   return text === "" ? undefined : { id: text, name: typeof name === "string" && name !== "" ? name : text };
-}
-
-/** Only an address that a click may safely follow: http, https or a path of this site. */
-export function parseLoginUrl(value: unknown): string | undefined {
-  if (typeof value !== "string" || value === "") return undefined;
-  return /^https?:\/\//i.test(value) || /^\/(?!\/)/.test(value) ? value : undefined;
 }
 
 export function clockAheadMs(dateHeader: string | null, nowMs: number): number {

@@ -29,11 +29,8 @@ export interface FeedListener {
   snapshot(positions: readonly Position[], resumed: boolean): void;
 }
 
-export interface FeedPolicy {
-  /** No frame for this long while connected is called stale. */
-  readonly staleAfterMs: number;
-}
-
+/** No frame for this long while connected is called stale. */
+const QUIET_MS = 30_000;
 const RETRY = { firstMs: 1_000, maxMs: 30_000 };
 const SUBSCRIBE_TIMEOUT_MS = 15_000;
 const PROBE_ANSWER_MS = 10_000;
@@ -55,7 +52,6 @@ export class Feed {
 
   constructor(
     eventId: string,
-    private readonly policy: FeedPolicy,
     private readonly environment: FeedEnvironment,
     private readonly listener: FeedListener,
   ) {
@@ -137,8 +133,8 @@ export class Feed {
   /** Look again when the feed would become stale, counted from the last frame. */
   private watch(): void {
     const quietMs = this.environment.now() - this.lastFrameAt;
-    this.timer(Math.max(0, this.policy.staleAfterMs - quietMs), () => {
-      if (this.environment.now() - this.lastFrameAt < this.policy.staleAfterMs) this.watch();
+    this.timer(Math.max(0, QUIET_MS - quietMs), () => {
+      if (this.environment.now() - this.lastFrameAt < QUIET_MS) this.watch();
       else this.stale();
     });
   }
@@ -155,7 +151,7 @@ export class Feed {
     this.socket?.send(JSON.stringify({ type: "ping", id: PROBE_ID }));
     this.timer(PROBE_ANSWER_MS, () => {
       if (this.lastMessageAt < askedAt) this.abandon("The server does not answer.");
-      else this.timer(this.policy.staleAfterMs, () => this.checkLine());
+      else this.timer(QUIET_MS, () => this.checkLine());
     });
   }
 

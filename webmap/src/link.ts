@@ -9,7 +9,6 @@ export type ToWorker =
       readonly eventId: string;
       readonly url: string;
       readonly probeUrls: readonly string[];
-      readonly staleAfterMs: number;
     }
   | { readonly type: "retry" }
   | { readonly type: "stop" };

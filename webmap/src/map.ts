@@ -23,6 +23,8 @@ export interface MapOptions {
   readonly clock: () => Clock;
   readonly onPick: (device: number | undefined) => void;
   readonly onDrag: () => void;
+  /** What may lie over the map from edge to edge, as the panel does on a phone. */
+  readonly covering: readonly (Element | null)[];
 }
 
 export class LiveMap {
@@ -79,16 +81,29 @@ export class LiveMap {
     const [x, y] = this.store.shownAt(device, this.options.clock().timeMs);
     const zoom = Math.max(this.map.getZoom(), 12);
     const center: [number, number] = [longitude(x), latitude(y)];
-    if (this.options.reducedMotion()) this.map.jumpTo({ center, zoom });
-    else this.map.easeTo({ center, zoom, duration: 600 });
+    this.map.easeTo({ center, zoom, offset: this.offset(), duration: this.options.reducedMotion() ? 0 : 600 });
   }
 
   /** Keep a device in the middle: called for every batch while following. */
   follow(device: number): void {
     const { lat, lon } = this.store.position(device);
     if (this.map.isZooming()) return;
-    if (this.options.reducedMotion()) this.map.setCenter([lon, lat]);
-    else this.map.easeTo({ center: [lon, lat], duration: 900, easing: (share) => share, essential: false });
+    const duration = this.options.reducedMotion() ? 0 : 900;
+    const offset = this.offset();
+    this.map.easeTo({ center: [lon, lat], offset, duration, easing: (share) => share, essential: false });
+  }
+
+  /** How far the middle of what can be seen of the map is from the map's own, in pixels right and down. */
+  private offset(): [number, number] {
+    const map = this.options.container.getBoundingClientRect();
+    let { top, bottom } = map;
+    for (const element of this.options.covering) {
+      const box = element?.getBoundingClientRect();
+      if (box === undefined || box.height === 0 || box.width < map.width / 2) continue;
+      if (box.top - map.top < map.bottom - box.bottom) top = Math.max(top, box.bottom);
+      else bottom = Math.min(bottom, box.top);
+    }
+    return [0, top < bottom ? (top + bottom - map.top - map.bottom) / 2 : 0];
   }
 
   pick(px: number, py: number): number | undefined {

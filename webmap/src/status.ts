@@ -16,10 +16,8 @@ export class StatusBar {
   private readonly text = byId("status-text", HTMLElement);
   private readonly spoken = byId("status-spoken", HTMLElement);
   private readonly retry = byId("retry", HTMLButtonElement);
-  private readonly login = byId("login", HTMLAnchorElement);
   private readonly notice = byId("notice", HTMLElement);
   private current: FeedState = { name: "connecting", text: "Connecting…" };
-  loginUrl: string | undefined;
 
   constructor(onRetry: () => void) {
     this.retry.addEventListener("click", onRetry);
@@ -35,8 +33,6 @@ export class StatusBar {
     // Without the running seconds: a screen reader should not count down aloud.
     setText(this.spoken, state.text);
     this.retry.hidden = !RETRYABLE.has(state.name);
-    this.login.hidden = state.name !== "signed-out" || this.loginUrl === undefined;
-    if (this.loginUrl !== undefined) this.login.href = this.loginUrl;
     const notice = NOTICES[state.name];
     this.notice.hidden = notice === undefined;
     setText(byId("notice-title", HTMLElement), state.text);

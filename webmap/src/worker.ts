@@ -29,7 +29,7 @@ function start(message: ToWorker & { type: "start" }): void {
   feed?.stop();
   conflator = new Conflator();
   const { session } = message;
-  feed = new Feed(message.eventId, { staleAfterMs: message.staleAfterMs }, environment(message.url, message.probeUrls), {
+  feed = new Feed(message.eventId, environment(message.url, message.probeUrls), {
     state: (state) => {
       deliver(session);
       page.postMessage({ type: "state", session, state }, []);

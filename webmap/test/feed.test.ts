@@ -9,7 +9,7 @@ const FRAME = { type: "position", topic: TOPIC, ...POSITION, cursor: "9-0" };
 
 function connected(): { world: FakeWorld; feed: Feed } {
   const world = new FakeWorld();
-  const feed = new Feed("a", { staleAfterMs: 30_000 }, world, world);
+  const feed = new Feed("a", world, world);
   feed.start();
   world.socket.onopen?.();
   world.socket.answer({ type: "subscribed", topic: TOPIC, snapshot: [POSITION], cursor: "5-0" });
@@ -113,7 +113,7 @@ test("a refused upgrade is explained by asking over HTTP", async () => {
   for (const [refusal, name] of expected) {
     const world = new FakeWorld();
     world.refusal = refusal;
-    new Feed("a", { staleAfterMs: 30_000 }, world, world).start();
+    new Feed("a", world, world).start();
     world.socket.onclose?.({ code: 1006 });
     await Promise.resolve();
     await Promise.resolve();
@@ -161,7 +161,7 @@ test("a stale line that answers nothing is given up", () => {
 
 test("a server that accepts but never answers is given up", () => {
   const world = new FakeWorld();
-  new Feed("a", { staleAfterMs: 30_000 }, world, world).start();
+  new Feed("a", world, world).start();
   world.socket.onopen?.();
   world.pass(15_000);
   assert.equal(world.last?.name, "reconnecting");
