@@ -40,11 +40,6 @@ class Figures(msgspec.Struct, frozen=True):
     lag: int | None
     devices: int
 
-    @property
-    def balanced(self) -> bool:
-        """Whether every record is accounted for."""
-        return self.published == self.stored + self.duplicates + self.refused
-
 
 class Gauges:
     """Reads the figures of a running demo."""
