@@ -47,6 +47,11 @@ class Committer:
         Sending it twice is harmless: what is no longer pending is not acknowledged again, and the state changes are
         values, not increments.
 
+        Args:
+            partition: Where the batch was read.
+            flight: The batch and the changes it made.
+            encoders: For each table, what turns its changed values into lines of JSON.
+
         Raises:
             PartitionLostError: The lease is no longer ours; nothing was changed.
         """

@@ -121,10 +121,10 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
             forget(key, None)
             values[key] = value
 
-    def _sort(self, values: dict[str, Any]) -> None:
+    @staticmethod
+    def _sort(values: dict[str, Any], recency: Callable[[Any], Any]) -> None:
         """Put the keys changed longest ago first, in place: agents may hold on to `current()`."""
-        recency = self._recency
-        in_order = sorted(values.items(), key=lambda item: recency(item[1])) if recency else values.items()
+        in_order = sorted(values.items(), key=lambda item: recency(item[1]))
         values.clear()
         values.update(in_order)
 
@@ -132,9 +132,9 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
         return sum(len(values) for values in self._partitions.values())
 
     def _evict(self, message: Any, values: dict[str, Any], excess: int) -> None:
-        if message.tp in self._unsorted:
+        if self._recency and message.tp in self._unsorted:
             self._unsorted.discard(message.tp)
-            self._sort(values)
+            self._sort(values, self._recency)
         oldest = [key for key, _ in zip(values, range(excess), strict=False)]
         for key in oldest:
             del values[key]
