@@ -24,5 +24,6 @@ async def decode(batches: faust.StreamT[RecordBatch]) -> None:
         metrics.decode_errors.inc(decoded.refused)
         if decoded.positions:
             first_id, _ = batch.entries[0]
-            device_state.update(fold(device_state.current(), decoded.positions, entry_position(first_id)))
+            changes = fold(device_state.encoded(), decoded.positions, entry_position(first_id))
+            device_state.update_encoded(changes)
         await decoded_batches.put(decoded)

@@ -2,9 +2,11 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 from hypothesis import given, strategies as st
 
-from telemetry_app.core.device_state import DeviceState, fold
+from telemetry_app.core import device_state
+from telemetry_app.core.device_state import DeviceState
 from telemetry_app.shared.position import Position
 
 START = datetime(2026, 5, 2, tzinfo=UTC)
@@ -24,6 +26,15 @@ def position(device_id: str = "a", second: int = 0, speed: float = 0.0) -> Posit
         priority=0,
         attributes=b"{}",
     )
+
+
+def fold(
+    states: dict[str, DeviceState], positions: list[Position], batch_position: tuple[int, int]
+) -> dict[str, DeviceState]:
+    """Fold with decoded states in and out."""
+    known = {device_id: msgspec.msgpack.encode(state) for device_id, state in states.items()}
+    changes = device_state.fold(known, positions, batch_position)
+    return {device_id: msgspec.msgpack.decode(state, type=DeviceState) for device_id, state in changes.items()}
 
 
 def test_the_greatest_timestamp_wins_whatever_the_order() -> None:

@@ -13,44 +13,56 @@ if TYPE_CHECKING:
     from telemetry_app.shared.position import Position
 
 
-class DeviceState(msgspec.Struct, frozen=True, gc=False):
-    """State of one device.
+class DeviceState(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """State of one device; encoded as an array, so a new field goes last and has a default.
 
     Attributes:
-        last_seen: Greatest timestamp of its positions; the other fields are of that position.
+        last_seen: Greatest timestamp of its positions; latitude to satellites are of that position.
+        count: Positions received, late and resent ones included.
         latitude: Degrees north.
         longitude: Degrees east.
         altitude: Metres.
         angle: Course in degrees.
         speed: Kilometres per hour.
         satellites: Satellites in view.
-        count: Positions received, late and resent ones included.
         touched: When this state last changed: the id of the first entry of that batch, as milliseconds and sequence.
         turn: Its place among the devices that the same batch changed.
     """
 
     last_seen: datetime
+    count: int
     latitude: float
     longitude: float
     altitude: float
     angle: float
     speed: float
     satellites: int
-    count: int
     touched: tuple[int, int]
     turn: int
 
 
+class _Seen(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """The first fields of an encoded `DeviceState`: usually all that is needed of it."""
+
+    last_seen: datetime
+    count: int
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_seen = msgspec.msgpack.Decoder(_Seen).decode
+_decode = msgspec.msgpack.Decoder(DeviceState).decode
+
+
 def fold(
-    states: Mapping[str, DeviceState], positions: Sequence[Position], batch_position: tuple[int, int]
-) -> dict[str, DeviceState]:
+    states: Mapping[str, bytes], positions: Sequence[Position], batch_position: tuple[int, int]
+) -> dict[str, bytes]:
     """Return the new states of the devices in a batch; `states` is left as it is.
 
     A record that is older than what is known, as bulk uploads and newest-first packets bring, is counted but moves
     nothing back. Of two records with one timestamp the first one stays.
 
     Args:
-        states: What is known so far, by device id.
+        states: What is known so far, by device id; each is a `DeviceState` as msgpack, as are the new ones.
         positions: The batch's positions in stream order.
         batch_position: Id of the batch's first entry, as milliseconds and sequence.
     """
@@ -66,26 +78,30 @@ def fold(
         counts[device_id] += 1
         if position.ts > known.ts:
             newest[device_id] = position
-    changes: dict[str, DeviceState] = {}
-    known_state = states.get
+    changes: dict[str, bytes] = {}
+    # All lookups at once: the processor then waits for several cold entries of a large table at the same time.
+    known_states = list(map(states.get, newest))
     for turn, (device_id, position) in enumerate(newest.items()):
         count = counts[device_id]
         last: DeviceState | Position = position
-        seen = position.ts
-        if (state := known_state(device_id)) is not None:
-            count += state.count
-            if state.last_seen >= seen:
-                last, seen = state, state.last_seen
-        changes[device_id] = DeviceState(
-            seen,
-            last.latitude,
-            last.longitude,
-            last.altitude,
-            last.angle,
-            last.speed,
-            last.satellites,
-            count,
-            batch_position,
-            turn,
+        last_seen = position.ts
+        if (encoded := known_states[turn]) is not None:
+            seen = _decode_seen(encoded)
+            count += seen.count
+            if seen.last_seen >= last_seen:
+                last, last_seen = _decode(encoded), seen.last_seen
+        changes[device_id] = _encode(
+            DeviceState(
+                last_seen,
+                count,
+                last.latitude,
+                last.longitude,
+                last.altitude,
+                last.angle,
+                last.speed,
+                last.satellites,
+                batch_position,
+                turn,
+            )
         )
     return changes

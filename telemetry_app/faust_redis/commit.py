@@ -12,8 +12,6 @@ from telemetry_app.faust_redis.errors import PartitionLostError
 from telemetry_app.faust_redis.ledger import DELETED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
     from telemetry_app.faust_redis.batch import RecordBatch, Verdict
     from telemetry_app.faust_redis.ledger import InFlight
     from telemetry_app.faust_redis.partition import Partition
@@ -39,9 +37,7 @@ class Committer:
         self._dead_letter_after = dead_letter_after
         self._commit = Script(client, scripts.COMMIT)
 
-    async def commit(
-        self, partition: Partition, flight: InFlight, encoders: Mapping[str, Callable[[list[Any]], bytes]]
-    ) -> CommitResult:
+    async def commit(self, partition: Partition, flight: InFlight) -> CommitResult:
         """Commit a settled batch.
 
         Sending it twice is harmless: what is no longer pending is not acknowledged again, and the state changes are
@@ -50,7 +46,6 @@ class Committer:
         Args:
             partition: Where the batch was read.
             flight: The batch and the changes it made.
-            encoders: For each table, what turns its changed values into lines of JSON.
 
         Raises:
             PartitionLostError: The lease is no longer ours; nothing was changed.
@@ -66,7 +61,7 @@ class Committer:
         hashes = []
         for table, changes in flight.changes.items():
             hashes.append(keys.state(partition.stream, self._group, table))
-            _add_changes(args, changes, encoders[table])
+            _add_changes(args, changes)
         fixed = [
             keys.lease(partition.stream, self._group),
             partition.stream,
@@ -95,12 +90,14 @@ def _add_verdicts(args: list[Any], batch: RecordBatch) -> list[Verdict]:
     return judged
 
 
-def _add_changes(args: list[Any], changes: dict[Any, Any], encode: Callable[[list[Any]], bytes]) -> None:
-    """Append one table's changes: keys to set, their values as JSON lines, and keys to delete.
+def _add_changes(args: list[Any], changes: dict[str, Any]) -> None:
+    """Append one table's changes: keys to set, the lengths of their values, the values, and keys to delete.
 
-    Keys as text, since the msgpack of Redis' Lua knows no binary type.
+    Values outside the msgpack, since that of Redis' Lua knows no binary type.
     """
     deleted = [key for key, value in changes.items() if value is DELETED]
     if deleted:
         changes = {key: value for key, value in changes.items() if value is not DELETED}
-    args += (msgspec.msgpack.encode(list(changes)), encode(list(changes.values())), msgspec.msgpack.encode(deleted))
+    values = changes.values()
+    pack = msgspec.msgpack.encode
+    args += (pack(list(changes)), pack(list(map(len, values))), b"".join(values), pack(deleted))

@@ -264,11 +264,10 @@ class Consumer(base.Consumer):
         return committed
 
     async def _commit_partition(self, partition: Partition, offset: int) -> bool:
-        encoders = {name: table.data.encode_values for name, table in self.app.tables.items()}
         for flight in partition.ledger.settled_before(offset):
             try:
                 result = await insist(
-                    partial(self._committer.commit, partition, flight, encoders),
+                    partial(self._committer.commit, partition, flight),
                     operation="commit",
                     observer=self.observer,
                     stopping=self._app_stopping,

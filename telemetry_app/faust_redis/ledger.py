@@ -20,7 +20,7 @@ class InFlight:
 
     Attributes:
         offset: Dense local number of the batch in its partition; Faust commits in terms of it.
-        changes: For each table, the keys that processing this batch changed, with their values as of its end.
+        changes: For each table, the keys that processing this batch changed, with their encoded values as of its end.
         settled: Whether the application is done with the batch, so that it may be committed.
         given_up: Whether the application will never settle it: its agent raised, or the worker stops.
         message: The message that carried the batch into Faust, once there is one; it may be garbage since.
@@ -31,7 +31,7 @@ class InFlight:
     def __init__(self, offset: int, batch: RecordBatch) -> None:
         self.offset = offset
         self.batch = batch
-        self.changes: dict[str, dict[Any, Any]] = {}
+        self.changes: dict[str, dict[str, Any]] = {}
         self.settled = False
         self.given_up = False
         self.message: weakref.ref[Any] | None = None

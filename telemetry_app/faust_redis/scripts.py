@@ -43,8 +43,8 @@ return dropped
 #: KEYS lease, stream, dead letters, then one state hash for each table.
 #: ARGV token, group, deliveries before a refused entry is dead, acknowledged ids joined by blanks,
 #:   n, n times (id, always|limit, reason, m, m fields and values),
-#:   then for each table: keys to set (an array packed by msgpack), a line of JSON with the value of each, keys to
-#:   delete (as the first).
+#:   then for each table: keys to set and lengths of their values (arrays packed by msgpack), the values joined, keys
+#:   to delete (as the first).
 #: (A thousand arguments cost the client far more than one long one.)
 #: Returns the number acknowledged and, in order, 1 for each verdict that went to the dead letters, else 0;
 #: -1 alone when the lease is no longer ours. Commands get slices since Lua unpacks at most some thousands of values.
@@ -87,13 +87,15 @@ end
 for table_number = 4, #KEYS do
   local hash = KEYS[table_number]
   local changes = {}
-  local value_of = string.gmatch(ARGV[at + 1], '[^\n]+')
+  local lengths, values, first = cmsgpack.unpack(ARGV[at + 1]), ARGV[at + 2], 1
   for number, key in ipairs(cmsgpack.unpack(ARGV[at])) do
-    changes[2 * number - 1], changes[2 * number] = key, value_of()
+    local last = first + lengths[number] - 1
+    changes[2 * number - 1], changes[2 * number] = key, string.sub(values, first, last)
+    first = last + 1
   end
   each_slice(changes, function(...) redis.call('HSET', hash, ...) end)
-  each_slice(cmsgpack.unpack(ARGV[at + 2]), function(...) redis.call('HDEL', hash, ...) end)
-  at = at + 3
+  each_slice(cmsgpack.unpack(ARGV[at + 3]), function(...) redis.call('HDEL', hash, ...) end)
+  at = at + 4
 end
 return result
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import ChainMap
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +28,14 @@ _PAGE = 1000
 
 
 class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values of any type
-    """Store of a table whose keys are strings and whose values are immutable.
+    """Store of a table whose keys are strings and whose values msgspec can encode as msgpack.
 
     A change is kept in memory and noted in the ledger entry of the batch being processed; the commit of the batch
     writes it to the partition's hash in the same step that acknowledges the entries. Memory and hash therefore
     never disagree about what has been processed.
+
+    Memory holds values as the hash does, encoded, so one object for each key: with a hundred thousand keys, taking
+    apart what a new value replaces costs more than encoding when a value consists of ten objects, all of them cold.
 
     Table options:
         max_keys: Bound on the number of keys in this worker. Past it, the keys of the current partition that were
@@ -47,31 +49,33 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
         self._max_keys: int | None = options.get("max_keys")
         self._recency: Callable[[Any], Any] | None = options.get("recency")
         self._observer = RedisOptions.of(self.app).observer
-        self._partitions: dict[TP, dict[str, Any]] = {}
+        self._partitions: dict[TP, dict[str, bytes]] = {}
         # Partitions whose keys need not be in the order of changes yet: keeping it costs more than setting the values,
         # and most tables never reach their bound.
         self._unsorted: set[TP] = set()
         self._size = 0
-        self.encode_values = msgspec.json.Encoder().encode_lines
-        self._decode = msgspec.json.Decoder(self.value_type or Any).decode
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._decode = msgspec.msgpack.Decoder(self.value_type or Any).decode
 
     # --- reading and writing ---
 
     @property
-    def data(self) -> ChainMap[str, Any]:  # type: ignore[override]  # an attribute in the base class
-        """Keys and values of all partitions held; the base class takes `items()` and its like from here."""
-        return ChainMap(*self._partitions.values())
+    def data(self) -> dict[str, Any]:  # type: ignore[override]  # an attribute in the base class
+        """A copy of all partitions held; the base class takes `items()` and its like from here."""
+        decode = self._decode
+        return {key: decode(value) for values in self._partitions.values() for key, value in values.items()}
 
-    def current(self) -> Mapping[str, Any]:
-        """Return the keys and values of the partition being processed."""
+    def encoded(self) -> Mapping[str, bytes]:
+        """Return the keys and encoded values of the partition being processed."""
         return self._partitions.setdefault(self._message().tp, {})
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Set many keys of the partition being processed; they become its most recently changed ones."""
-        self._apply(dict(*args, **kwargs))
+        encode = self._encode
+        self.update_encoded({key: encode(value) for key, value in dict(*args, **kwargs).items()})
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._apply({key: value})
+        self.update_encoded({key: self._encode(value)})
 
     def __delitem__(self, key: str) -> None:
         message = self._message()
@@ -80,13 +84,13 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
         self._resize(-1)
 
     def __getitem__(self, key: str) -> Any:
-        for values in self._partitions.values():
+        for values in self._within_reach():
             if key in values:
-                return values[key]
+                return self._decode(values[key])
         raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
-        return any(key in values for values in self._partitions.values())
+        return any(key in values for values in self._within_reach())
 
     def __iter__(self) -> Iterator[str]:
         for values in self._partitions.values():
@@ -97,10 +101,11 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
 
     def clear(self) -> None:
         """Delete every key of the partition being processed."""
-        for key in list(self.current()):
+        for key in list(self.encoded()):
             del self[key]
 
-    def _apply(self, changes: dict[str, Any]) -> None:
+    def update_encoded(self, changes: dict[str, bytes]) -> None:
+        """Do what `update` does, with values encoded already; the dictionary is the store's from then on."""
         message = self._message()
         values = self._partitions.setdefault(message.tp, {})
         before = len(values)
@@ -114,24 +119,23 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
             self._evict(message, values, min(self._size - self._max_keys, len(values)))
 
     @staticmethod
-    def _make_recent(values: dict[str, Any], changes: dict[str, Any]) -> None:
+    def _make_recent(values: dict[str, bytes], changes: dict[str, bytes]) -> None:
         """Set keys so that they come last: a dictionary keeps the order in which keys were added."""
         forget = values.pop
         for key, value in changes.items():
             forget(key, None)
             values[key] = value
 
-    @staticmethod
-    def _sort(values: dict[str, Any], recency: Callable[[Any], Any]) -> None:
-        """Put the keys changed longest ago first, in place: agents may hold on to `current()`."""
-        in_order = sorted(values.items(), key=lambda item: recency(item[1]))
+    def _sort(self, values: dict[str, bytes], recency: Callable[[Any], Any]) -> None:
+        """Put the keys changed longest ago first, in place: agents may hold on to `encoded()`."""
+        in_order = sorted(values.items(), key=lambda item: recency(self._decode(item[1])))
         values.clear()
         values.update(in_order)
 
     def _count(self) -> int:
         return sum(len(values) for values in self._partitions.values())
 
-    def _evict(self, message: Any, values: dict[str, Any], excess: int) -> None:
+    def _evict(self, message: Any, values: dict[str, bytes], excess: int) -> None:
         if self._recency and message.tp in self._unsorted:
             self._unsorted.discard(message.tp)
             self._sort(values, self._recency)
@@ -150,6 +154,13 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
                 noted[self.table_name].update(changes)
             else:
                 noted[self.table_name] = changes
+
+    def _within_reach(self) -> Iterable[dict[str, bytes]]:
+        """Return what a key is looked up in: the partition being processed, outside an agent every one."""
+        event = current_event()
+        if event is not None and event.message.tp in self._partitions:
+            return (self._partitions[event.message.tp],)
+        return self._partitions.values()
 
     def _resize(self, by: int) -> None:
         self._size += by
@@ -207,7 +218,7 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
                     self._unsorted.add(tp)
         self._resize(self._count() - self._size)
 
-    async def _load(self, stream: str) -> dict[str, Any]:
+    async def _load(self, stream: str) -> dict[str, bytes]:
         key = keys.state(stream, self.app.conf.id, self.table_name)
         values = await insist(
             partial(self._scan, key),
@@ -218,8 +229,8 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
         logger.info("loaded %d keys of table %s from %s", len(values), self.table_name, key)
         return values
 
-    async def _scan(self, key: str) -> dict[str, Any]:
-        values: dict[str, Any] = {}
+    async def _scan(self, key: str) -> dict[str, bytes]:
+        values: dict[str, bytes] = {}
         cursor: Any = 0
         while True:
             reply = await execute(
@@ -233,8 +244,9 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
             if int(cursor) == 0:
                 return values
 
-    def _take(self, values: dict[str, Any], hash_key: str, field: bytes, raw: bytes) -> None:
+    def _take(self, values: dict[str, bytes], hash_key: str, field: bytes, raw: bytes) -> None:
         try:
-            values[field.decode()] = self._decode(raw)
+            self._decode(raw)
+            values[field.decode()] = raw
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             logger.error("%s holds an unreadable value for %r, ignored: %s", hash_key, field, error)  # noqa: TRY400

@@ -13,13 +13,17 @@ if TYPE_CHECKING:
 class Table(faust.Table):  # type: ignore[type-arg]  # keys are strings, values of any type
     """Table whose changes are carried by the commit of the batch that made them."""
 
-    def current(self) -> Mapping[str, Any]:
-        """Return the keys and values of the partition whose batch is being processed; read it only."""
-        return self.data.current()  # type: ignore[no-any-return,attr-defined]  # the store is ours
+    def encoded(self) -> Mapping[str, bytes]:
+        """Return the keys and encoded values of the partition whose batch is being processed; read it only."""
+        return self.data.encoded()  # type: ignore[no-any-return,attr-defined]  # the store is ours
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Set many keys at once; far cheaper than one by one."""
         self.data.update(*args, **kwargs)
+
+    def update_encoded(self, changes: dict[str, bytes]) -> None:
+        """Set many keys to values that are msgpack already; the dictionary is the table's from then on."""
+        self.data.update_encoded(changes)  # type: ignore[attr-defined]  # the store is ours
 
     def on_key_set(self, key: str, value: Any) -> None:
         """Tell the sensors; nothing is sent to a changelog topic."""

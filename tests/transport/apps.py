@@ -135,7 +135,7 @@ class TransportApp:
         self.offsets.append(event.message.offset)
         counts = Counter(fields[1].decode() for _, fields in batch)
         self.counted += counts.elements()
-        self.table.update({name: self.table.current().get(name, 0) + count for name, count in counts.items()})
+        self.table.update({name: self.table.get(name, 0) + count for name, count in counts.items()})
         if self._handle is not None:
             await self._handle(self, event)
 

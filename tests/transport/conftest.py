@@ -1,10 +1,10 @@
 """Applications that are stopped after the test, and a look at what they left in Redis."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
@@ -80,7 +80,7 @@ class Stream:
     async def state(self, stream: str | None = None) -> dict[str, int]:
         """Return the table as it is stored."""
         stored = await self.redis.hgetall(keys.state(stream or self.name, GROUP, TABLE))
-        return {key.decode(): json.loads(value) for key, value in stored.items()}
+        return {key.decode(): msgspec.msgpack.decode(value) for key, value in stored.items()}
 
     async def dead(self) -> list[dict[bytes, bytes]]:
         """Return the fields of the dead letters."""

@@ -20,7 +20,7 @@ from tests.support import eventually
 from tests.transport.apps import GROUP, TABLE, TransportApp, names, once_each
 from tests.transport.conftest import AppFactory, Stream
 
-ENCODERS = {TABLE: msgspec.json.Encoder().encode_lines}
+ONE = msgspec.msgpack.encode(1)
 
 
 class Holder:
@@ -102,10 +102,10 @@ async def test_foreign_token_changes_nothing(bench: Bench, records: Stream) -> N
     await records.publish(names("r", 3))
     batch = await bench.read(lease="another")
     flight = bench.partition.ledger.register(batch)
-    flight.changes = {TABLE: {"k": 1}}
+    flight.changes = {TABLE: {"k": ONE}}
     batch.bury(batch.entries[0][0], "kind", "reason")
     with pytest.raises(PartitionLostError):
-        await bench.committer.commit(bench.partition, flight, ENCODERS)
+        await bench.committer.commit(bench.partition, flight)
     assert (await records.pending(), await records.state(), await records.dead()) == (3, {}, [])
 
 
@@ -113,12 +113,12 @@ async def test_commit_twice_is_commit_once(bench: Bench, records: Stream) -> Non
     """A commit whose answer was lost can be sent again: nothing changes and no dead letter is written twice."""
     await records.publish(names("r", 3))
     batch = await bench.read()
-    await records.redis.hset(keys.state(records.name, GROUP, TABLE), "old", "1")
+    await records.redis.hset(keys.state(records.name, GROUP, TABLE), "old", ONE)
     flight = bench.partition.ledger.register(batch)
-    flight.changes = {TABLE: {"k": 1, "old": DELETED}}
+    flight.changes = {TABLE: {"k": ONE, "old": DELETED}}
     batch.bury(batch.entries[0][0], "kind", "reason")
-    first = await bench.committer.commit(bench.partition, flight, ENCODERS)
-    again = await bench.committer.commit(bench.partition, flight, ENCODERS)
+    first = await bench.committer.commit(bench.partition, flight)
+    again = await bench.committer.commit(bench.partition, flight)
     assert (first.acknowledged, [verdict.kind for verdict in first.dead]) == (2, ["kind"])
     assert (again.acknowledged, again.dead) == (0, [])
     assert (await records.pending(), await records.state(), len(await records.dead())) == (0, {"k": 1}, 1)
@@ -129,10 +129,10 @@ async def test_large_commit(bench: Bench, records: Stream) -> None:
     await records.publish(published := names("r", 5001))
     batch = await bench.read()
     hash_key = keys.state(records.name, GROUP, TABLE)
-    await records.redis.hset(hash_key, mapping={f"old{n}": "1" for n in range(5001)})
+    await records.redis.hset(hash_key, mapping={f"old{n}": ONE for n in range(5001)})
     flight = bench.partition.ledger.register(batch)
-    flight.changes = {TABLE: once_each(published) | {f"old{n}": DELETED for n in range(5001)}}
-    result = await bench.committer.commit(bench.partition, flight, ENCODERS)
+    flight.changes = {TABLE: dict.fromkeys(published, ONE) | {f"old{n}": DELETED for n in range(5001)}}
+    result = await bench.committer.commit(bench.partition, flight)
     assert result.acknowledged == 5001
     assert await records.state() == once_each(published)
 
@@ -145,7 +145,7 @@ async def test_dead_letter_of_any_size(bench: Bench, records: Stream, fields: in
     batch = await bench.read()
     flight = bench.partition.ledger.register(batch)
     batch.bury(entry_id, "kind", "because")
-    result = await bench.committer.commit(bench.partition, flight, ENCODERS)
+    result = await bench.committer.commit(bench.partition, flight)
     assert [verdict.reason for verdict in result.dead] == ["because"]
     (letter,) = [letter async for letter in DeadLetters(bench.client, [records.name])]
     assert letter.fields == [word.encode() for pair in original.items() for word in pair]
@@ -158,15 +158,15 @@ async def test_failing_commit_acknowledges_nothing(bench: Bench, records: Stream
     await records.publish(names("r", 2))
     batch = await bench.read()
     flight = bench.partition.ledger.register(batch)
-    flight.changes = {TABLE: {"k": 1}}
+    flight.changes = {TABLE: {"k": ONE}}
     batch.bury(batch.entries[0][0], "kind", "reason")
     key = keys.state(records.name, GROUP, TABLE) if wrong == "state" else keys.dead_letters(records.name)
     await records.redis.set(key, "in the way")
     with pytest.raises(ResponseError, match=r"WRONGTYPE .* should be a"):
-        await bench.committer.commit(bench.partition, flight, ENCODERS)
+        await bench.committer.commit(bench.partition, flight)
     assert await records.pending() == 2
     await records.redis.delete(key)
-    result = await bench.committer.commit(bench.partition, flight, ENCODERS)
+    result = await bench.committer.commit(bench.partition, flight)
     assert (result.acknowledged, len(result.dead)) == (1, 1)
     assert (await records.pending(), await records.state()) == (0, {"k": 1})
 
@@ -176,10 +176,10 @@ async def test_commit_without_group(bench: Bench, records: Stream) -> None:
     await records.publish(names("r", 2))
     batch = await bench.read()
     flight = bench.partition.ledger.register(batch)
-    flight.changes = {TABLE: {"k": 1}}
+    flight.changes = {TABLE: {"k": ONE}}
     batch.refuse(batch.entries[0][0], "kind", "reason")
     await records.redis.xgroup_destroy(records.name, GROUP)
-    result = await bench.committer.commit(bench.partition, flight, ENCODERS)
+    result = await bench.committer.commit(bench.partition, flight)
     assert (result.acknowledged, result.dead, await records.dead()) == (0, [], [])
 
 

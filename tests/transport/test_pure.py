@@ -104,7 +104,7 @@ def test_dirty_means_uncommitted_changes() -> None:
     ledger = Ledger()
     flight = ledger.register(batch())
     assert not ledger.dirty
-    flight.changes["t"] = {"k": 1}
+    flight.changes["t"] = {"k": b"1"}
     assert ledger.dirty
     ledger.forget(flight)
     assert not ledger.dirty

@@ -1,8 +1,8 @@
 """The table's hash: loaded before records come, bounded, and gone from memory with its partition."""
 
-import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from telemetry_app.faust_redis import keys
@@ -11,12 +11,16 @@ from tests.transport.apps import GROUP, TABLE, TransportApp, names
 from tests.transport.conftest import AppFactory, Stream
 
 
+async def store(records: Stream, values: dict[str, int]) -> None:
+    """Put values in the hash behind the table."""
+    encoded = {key: msgspec.msgpack.encode(value) for key, value in values.items()}
+    await records.redis.hset(keys.state(records.name, GROUP, TABLE), mapping=encoded)
+
+
 async def test_state_is_loaded_before_the_first_record(transport_app: AppFactory, records: Stream) -> None:
     """The first record already finds what an earlier worker has stored, however much that is."""
     stored = {f"k{number}": number for number in range(3000)}
-    await records.redis.hset(
-        keys.state(records.name, GROUP, TABLE), mapping={k: json.dumps(v) for k, v in stored.items()}
-    )
+    await store(records, stored)
     await records.publish(["k41", "k41", "new"])
     app = await transport_app(records.name)
     await eventually(lambda: app.observer.total["acknowledged"] == 3)
@@ -38,7 +42,7 @@ async def test_bound_evicts_what_was_untouched_longest(transport_app: AppFactory
 async def test_order_of_eviction_survives_a_restart(transport_app: AppFactory, records: Stream) -> None:
     """After a restart keys are evicted in the order of `recency`, which the hash does not keep."""
     stored = {f"k{number}": (number * 7) % 11 + 2 for number in range(11)}
-    await records.redis.hset(keys.state(records.name, GROUP, TABLE), mapping=stored)
+    await store(records, stored)
     options = {"max_keys": 6, "recency": lambda count: -count}
     app = await transport_app(records.name, table_options=options)
     assert app.counts == stored
@@ -96,7 +100,7 @@ async def test_unreadable_value_is_ignored(
 ) -> None:
     """A value in the hash that cannot be decoded is logged with its key and ignored; the others are loaded."""
     hash_key = keys.state(records.name, GROUP, TABLE)
-    await records.redis.hset(hash_key, mapping={"good": "1", "bad": "{", b"\xff": "1"})
+    await records.redis.hset(hash_key, mapping={"good": b"\x01", "bad": b"\xc1", b"\xff": b"\x01"})
     app = await transport_app(records.name)
     assert app.counts == {"good": 1}
     said = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]

@@ -9,10 +9,12 @@ from typing import Any
 
 import aiohttp
 import asyncpg
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
+from telemetry_app.core.device_state import DeviceState
 from telemetry_app.faust_redis import keys
 from tests.conftest import WorkerFactory
 from tests.live.conftest import directus, real_directus, stand_in
@@ -80,10 +82,10 @@ class Pipeline:
         """Tell whether everything was read and acknowledged."""
         return await self.unread() == 0 and await self.pending() == 0
 
-    async def states(self, stream: str | None = None) -> dict[str, dict[str, Any]]:
+    async def states(self, stream: str | None = None) -> dict[str, DeviceState]:
         """Return the device states in the hash."""
         raw: dict[Any, Any] = await self.redis.hgetall(keys.state(stream or self.stream, GROUP, "device_state"))
-        return {device.decode(): json.loads(state) for device, state in raw.items()}
+        return {device.decode(): msgspec.msgpack.decode(state, type=DeviceState) for device, state in raw.items()}
 
     async def dead_letters(self) -> list[dict[bytes, bytes]]:
         """Return the fields of each dead letter."""

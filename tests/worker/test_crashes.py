@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -52,13 +53,14 @@ async def test_killed_at_random_moments_the_table_equals_a_replay(
     await eventually(lambda: _only_refused_left(pipeline, len(published) - len(readable)), timeout_s=60)
     assert await pipeline.stored() == len({(payload["device_id"], payload["timestamp"]) for payload in readable})
     states = await pipeline.states()
-    assert {device: state["count"] for device, state in states.items()} == Counter(
+    assert {device: state.count for device, state in states.items()} == Counter(
         payload["device_id"] for payload in readable
     )
-    newest: dict[str, str] = {}
+    newest: dict[str, datetime] = {}
     for payload in readable:
-        newest[payload["device_id"]] = max(newest.get(payload["device_id"], ""), payload["timestamp"])
-    assert {device: state["last_seen"] for device, state in states.items()} == newest
+        ts = datetime.fromisoformat(payload["timestamp"])
+        newest[payload["device_id"]] = max(newest.get(payload["device_id"], ts), ts)
+    assert {device: state.last_seen for device, state in states.items()} == newest
 
 
 async def test_a_paused_worker_changes_nothing_after_its_lease_moved_on(
@@ -79,7 +81,7 @@ async def test_a_paused_worker_changes_nothing_after_its_lease_moved_on(
     # What the first one read before it noticed is left pending: its successor claims it after the redelivery interval.
     await eventually(lambda: _stored(pipeline, 3 * DEVICES), timeout_s=60)
     await until_drained(pipeline, timeout_s=60)
-    assert {state["count"] for state in (await pipeline.states()).values()} == {3}
+    assert {state.count for state in (await pipeline.states()).values()} == {3}
     assert (first.exit_code, second.exit_code) == (None, None)
 
 

@@ -46,7 +46,7 @@ async def test_both_forms_store_every_record_and_leave_in_order(
         "position_writes_total{duplicate}": 10, "device_state_size": 50, "partitions_owned": 1,
         "decode_errors_total": 0,
     }  # fmt: skip
-    assert {state["count"] for state in (await pipeline.states()).values()} == {31, 32}
+    assert {state.count for state in (await pipeline.states()).values()} == {31, 32}
 
 
 @pytest.mark.parametrize("command", [pytest.param(FAUST, id="faust"), pytest.param(TELEMETRY, id="telemetry")])
@@ -141,7 +141,7 @@ async def test_sigterm_during_a_database_outage_leaves_the_work_pending(
     connection = await asyncpg.connect(server.url)
     assert await connection.fetchval("SELECT count(*) FROM positions") == 500
     await connection.close()
-    assert {state["count"] for state in (await pipeline.states()).values()} == {1}
+    assert {state.count for state in (await pipeline.states()).values()} == {1}
 
 
 async def test_sigterm_while_the_database_stands_still_leaves_the_work_pending(
@@ -183,7 +183,7 @@ async def test_partitions_are_streams_of_their_own(pipeline: Pipeline, start_wor
     await worker.wait_ready()
     for stream in streams:
         await eventually(partial(_no_pending, pipeline, stream))
-        assert [state["count"] for state in (await pipeline.states(stream)).values()] == [20]
+        assert [state.count for state in (await pipeline.states(stream)).values()] == [20]
     assert (await scrape(worker))["processor_partitions_owned"] == 3
 
 
@@ -208,7 +208,7 @@ async def test_an_emptied_redis_is_survived(pipeline: Pipeline, start_worker: St
     await pipeline.publish([record(1, second) for second in range(5, 9)])
     await eventually(lambda: _count(pipeline, 9), timeout_s=20)
     await until_drained(pipeline)
-    assert [state["count"] for state in (await pipeline.states()).values()] == [4]
+    assert [state.count for state in (await pipeline.states()).values()] == [4]
     assert worker.exit_code is None
 
 
@@ -229,7 +229,7 @@ async def test_a_restarted_redis_is_survived(
         there = Pipeline(redis, pipeline.database, pipeline.stream, pipeline.env)
         await eventually(lambda: _count(there, 600), timeout_s=30, message="all rows are stored")
         await until_drained(there)
-        assert {state["count"] for state in (await there.states()).values()} == {3}
+        assert {state.count for state in (await there.states()).values()} == {3}
     assert await worker.stop() == 0
 
 
