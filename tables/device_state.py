@@ -15,7 +15,7 @@ device_state = cast(
     app.Table(
         "device_state",
         value_type=DeviceState,
-        options={"max_keys": settings.device_state_lru_cap, "recency": lambda state: (state.touched, state.turn)},
+        options={"max_keys": settings.device_state_lru_cap, "recency": lambda state: state.touched},
         help="Last position and number of positions of each device.",
     ),
 )

@@ -26,7 +26,6 @@ class DeviceState(msgspec.Struct, frozen=True, gc=False, array_like=True):
         speed: Kilometres per hour.
         satellites: Satellites in view.
         touched: When this state last changed: the id of the first entry of that batch, as milliseconds and sequence.
-        turn: Its place among the devices that the same batch changed.
     """
 
     last_seen: datetime
@@ -38,7 +37,6 @@ class DeviceState(msgspec.Struct, frozen=True, gc=False, array_like=True):
     speed: float
     satellites: int
     touched: tuple[int, int]
-    turn: int
 
 
 class _Seen(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -67,25 +65,26 @@ def fold(
         batch_position: Id of the batch's first entry, as milliseconds and sequence.
     """
     newest: dict[str, Position] = {}
-    counts: dict[str, int] = {}
+    repeats: dict[str, int] = {}
+    newest_or_this = newest.setdefault
     for position in positions:
         device_id = position.device_id
-        known = newest.get(device_id)
-        if known is None:
-            newest[device_id] = position
-            counts[device_id] = 1
+        known = newest_or_this(device_id, position)
+        if known is position:
             continue
-        counts[device_id] += 1
+        repeats[device_id] = repeats.get(device_id, 0) + 1
         if position.ts > known.ts:
             newest[device_id] = position
     changes: dict[str, bytes] = {}
     # All lookups at once: the processor then waits for several cold entries of a large table at the same time.
     known_states = list(map(states.get, newest))
-    for turn, (device_id, position) in enumerate(newest.items()):
-        count = counts[device_id]
+    for (device_id, position), encoded in zip(newest.items(), known_states, strict=True):
+        count = 1
+        if device_id in repeats:
+            count += repeats[device_id]
         last: DeviceState | Position = position
         last_seen = position.ts
-        if (encoded := known_states[turn]) is not None:
+        if encoded is not None:
             seen = _decode_seen(encoded)
             count += seen.count
             if seen.last_seen >= last_seen:
@@ -101,7 +100,6 @@ def fold(
                 last.speed,
                 last.satellites,
                 batch_position,
-                turn,
             )
         )
     return changes
