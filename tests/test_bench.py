@@ -91,12 +91,16 @@ def test_latency(tmp_path: Path) -> None:
                 assert way["counted"] == at_rate["rate"] / 2
                 assert 0 < way["p50_us"] <= way["p99_us"] <= way["p999_us"]
             assert compared["p50_ratio"] == pytest.approx(worker["p50_us"] / bare["p50_us"], abs=0.01)
+        stalled = at_rate["beside_stalled"]
+        assert stalled["worker"]["received"] == at_rate["rate"]
+        alone = at_rate["live_alone"]["worker"]
+        assert stalled["p99_ratio"] == pytest.approx(stalled["worker"]["p99_us"] / alone["p99_us"], abs=0.01)
     assert result["stored"] == result["to_store"] == 900
     shown = Console(width=160, record=True, file=io.StringIO())
     shown.print(of_latency(msgspec.convert(result, LatencyResult)))
     lines = shown.export_text().splitlines()
-    ways = ("bare path", "bare path while storing", "live side alone", "both sides", "ratio")
-    assert [sum(f" {way}" in f"{line} " for line in lines) for way in ways] == [4, 2, 2, 2, 4]
+    ways = ("bare path", "bare path while storing", "live side alone", "both sides", "ratio", "beside 20 stalled")
+    assert [sum(f" {way}" in f"{line} " for line in lines) for way in ways] == [4, 2, 4, 2, 6, 2]
 
 
 def test_tables(tmp_path: Path) -> None:

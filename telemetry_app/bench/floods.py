@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import urllib.request
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 import psutil
-from prometheus_client.parser import text_string_to_metric_families
 
 from telemetry_app.bench.helper import serving
 from telemetry_app.bench.sink import Connect, Connected, Flood, Flooded
+from telemetry_app.bench.usage import conflated_frames
 from telemetry_app.demo.event import EVENT_ID
 from telemetry_app.embedded.process import free_port
 from telemetry_app.faust_redis.connection import connect, execute
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 STREAM: Final = "telemetry:teltonika"
 TOPIC: Final = f"event:{EVENT_ID}"
 _PATH: Final = "/live"
-_TIMEOUT_S: Final = 10.0
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -109,15 +107,7 @@ class Target:
         )
 
     def _conflated(self) -> int:
-        if self._worker is None:
-            return 0
-        with urllib.request.urlopen(f"{self._worker.url}/metrics", timeout=_TIMEOUT_S) as answer:  # noqa: S310 - our own address
-            text = answer.read().decode()
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                if sample.name == "processor_live_frames_total" and sample.labels["result"] == "conflated":
-                    return int(sample.value)
-        raise RuntimeError("the worker does not tell how many frames it conflated")
+        return 0 if self._worker is None else conflated_frames(self._worker.url)
 
 
 @contextlib.asynccontextmanager

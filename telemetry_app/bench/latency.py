@@ -2,7 +2,8 @@
 
 Twice, each time under equal conditions: the live side alone beside the bare path alone, and both sides in one worker
 beside the bare path while a worker stores the same records. On a small machine the database's share of the processors
-alone multiplies the slowest of a hundred on any way.
+alone multiplies the slowest of a hundred on any way. Then the live side alone once more, for a subscriber beside
+stalled ones.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from telemetry_app.bench.floods import STREAM, TOPIC
 from telemetry_app.bench.helper import Helper, serving
 from telemetry_app.bench.live import prepare
 from telemetry_app.bench.probe import Latency, Probe
+from telemetry_app.bench.usage import conflated_frames
+from telemetry_app.bench.wsclient import Address, subscribe_all
 from telemetry_app.demo.stack import Stack
 from telemetry_app.embedded.process import free_port
 
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 
     from telemetry_app.demo.stack import WorkerProcess
 
+#: Subscribers that never read, and what their systems take before their sockets stand still.
+_STALLED: Final = 20
+_STALLED_BYTES: Final = 2048
 _STORED_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.05
 
@@ -47,6 +53,24 @@ class Compared(msgspec.Struct, frozen=True):
     p99_ratio: float
 
 
+class Stalled(msgspec.Struct, frozen=True):
+    """A worker with `ROLES=live` whose other subscribers never read.
+
+    Attributes:
+        sockets: Such subscribers.
+        conflated: Frames left out for them, since their sockets stood still.
+        worker: Latency of the one that reads.
+        p50_ratio: To the same without stalled subscribers.
+        p99_ratio: The same.
+    """
+
+    sockets: int
+    conflated: int
+    worker: Latency
+    p50_ratio: float
+    p99_ratio: float
+
+
 class RateResult(msgspec.Struct, frozen=True):
     """Both comparisons at one rate.
 
@@ -55,11 +79,13 @@ class RateResult(msgspec.Struct, frozen=True):
         live_alone: A worker with `ROLES=live`, beside the bare path with nothing else running.
         both_sides: A worker with `ROLES=write,live`, beside the bare path while a worker with `ROLES=write` stores the
             records.
+        beside_stalled: The live side alone, with stalled subscribers.
     """
 
     rate: int
     live_alone: Compared
     both_sides: Compared
+    beside_stalled: Stalled
 
 
 class LatencyResult(msgspec.Struct, frozen=True):
@@ -87,14 +113,20 @@ async def measure(plan: LatencyPlan, folder: Path, say: Callable[[str, float], N
         async with Helper("telemetry_app.bench.probe") as prober:
             ways = _Ways(plan, stack, prober, say)
             bare_alone = await ways.bare("bare path", "bench:bare")
-            live_alone = await ways.live_alone()
+            live_alone = await ways.live_side("live side alone", 0)
             with _worker(stack, "write"):
                 bare_storing = await ways.bare("bare path while storing", STREAM)
             both_sides = await ways.both_sides()
-        compared = zip(plan.rates, bare_alone, live_alone, bare_storing, both_sides, strict=True)
+            stalled = await ways.live_side("live side beside stalled clients", _STALLED)
+        compared = zip(plan.rates, bare_alone, live_alone, bare_storing, both_sides, stalled, strict=True)
         rates = [
-            RateResult(rate, _compare(bare, live), _compare(beside, both))
-            for rate, bare, live, beside, both in compared
+            RateResult(
+                rate,
+                Compared(bare, live, *_ratios(live, bare)),
+                Compared(bare_busy, both, *_ratios(both, bare_busy)),
+                Stalled(_STALLED, conflated, beside, *_ratios(beside, live)),
+            )
+            for rate, bare, (live, _), bare_busy, both, (beside, conflated) in compared
         ]
         return LatencyResult(rates, ways.to_store, await _stored(stack.postgres.url, ways.to_store))
 
@@ -116,13 +148,28 @@ class _Ways:
         with serving("telemetry_app.bench.bare", [url, stream], port, folder) as server:
             return [await self._probe(name, rate, stream, port, server.pid, None) for rate in self._plan.rates]
 
-    async def live_alone(self) -> list[Latency]:
-        """Measure the live side, with a worker and a stream for each rate: what nobody stores is shown again."""
+    async def live_side(self, name: str, stalled: int) -> list[tuple[Latency, int]]:
+        """Measure the live side, with a worker and a stream for each rate: what nobody stores is shown again.
+
+        Args:
+            name: Of this way.
+            stalled: Further subscribers, which never read.
+
+        Returns:
+            For each rate the latency and how many frames were left out for subscribers that were behind.
+        """
         results = []
         for number, rate in enumerate(self._plan.rates):
-            stream, port = f"bench:live:{number}", free_port()
-            with _worker(self._stack, "live", REDIS_TELEMETRY_STREAM=stream, LIVE_PORT=str(port)) as worker:
-                results.append(await self._probe("live side alone", rate, stream, port, worker.pid, TOPIC))
+            stream, port = f"bench:live:{stalled}:{number}", free_port()
+            with (
+                _worker(self._stack, "live", REDIS_TELEMETRY_STREAM=stream, LIVE_PORT=str(port)) as worker,
+                contextlib.ExitStack() as connected,
+            ):
+                crowd = subscribe_all(Address(port, "/live"), TOPIC, stalled, receive_bytes=_STALLED_BYTES)
+                for one in crowd:
+                    connected.enter_context(one)
+                latency = await self._probe(name, rate, stream, port, worker.pid, TOPIC)
+                results.append((latency, conflated_frames(worker.url)))
         return results
 
     async def both_sides(self) -> list[Latency]:
@@ -132,7 +179,7 @@ class _Ways:
             return [await self._probe("both sides", rate, STREAM, port, worker.pid, TOPIC) for rate in self._plan.rates]
 
     async def _probe(self, name: str, rate: int, stream: str, port: int, pid: int, topic: str | None) -> Latency:
-        self._say(f"{name}, {rate} records/s", self._done / (4 * len(self._plan.rates)))
+        self._say(f"{name}, {rate} records/s", self._done / (5 * len(self._plan.rates)))
         self._done += 1
         order = Probe(self._stack.valkey.url, stream, port, pid, topic, rate, self._plan.seconds)
         latency = await self._prober.ask(order, Latency)
@@ -153,8 +200,9 @@ def _worker(stack: Stack, roles: str, **variables: str) -> Iterator[WorkerProces
         worker.stop()
 
 
-def _compare(bare: Latency, worker: Latency) -> Compared:
-    return Compared(bare, worker, round(worker.p50_us / bare.p50_us, 2), round(worker.p99_us / bare.p99_us, 2))
+def _ratios(one: Latency, other: Latency) -> tuple[float, float]:
+    """Return how many times as long one takes, for p50 and p99."""
+    return round(one.p50_us / other.p50_us, 2), round(one.p99_us / other.p99_us, 2)
 
 
 async def _stored(url: str, published: int) -> int:

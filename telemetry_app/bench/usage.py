@@ -1,11 +1,16 @@
-"""What a process uses, and what it may use."""
+"""What a process uses, what it may use, and what it tells of itself."""
 
 from __future__ import annotations
 
 import resource
+import urllib.request
 from pathlib import Path
+from typing import Final
 
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
+
+_TIMEOUT_S: Final = 10.0
 
 
 def cpu_s(process: psutil.Process) -> float:
@@ -27,6 +32,21 @@ def peak_rss_mb(process: psutil.Process) -> float:
         with Path(f"/proc/{process.pid}/status").open() as status:
             peak = next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM"))
     return float(peak) / 2**20
+
+
+def conflated_frames(worker_url: str) -> int:
+    """Return how many frames a worker left out for subscribers that were behind.
+
+    Args:
+        worker_url: Of its metrics' port.
+    """
+    with urllib.request.urlopen(f"{worker_url}/metrics", timeout=_TIMEOUT_S) as answer:  # noqa: S310 - our own address
+        text = answer.read().decode()
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == "processor_live_frames_total" and sample.labels["result"] == "conflated":
+                return int(sample.value)
+    raise RuntimeError("the worker does not tell how many frames it conflated")
 
 
 def allow_open_files(number: int) -> None:

@@ -43,8 +43,16 @@ class Address(NamedTuple):
     path: str
 
 
-def subscribe_all(address: Address, topic: str, number: int) -> list[socket.socket]:
+def subscribe_all(
+    address: Address, topic: str, number: int, *, receive_bytes: int | None = None
+) -> list[socket.socket]:
     """Connect so many clients, each subscribed to a topic, its answer read.
+
+    Args:
+        address: Of the WebSocket.
+        topic: What to subscribe to.
+        number: Of clients.
+        receive_bytes: Size of each socket's receive buffer, unless the system's.
 
     Raises:
         RuntimeError: The server refused.
@@ -53,7 +61,9 @@ def subscribe_all(address: Address, topic: str, number: int) -> list[socket.sock
     sockets: list[socket.socket] = []
     with contextlib.ExitStack() as connected:
         for begin in range(0, number, _WAVE):
-            wave = [connected.enter_context(_connect(address)) for _ in range(min(_WAVE, number - begin))]
+            wave = [
+                connected.enter_context(_connect(address, receive_bytes)) for _ in range(min(_WAVE, number - begin))
+            ]
             for one in wave:
                 _finish_upgrade(one, topic)
             for one in wave:
@@ -91,8 +101,13 @@ def _frame(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
     return (begin, begin + length) if begin + length <= len(data) else None
 
 
-def _connect(address: Address) -> socket.socket:
-    one = socket.create_connection(("127.0.0.1", address.port), timeout=_TIMEOUT_S)
+def _connect(address: Address, receive_bytes: int | None) -> socket.socket:
+    one = socket.socket()
+    if receive_bytes is not None:
+        # Has to be small before the window is offered.
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    one.settimeout(_TIMEOUT_S)
+    one.connect(("127.0.0.1", address.port))
     key = base64.b64encode(os.urandom(16))
     one.sendall(_HEADERS % (address.path.encode(), address.port, key))
     return one

@@ -8,7 +8,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from telemetry_app.bench.floods import Load
-    from telemetry_app.bench.latency import Compared, LatencyResult
+    from telemetry_app.bench.latency import Compared, LatencyResult, Stalled
     from telemetry_app.bench.live import LiveResult
     from telemetry_app.bench.probe import Latency
     from telemetry_app.bench.write import WriteResult
@@ -49,8 +49,15 @@ def of_latency(result: LatencyResult) -> Table:
     """Return the table of `telemetry bench latency`."""
     table = _table("XADD to frame received", "records/s", "p50", "p99", "p99.9", "CPU")
     for at_rate in result.rates:
-        _add_comparison(table, at_rate.rate, ("bare path", "live side alone"), at_rate.live_alone)
-        _add_comparison(table, at_rate.rate, ("bare path while storing", "both sides"), at_rate.both_sides)
+        rate, alone, both, stalled = at_rate.rate, at_rate.live_alone, at_rate.both_sides, at_rate.beside_stalled
+        _add_latency(table, "bare path", rate, alone.bare)
+        _add_latency(table, "live side alone", rate, alone.worker)
+        _add_ratio(table, "ratio", alone)
+        _add_latency(table, "bare path while storing", rate, both.bare)
+        _add_latency(table, "both sides", rate, both.worker)
+        _add_ratio(table, "ratio", both)
+        _add_latency(table, f"live side beside {stalled.sockets} stalled clients", rate, stalled.worker)
+        _add_ratio(table, "ratio to live side alone", stalled)
     table.caption = f"{result.stored:,} of {result.to_store:,} records stored meanwhile"
     return table
 
@@ -80,8 +87,5 @@ def _add_latency(table: Table, what: str, rate: int, latency: Latency) -> None:
     table.add_row(what, f"{rate:,}", *times, f"{latency.server_cpu:.0%}")
 
 
-def _add_comparison(table: Table, rate: int, names: tuple[str, str], compared: Compared) -> None:
-    bare, worker = names
-    _add_latency(table, bare, rate, compared.bare)
-    _add_latency(table, worker, rate, compared.worker)
-    table.add_row("ratio", "", f"{compared.p50_ratio:.1f}", f"{compared.p99_ratio:.1f}", "", "", end_section=True)
+def _add_ratio(table: Table, what: str, compared: Compared | Stalled) -> None:
+    table.add_row(what, "", f"{compared.p50_ratio:.1f}", f"{compared.p99_ratio:.1f}", "", "", end_section=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -31,6 +32,20 @@ async def nothing_more(side: Side, socket: ClientWebSocketResponse) -> None:
 
 async def resume(socket: ClientWebSocketResponse, since: Any) -> dict[str, Any]:
     return await ask(socket, type="subscribe", topic=TOPIC_7, since=since)
+
+
+def count_pages(side: Side) -> Callable[[], int]:
+    """Return what tells how many pages of a stream are read again from now on."""
+    count = 0
+    page = side.live._resumer._replay.page
+
+    async def counted(*args: Any) -> Any:
+        nonlocal count
+        count += 1
+        return await page(*args)
+
+    side.live._resumer._replay.page = counted  # type: ignore[method-assign, assignment]  # counted on the way
+    return lambda: count
 
 
 @pytest.mark.parametrize("partitions", [1, 3])
@@ -174,8 +189,14 @@ async def test_a_cursor_too_far_back(
     async with live(devices=DEVICES) as side:
         monkeypatch.setattr(side.live._resumer, "_max_entries", 20)
         monkeypatch.setattr(side.live._resumer, "_begins", side.live.session.fan_out.vector)
+        pages = count_pages(side)
         answer = await resume(await side.connect(), "0-0")
         assert "resumed" not in answer
+        assert (read_once := pages()) > 0
+        # Nobody has to read them again to learn the same.
+        answer = await resume(await side.connect(), "0-0")
+        assert "resumed" not in answer
+        assert pages() == read_once
 
 
 async def test_the_cursor_of_a_snapshot(live: LiveFactory) -> None:
@@ -203,20 +224,12 @@ async def test_a_crowd_comes_back(live: LiveFactory, redis_url: str, stream: str
     for second in range(1, 50):
         await publish_alone(redis_url, stream, "a", ts + second, 1)
     async with live(devices=DEVICES, instance_id="two") as side:
-        pages = 0
-        page = side.live._resumer._replay.page
-
-        async def counted(*args: Any) -> Any:
-            nonlocal pages
-            pages += 1
-            return await page(*args)
-
-        side.live._resumer._replay.page = counted  # type: ignore[method-assign, assignment]  # counted on the way
+        pages = count_pages(side)
         sockets = [await side.connect() for _ in range(300)]
         answers = await asyncio.gather(*(resume(socket, since) for socket in sockets))
         assert all(answer["resumed"] for answer in answers)
         assert [await read(socket, 1) for socket in sockets] == [[("a", ts + 49)]] * 300
-        assert pages <= 2
+        assert pages() <= 2
 
 
 async def test_redis_is_down(live: LiveFactory, redis_url: str, stream: str, tcp_proxy: ProxyFactory) -> None:
