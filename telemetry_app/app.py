@@ -164,6 +164,18 @@ class App(faust.App):
             logger.warning("LIVE_AUTH=none: everybody may see every event")
         await super().on_first_start()
 
+    async def on_started(self) -> None:
+        """Leave what is loaded by now out of every collection of garbage, and collect less often.
+
+        A batch makes thousands of short-lived containers, none of them in a cycle; with Python's own thresholds a
+        fifth of a busy worker's time goes into looking through everything that was ever imported. On the live side
+        the bytes that wait for stalled clients do the same, and everybody else waits 40 ms for each such look.
+        """
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+        await super().on_started()
+
     async def on_stop(self) -> None:
         """Tell the parts that they should come to an end, then let Faust drain its streams."""
         stopping.set()
@@ -239,18 +251,6 @@ if shows:
     readiness.add("broadcast", _broadcasting)
 if not writes:
     readiness.add("postgres", live_postgres.ping, _PROBE_CACHE_S)
-
-
-@app.on_rebalance_complete.connect
-async def _spare_the_garbage_collector(*_: Any, **__: Any) -> None:
-    """Leave what is loaded by now out of every collection, and collect less often.
-
-    A batch makes thousands of short-lived containers, none of them in a cycle; with Python's own thresholds a fifth
-    of a busy worker's time goes into looking through everything that was ever imported.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
 
 
 @app.on_worker_init.connect
