@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -44,8 +45,15 @@ def test_demo_accounts_for_every_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(180)
-def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
-    """Ctrl-C ends the demo in order: status 0, no process and no file."""
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(lambda pid: os.killpg(pid, signal.SIGINT), id="ctrl-c"),
+        pytest.param(lambda pid: os.kill(pid, signal.SIGTERM), id="sigterm"),
+    ],
+)
+def test_interrupted_demo_leaves_nothing(tmp_path: Path, end: Callable[[int], None]) -> None:
+    """Ctrl-C in its terminal and SIGTERM to it alone end the demo in order: status 0, no process and no file."""
     with subprocess.Popen(
         DEMO, cwd=tmp_path, env={**os.environ, "PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, text=True,
         start_new_session=True,
@@ -57,7 +65,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
                 line = demo.stdout.readline()
                 assert line, f"the demo ended early: {seen}"
                 seen += line
-            os.killpg(demo.pid, signal.SIGINT)
+            end(demo.pid)
             rest, _ = demo.communicate(timeout=90)
         finally:
             demo.kill()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def _has_desktop() -> bool:
 def command(
     context: click.Context, duration_s: float | None, devices: int, hz: float, report_path: Path | None
 ) -> None:
-    """Run everything on embedded servers with a simulated race; Ctrl-C stops all of it.
+    """Run everything on embedded servers with a simulated race; Ctrl-C or SIGTERM stops all of it.
 
     With --for it ends by itself, with status 0 when every record published was stored, a duplicate, or refused.
     """
@@ -45,6 +46,8 @@ def command(
     from telemetry_app.demo.run import DemoPlan, run_demo  # noqa: PLC0415
     from telemetry_app.embedded.process import EmbeddedServerError  # noqa: PLC0415
 
+    # A terminated demo takes its servers along as an interrupted one does.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         report = run_demo(DemoPlan(devices, hz, duration_s, open_browser=duration_s is None and _has_desktop()))
     except EmbeddedServerError as error:
