@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from telemetry_app.live.protocol import CloseCode
 from telemetry_app.live.wsframes import PING, close_frame, text_frame
@@ -15,11 +15,15 @@ if TYPE_CHECKING:
     from telemetry_app.live.ports import LiveObserver
 
 
+_POLL_S: Final = 0.05
+
+
 class Connection:
     """A client's socket.
 
     Every frame is written whole, by one task at a time, so that frames never interleave. What the socket does not
-    take is kept by the transport, up to `slow_client_bytes`. Past it the client is *behind*: nothing more is kept for
+    take is kept by the transport, up to `slow_client_bytes`; an answer larger than that waits until nothing else does,
+    and is then kept whole. Past it the client is *behind*: nothing more is kept for
     it but the number of the last position it was given, and when the socket takes bytes again it is given the newest
     position of each device since then (conflation).
 
@@ -81,6 +85,19 @@ class Connection:
     def gone(self) -> bool:
         """Whether the socket is closed, or will be when what is left to send is sent."""
         return self._transport.is_closing()
+
+    def has_room(self, size: int) -> bool:
+        """Tell whether so many bytes may be written: more than the client may cost only when nothing else waits."""
+        unsent = self.unsent_bytes
+        return self.closing or not unsent or unsent + size <= self._limits.slow_client_bytes
+
+    async def wait_for_room(self, size: int) -> None:
+        """Wait until so many bytes may be written; a client that reads too little for that is closed in time."""
+        deadline = self._loop.time() + self._limits.slow_client_ms / 1000
+        while not self.has_room(size):
+            if self._loop.time() > deadline:
+                self.close_as_slow()
+            await asyncio.sleep(_POLL_S)
 
     def send(self, payload: bytes) -> None:
         """Send an answer: a text frame of JSON. Answers are not conflated; requests wait while the client is slow."""

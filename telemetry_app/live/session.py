@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Raw, UnsetType
@@ -108,10 +109,9 @@ class Session:
         elif await self._is_allowed(connection, request, event_id):
             subscription = Subscription(connection, topic, event_id, authorize_at=self._next_authorization())
             since = await self._reachable(request.frame)
-            if since is None:
-                await self._begin(subscription, request.reference)
-            else:
-                await self._resume(subscription, request.reference, since)
+            stand = self._begin if since is None else partial(self._resume, since=since)
+            while size := await stand(subscription, request.reference):
+                await connection.wait_for_room(size)
 
     def _is_full(self, connection: Connection, topic: str) -> bool:
         held = len(self.registry.of(connection))
@@ -131,19 +131,19 @@ class Session:
         since = cursor.parse(text, len(self.fan_out.vector)) if text else None
         return since if since is not None and await self.resumer.reach(since) else None
 
-    async def _begin(self, subscription: Subscription, reference: Raw | UnsetType) -> None:
+    async def _begin(self, subscription: Subscription, reference: Raw | UnsetType) -> int:
+        """Give a snapshot; see `_stand`."""
         snapshot = await self.gatherer.snapshot(subscription.event_id)
         # No await from here on.
         newest_ms = {position.device_id: position.ts_ms for position in snapshot.positions}
         ahead = {d: ts_ms for d, ts_ms in newest_ms.items() if ts_ms > (self.history.known_ms(d) or -1)}
-        if ahead:
-            subscription.gate = Gate(ahead, None, snapshot.made_at)
+        subscription.gate = Gate(ahead, None, snapshot.made_at) if ahead else None
         following = self.gatherer.unstored(subscription.event_id, snapshot)
         answer = subscribed(subscription.topic, snapshot.positions, self._just_before(following), reference=reference)
-        self._stand(subscription, answer, following)
+        return self._stand(subscription, answer, following)
 
-    async def _resume(self, subscription: Subscription, reference: Raw | UnsetType, since: Vector) -> None:
-        """Give the newest position of each device that was missed.
+    async def _resume(self, subscription: Subscription, reference: Raw | UnsetType, since: Vector) -> int:
+        """Give the newest position of each device that was missed; see `_stand`.
 
         Not all of them: a map shows where things are, and after a long absence the work stays bounded.
         """
@@ -157,13 +157,22 @@ class Session:
         # Late uploads are in the stream too, and older than what the client may have been shown before.
         missed = [s for s in self.history.missed(devices, since) if s.ts_ms >= newest_ms.get(s.device_id, 0)]
         answer = subscribed(subscription.topic, (), cursor.of(since), reference=reference, resumed=True)
-        self._stand(subscription, answer, missed)
+        return self._stand(subscription, answer, missed)
 
-    def _stand(self, subscription: Subscription, answer: bytes, following: list[Sighting]) -> None:
+    def _stand(self, subscription: Subscription, answer: bytes, following: list[Sighting]) -> int:
+        """Give what is known and let the subscription stand.
+
+        Returns:
+            0, or how many bytes the client has no room for: what is known then is to be asked again later.
+        """
+        first = text_frame(answer) + frames(subscription.topic, following)
+        if not subscription.connection.has_room(len(first)):
+            return len(first)
         subscription.seq = self.history.seq
         if self.registry.subscribe(subscription):
-            subscription.connection.write(text_frame(answer) + frames(subscription.topic, following))
+            subscription.connection.write(first)
             self.fan_out.admit(subscription)
+        return 0
 
     def _just_before(self, following: list[Sighting]) -> str:
         """Return the cursor behind which the first of these is found, or everything that is to come."""

@@ -79,22 +79,13 @@ async def converse(socket: LiveSocket, connection: Connection, session: Session,
         if not budget.take(loop.time()):
             connection.close(CloseCode.TOO_MANY_REQUESTS)
         elif message.type is not WSMsgType.PONG:
-            await _when_it_reads(connection, limits)
+            # It asks but does not read: its answers must not pile up.
+            await connection.wait_for_room(limits.slow_client_bytes // 2)
             if message.type is WSMsgType.PING:
                 connection.write(pong_frame(message.data))
             else:
                 await session.handle(connection, message.data)
     await _linger(connection, message.type)
-
-
-async def _when_it_reads(connection: Connection, limits: LiveLimits) -> None:
-    """Wait while a client asks but does not read: its answers must not pile up. It is closed if that lasts."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + limits.slow_client_ms / 1000
-    while connection.unsent_bytes > limits.slow_client_bytes and not connection.closing:
-        if loop.time() > deadline:
-            connection.close_as_slow()
-        await asyncio.sleep(_POLL_S)
 
 
 async def _linger(connection: Connection, last: Any) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from telemetry_app.live.limits import LiveLimits
 from tests.live.directus_rights import EIGHT, SEVEN, TOPIC_7, TOPIC_8
-from tests.live.harness import LiveFactory, Side, ask, now_ms, publish, receive
+from tests.live.harness import LiveFactory, Side, Stored, ask, live_position, now_ms, publish, receive
 from tests.live.rawsocket import RawClient
 from tests.support import eventually
 
@@ -142,7 +142,6 @@ async def test_a_client_that_asks_but_does_not_read(live: LiveFactory, kind: str
     limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_ms=1500, close_grace_s=0.2, frames_burst=1_000_000)
     async with live(devices={SEVEN: DEVICES}, limits=limits) as side:
         client = await RawClient.connect(side.port, side.cookie)
-        answer_bytes = 300
         ping = bytes([0x89, 0x80 | 120]) + bytes(4) + b"x" * 120
         sent = 0
         with contextlib.suppress(TimeoutError, OSError):
@@ -155,7 +154,7 @@ async def test_a_client_that_asks_but_does_not_read(live: LiveFactory, kind: str
                         await client.send_json(type="nothing", id="x" * 200)
                 sent += 1
                 unsent = max((c.unsent_bytes for c in side.live.registry.connections), default=0)
-                assert unsent <= LIMIT + 2 * answer_bytes
+                assert unsent <= LIMIT
         assert 100 < sent < 500_000
         await eventually(lambda: side.observed.counts["slow"] == 1)
         client.close()
@@ -176,4 +175,32 @@ async def test_falling_behind_between_two_topics(live: LiveFactory) -> None:
         assert [frame["deviceId"] for frame in frames] == ["only", *DEVICES]
         await side.publish("only", ts_ms + 1)
         assert (await client.json())["ts"] == ts_ms + 1
+        client.close()
+
+
+async def test_snapshots_do_not_pile_up(live: LiveFactory) -> None:
+    """Snapshots asked for and not read cost no more than the limit, and every one comes when the client reads."""
+    ts_ms = now_ms()
+    stored = Stored()
+    for device in DEVICES:
+        stored.store(live_position(device, ts_ms))
+    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_ms=60_000, frames_burst=1_000_000)
+    async with live(devices={SEVEN: DEVICES}, limits=limits, stored=stored) as side:
+        client = await RawClient.connect(side.port, side.cookie)
+        asked = 1500
+        for _ in range(asked):
+            await client.send_json(type="subscribe", topic=TOPIC_7)
+        (connection,) = side.live.registry.connections
+        most = 0
+        while stored.reads < asked and connection.has_room(LIMIT // 2):
+            await asyncio.sleep(0)
+            most = max(most, connection.unsent_bytes)
+        for _ in range(20):
+            await asyncio.sleep(0.01)
+            most = max(most, connection.unsent_bytes)
+        assert stored.reads < asked
+        assert LIMIT // 2 < most <= LIMIT
+        for _ in range(asked):
+            answer = await client.json()
+            assert [answer["type"], len(answer["snapshot"])] == ["subscribed", len(DEVICES)]
         client.close()
