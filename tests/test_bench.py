@@ -93,6 +93,7 @@ def test_latency(tmp_path: Path) -> None:
             assert compared["p50_ratio"] == pytest.approx(worker["p50_us"] / bare["p50_us"], abs=0.01)
         stalled = at_rate["beside_stalled"]
         assert stalled["worker"]["received"] == at_rate["rate"]
+        assert 0 <= stalled["left_out"] <= stalled["sockets"] * at_rate["rate"]
         alone = at_rate["live_alone"]["worker"]
         assert stalled["p99_ratio"] == pytest.approx(stalled["worker"]["p99_us"] / alone["p99_us"], abs=0.01)
     assert result["stored"] == result["to_store"] == 900

@@ -10,7 +10,7 @@ import psutil
 
 from telemetry_app.bench.helper import serving
 from telemetry_app.bench.sink import Connect, Connected, Flood, Flooded
-from telemetry_app.bench.usage import conflated_frames
+from telemetry_app.bench.usage import live_frames
 from telemetry_app.demo.event import EVENT_ID
 from telemetry_app.embedded.process import free_port
 from telemetry_app.faust_redis.connection import connect, execute
@@ -107,7 +107,7 @@ class Target:
         )
 
     def _conflated(self) -> int:
-        return 0 if self._worker is None else conflated_frames(self._worker.url)
+        return 0 if self._worker is None else live_frames(self._worker.url, "conflated")
 
 
 @contextlib.asynccontextmanager

@@ -19,7 +19,7 @@ from telemetry_app.bench.floods import STREAM, TOPIC
 from telemetry_app.bench.helper import Helper, serving
 from telemetry_app.bench.live import prepare
 from telemetry_app.bench.probe import Latency, Probe
-from telemetry_app.bench.usage import conflated_frames
+from telemetry_app.bench.usage import live_frames
 from telemetry_app.bench.wsclient import Address, subscribe_all
 from telemetry_app.demo.stack import Stack
 from telemetry_app.embedded.process import free_port
@@ -58,14 +58,14 @@ class Stalled(msgspec.Struct, frozen=True):
 
     Attributes:
         sockets: Such subscribers.
-        conflated: Frames left out for them, since their sockets stood still.
+        left_out: Frames that were not written to them, since their sockets stood still.
         worker: Latency of the one that reads.
         p50_ratio: To the same without stalled subscribers.
         p99_ratio: The same.
     """
 
     sockets: int
-    conflated: int
+    left_out: int
     worker: Latency
     p50_ratio: float
     p99_ratio: float
@@ -124,9 +124,9 @@ async def measure(plan: LatencyPlan, folder: Path, say: Callable[[str, float], N
                 rate,
                 Compared(bare, live, *_ratios(live, bare)),
                 Compared(bare_busy, both, *_ratios(both, bare_busy)),
-                Stalled(_STALLED, conflated, beside, *_ratios(beside, live)),
+                Stalled(_STALLED, left_out, beside, *_ratios(beside, live)),
             )
-            for rate, bare, (live, _), bare_busy, both, (beside, conflated) in compared
+            for rate, bare, (live, _), bare_busy, both, (beside, left_out) in compared
         ]
         return LatencyResult(rates, ways.to_store, await _stored(stack.postgres.url, ways.to_store))
 
@@ -156,7 +156,7 @@ class _Ways:
             stalled: Further subscribers, which never read.
 
         Returns:
-            For each rate the latency and how many frames were left out for subscribers that were behind.
+            For each rate the latency and how many frames were not written to a subscriber.
         """
         results = []
         for number, rate in enumerate(self._plan.rates):
@@ -169,7 +169,8 @@ class _Ways:
                 for one in crowd:
                     connected.enter_context(one)
                 latency = await self._probe(name, rate, stream, port, worker.pid, TOPIC)
-                results.append((latency, conflated_frames(worker.url)))
+                due = latency.published * (1 + stalled)
+                results.append((latency, due - live_frames(worker.url, "sent")))
         return results
 
     async def both_sides(self) -> list[Latency]:

@@ -34,19 +34,20 @@ def peak_rss_mb(process: psutil.Process) -> float:
     return float(peak) / 2**20
 
 
-def conflated_frames(worker_url: str) -> int:
-    """Return how many frames a worker left out for subscribers that were behind.
+def live_frames(worker_url: str, result: str) -> int:
+    """Return how many frames of its live side a worker counts.
 
     Args:
         worker_url: Of its metrics' port.
+        result: `sent`, or `conflated` for those left out for subscribers that had been behind.
     """
     with urllib.request.urlopen(f"{worker_url}/metrics", timeout=_TIMEOUT_S) as answer:  # noqa: S310 - our own address
         text = answer.read().decode()
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            if sample.name == "processor_live_frames_total" and sample.labels["result"] == "conflated":
+            if sample.name == "processor_live_frames_total" and sample.labels["result"] == result:
                 return int(sample.value)
-    raise RuntimeError("the worker does not tell how many frames it conflated")
+    raise RuntimeError(f"the worker does not tell how many frames were {result}")
 
 
 def allow_open_files(number: int) -> None:

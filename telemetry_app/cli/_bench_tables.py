@@ -57,7 +57,7 @@ def of_latency(result: LatencyResult) -> Table:
         _add_latency(table, "both sides", rate, both.worker)
         _add_ratio(table, "ratio", both)
         _add_latency(table, f"live side beside {stalled.sockets} stalled clients", rate, stalled.worker)
-        _add_ratio(table, "ratio to live side alone", stalled)
+        _add_ratio(table, f"{stalled.left_out:,} frames left out; ratio to live side alone", stalled)
     table.caption = f"{result.stored:,} of {result.to_store:,} records stored meanwhile"
     return table
 
