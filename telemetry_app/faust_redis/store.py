@@ -246,7 +246,7 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
 
     def _take(self, values: dict[str, bytes], hash_key: str, field: bytes, raw: bytes) -> None:
         try:
-            self._decode(raw)
+            self._decode(raw)  # only to be told now if it cannot be read
             values[field.decode()] = raw
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             logger.error("%s holds an unreadable value for %r, ignored: %s", hash_key, field, error)  # noqa: TRY400

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from telemetry_app.live.ports import LiveObserver
 
 
+#: How often it is looked whether a client has room again: transports have no event for it.
 _POLL_S: Final = 0.05
 
 
@@ -22,10 +23,10 @@ class Connection:
     """A client's socket.
 
     Every frame is written whole, by one task at a time, so that frames never interleave. What the socket does not
-    take is kept by the transport, up to `slow_client_bytes`; an answer larger than that waits until nothing else does,
-    and is then kept whole. Past it the client is *behind*: nothing more is kept for
+    take is kept by the transport, up to `slow_client_bytes`. Past it the client is *behind*: nothing more is kept for
     it but the number of the last position it was given, and when the socket takes bytes again it is given the newest
-    position of each device since then (conflation).
+    position of each device since then (conflation). Answers wait for room; one that is larger by itself waits until
+    nothing else does, and is then kept whole.
 
     Attributes:
         cookie: The client's Cookie header.
