@@ -231,7 +231,7 @@ class Settings(BaseSettings):
     dead_letter_after: int = Field(5, ge=1, description="Deliveries after which a refused record becomes a dead letter")
     lease_ttl_ms: int = Field(5000, ge=500, le=60_000, description="How long a dead worker keeps its partitions")
     live_host: HostName = Field("0.0.0.0", description="Address the live side listens on")  # noqa: S104 - served to other machines
-    live_port: Port = Field(8081, description="Port of the live side; 0 = any free one")
+    live_port: int = Field(8081, ge=1, le=65535, description="Port of the live side")
     live_path: Path = Field("/live", description="Path of the WebSocket")
     live_allowed_origins: Origins = Field(
         (),

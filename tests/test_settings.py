@@ -53,7 +53,7 @@ RANGES: dict[str, tuple[int, int | None]] = {
     "device_state_lru_cap": (1, None),
     "dead_letter_after": (1, None),
     "lease_ttl_ms": (500, 60_000),
-    "live_port": (0, 65_535),
+    "live_port": (1, 65_535),
     "live_device_event_refresh_ms": (1000, None),
     "live_reauthorize_ms": (0, None),
     "live_max_connections": (1, None),
