@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from telemetry_app.cli import _findings, main
 from telemetry_app.cli._findings import Finding, dependencies
+from telemetry_app.embedded.process import free_port
 from telemetry_app.faust_redis.connection import execute
 from telemetry_app.settings import Settings, load_settings
 from telemetry_app.shared.health import Readiness
@@ -37,7 +38,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., S
 
     def make(**overrides: object) -> Settings:
         nobody = {"redis_url": f"redis://{HOST}:1", "postgres_url": f"postgresql://u:secret@{HOST}:1/d"}
-        quiet = {"metrics_port": 0, "live_port": 0, "roles": "write"}
+        quiet = {"metrics_port": 0, "live_port": free_port(), "roles": "write"}
         return load_settings(**(nobody | quiet | overrides))
 
     return make
@@ -182,7 +183,9 @@ async def test_servers_that_stall(
     """Servers that take the connection and never answer hold nothing up."""
     monkeypatch.setattr(_findings, "TIMEOUT_S", 0.2)
     stalled = {"redis_url": f"redis://{HOST}:{taken_port}", "postgres_url": f"postgresql://{HOST}:{taken_port}/d"}
-    found = await look(settings(**stalled, roles="live", live_port=0, directus_base_url=f"http://{HOST}:{taken_port}"))
+    found = await look(
+        settings(**stalled, roles="live", live_port=free_port(), directus_base_url=f"http://{HOST}:{taken_port}")
+    )
     for name in ("redis", "postgres", "directus"):
         assert found[name].text.startswith("no answer within 0.2 s: "), found[name]
 
