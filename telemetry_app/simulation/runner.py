@@ -48,6 +48,9 @@ async def run(
         kinds.update(record.kind.value for record in records)
         if on_progress is not None:
             on_progress(publisher.published)
+        # The Redis client waits by Python 3.11's wait_for, which swallows a cancellation that comes with its result.
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError
 
     backlog = race.backlog(burst)
     while batch := list(islice(backlog, _BURST_RECORDS)):
