@@ -32,7 +32,7 @@ from telemetry_app.live.open_access import OpenAuthenticator, OpenAuthorizer
 from telemetry_app.live.server import LiveSide
 from telemetry_app.live.snapshot import SnapshotReader
 from telemetry_app.live.stored import StoredPositions
-from telemetry_app.live.view import LivePages, add_views
+from telemetry_app.live.view import APPLICATION_OPTIONS, LivePages, add_views
 from telemetry_app.settings import SettingsError, load_settings
 from telemetry_app.shared.health import Readiness
 from telemetry_app.shared.logging import logging_config
@@ -218,6 +218,7 @@ app = App(
     stream_buffer_maxsize=2,
     web_bind=settings.live_host,
     web_port=settings.live_port,
+    web_application_options=APPLICATION_OPTIONS,
     logging_config=logging_config(settings.log_level, settings.log_format),
 )
 app.redis_options = RedisOptions(

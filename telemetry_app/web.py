@@ -19,6 +19,9 @@ logger = logging.getLogger(__name__)
 
 # aiohttp waits this long for requests under way, and once more after it has cancelled them; scrapes take milliseconds.
 SHUTDOWN_TIMEOUT_S: Final = 0.2
+#: A connection without a request, or with one that does not get complete, is closed after so long: longer than the
+#: minute for which proxies and Prometheus keep one.
+IDLE_S: Final = 75.0
 
 
 class MonitoringError(RuntimeError):
@@ -64,7 +67,13 @@ class MonitoringServer(Service):
         app.router.add_get("/metrics", self._show_metrics)
         app.router.add_get("/healthz", self._show_health)
         app.router.add_get("/readyz", self._show_readiness)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+            keepalive_timeout=IDLE_S,
+        )
         await self._runner.setup()
         try:
             await web.TCPSite(self._runner, self._host, self._port).start()

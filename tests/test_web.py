@@ -175,6 +175,18 @@ async def test_a_failing_probe_shows_no_password(readiness: Readiness) -> None:
     assert answer["postgres"] == "lost postgresql://u:***@h/d"
 
 
+async def test_an_idle_connection_ends(metrics: Metrics, readiness: Readiness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection whose request does not get complete is closed in time."""
+    monkeypatch.setattr("telemetry_app.web.IDLE_S", 0.3)
+    server = MonitoringServer(HOST, 0, metrics, readiness)
+    async with server:
+        reader, writer = await asyncio.open_connection(HOST, server.port)
+        writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n")
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+        writer.close()
+
+
 async def test_port_in_use(server: MonitoringServer, metrics: Metrics, readiness: Readiness) -> None:
     """A second server on a port says in one sentence what to do, and leaves the first alone."""
     second = MonitoringServer(HOST, server.port, metrics, readiness)

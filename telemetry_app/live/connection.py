@@ -25,8 +25,8 @@ class Connection:
     Every frame is written whole, by one task at a time, so that frames never interleave. What the socket does not
     take is kept by the transport, up to `slow_client_bytes`. Past it the client is *behind*: nothing more is kept for
     it but the number of the last position it was given, and when the socket takes bytes again it is given the newest
-    position of each device since then (conflation). Answers wait for room; one that is larger by itself waits until
-    nothing else does, and is then kept whole.
+    position of each device since then (conflation). Answers wait for room, and are given in pieces that fit; only
+    a single position that is larger by itself is kept whole when nothing else waits.
 
     Attributes:
         cookie: The client's Cookie header.
@@ -87,18 +87,25 @@ class Connection:
         """Whether the socket is closed, or will be when what is left to send is sent."""
         return self._transport.is_closing()
 
-    def has_room(self, size: int) -> bool:
-        """Tell whether so many bytes may be written: more than the client may cost only when nothing else waits."""
-        unsent = self.unsent_bytes
-        return self.closing or not unsent or unsent + size <= self._limits.slow_client_bytes
+    def has_room(self, size: int, *, caught_up: bool = False) -> bool:
+        """Tell whether so many bytes may be written, and, if that is asked, whether the client is not behind.
 
-    async def wait_for_room(self, size: int) -> None:
+        More than the client may cost only when nothing else waits.
+        """
+        if self.closing or (caught_up and self.behind is not None):
+            return self.closing
+        unsent = self.unsent_bytes
+        return not unsent or unsent + size <= self._limits.slow_client_bytes
+
+    async def wait_for_room(self, size: int, *, caught_up: bool = False) -> None:
         """Wait until so many bytes may be written; a client that reads too little for that is closed in time."""
         deadline = self._loop.time() + self._limits.slow_client_ms / 1000
-        while not self.has_room(size):
+        while not self.has_room(size, caught_up=caught_up):
             if self._loop.time() > deadline:
                 self.close_as_slow()
             await asyncio.sleep(_POLL_S)
+        # It has read, which is a sign of life. What it sent meanwhile was not looked at.
+        self.heard_at = self._loop.time()
 
     def send(self, payload: bytes) -> None:
         """Send an answer: a text frame of JSON. Answers are not conflated; requests wait while the client is slow."""

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from telemetry_app.live import cursor
 from telemetry_app.live.history import History, Sighting
 from telemetry_app.live.position import LivePosition
-from telemetry_app.live.protocol import position_body, position_head, topic_of
+from telemetry_app.live.protocol import position_body, position_head, topic_of, without_cursor
 from telemetry_app.live.wsframes import text_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from telemetry_app.live.connection import Connection
     from telemetry_app.live.cursor import EntryId, Vector
-    from telemetry_app.live.ports import LiveObserver, Source
+    from telemetry_app.live.ports import DeviceEvents, LiveObserver, Source
     from telemetry_app.live.registry import Registry
     from telemetry_app.live.subscription import Subscription
     from telemetry_app.shared.position import Position
@@ -84,10 +86,12 @@ def group(
     return Passed(by_event, late, orphans)
 
 
-def frames(topic: str, sightings: Iterable[Sighting]) -> bytes:
+def frames(topic: str, sightings: Iterable[Sighting], *, cursors: bool = True) -> bytes:
     """Return the frames of some positions, joined."""
     head = position_head(topic)
-    return b"".join([text_frame(head + sighting.body) for sighting in sightings])
+    if cursors:
+        return b"".join([text_frame(head + sighting.body) for sighting in sightings])
+    return b"".join([text_frame(head + without_cursor(sighting.body, sighting.cursor)) for sighting in sightings])
 
 
 class FanOut:
@@ -97,7 +101,7 @@ class FanOut:
         streams: Keys of the partitions, in order.
         history: Gets to know every position.
         registry: Who wants what.
-        events_of: Events of a device.
+        device_events: Knows devices and events.
         source: The reader the batches come from.
         observer: Told what became of them.
     """
@@ -107,14 +111,14 @@ class FanOut:
         streams: Sequence[str],
         history: History,
         registry: Registry,
-        events_of: Callable[[str], frozenset[str]],
+        device_events: DeviceEvents,
         source: Source,
         observer: LiveObserver,
     ) -> None:
         self._streams = {stream: number for number, stream in enumerate(streams)}
         self._history = history
         self._registry = registry
-        self._events_of = events_of
+        self._device_events = device_events
         self._source = source
         self._observer = observer
         self._gated: set[Subscription] = set()
@@ -136,7 +140,7 @@ class FanOut:
         before = self._history.seq
         passed = group(
             decoded,
-            self._events_of,
+            self._device_events.events_of,
             self._history,
             partition=partition,
             tail=cursor.tail(self.vector),
@@ -150,6 +154,22 @@ class FanOut:
         if passed.orphans:
             self._observer.orphans(passed.orphans)
         self.settle()
+
+    def missed(self, connection: Connection, seq: int) -> Iterator[tuple[int, bytes, int]]:
+        """Return for each number after `seq` that a client needs: the number, its frames, and how many."""
+        found = [
+            (sighting.seq, subscription, sighting)
+            for subscription in self._registry.of(connection)
+            for sighting in self._newer(subscription, max(seq, subscription.seq))
+        ]
+        found.sort(key=lambda item: item[0])
+        for number, items in itertools.groupby(found, key=lambda item: item[0]):
+            written = [frames(s.topic, [sighting], cursors=not s.owed) for _, s, sighting in items]
+            yield number, b"".join(written), len(written)
+
+    def forget(self) -> None:
+        """Drop devices that no longer take part in any event."""
+        self._history.forget_unless(self._device_events.events_of)
 
     def admit(self, subscription: Subscription) -> None:
         """Take note of a subscription whose gate is to be taken away in time."""
@@ -182,6 +202,10 @@ class FanOut:
     def _has_reached(self, until: Vector | None) -> bool:
         return until is None or all(ours >= theirs for ours, theirs in zip(self.vector, until, strict=True))
 
+    def _newer(self, subscription: Subscription, seq: int) -> list[Sighting]:
+        devices = self._device_events.devices_of(subscription.event_id)
+        return subscription.passing(self._history.after(devices, seq))
+
     def _send(self, topic: str, sightings: list[Sighting], before: int) -> None:
         subscribers = self._registry.subscribers(topic)
         if not subscribers:
@@ -192,9 +216,9 @@ class FanOut:
         sent = 0
         for subscription in subscribers:
             offered, positions = joined, number
-            if subscription.gate is not None:
-                passing = [sighting for sighting in sightings if subscription.gate.passes(sighting)]
-                offered, positions = frames(topic, passing), len(passing)
+            if not subscription.passes_all:
+                passing = subscription.passing(sightings)
+                offered, positions = frames(topic, passing, cursors=not subscription.owed), len(passing)
             if positions and subscription.connection.offer(offered, positions, before):
                 subscription.seq = seq
                 sent += positions

@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from telemetry_app.live.history import History, Sighting
-    from telemetry_app.live.ports import DeviceEvents, SnapshotReader, StoredReader
+    from telemetry_app.live.ports import SnapshotReader, StoredReader
     from telemetry_app.live.position import LivePosition
 
 
 class Snapshot(NamedTuple):
-    """What the database knew of an event.
+    """What the database knew of some devices.
 
     Attributes:
         positions: Newest position of each device, faulty ones left out.
@@ -32,38 +32,33 @@ class Snapshot(NamedTuple):
 
 
 class Gatherer:
-    """Reads snapshots; who asks for an event while it is being read gets the same answer.
+    """Reads snapshots; who asks for devices that are being read gets the same answer.
 
     That is no loss: what passes through while a snapshot is read, or did shortly before, is found in the history.
     """
 
-    def __init__(
-        self, device_events: DeviceEvents, snapshots: SnapshotReader, stored: StoredReader, history: History
-    ) -> None:
-        self._device_events = device_events
+    def __init__(self, snapshots: SnapshotReader, stored: StoredReader, history: History) -> None:
         self._snapshots = snapshots
         self._stored = stored
         self._history = history
-        self._reading: dict[str, asyncio.Task[Snapshot]] = {}
+        self._reading: dict[tuple[str, ...], asyncio.Task[Snapshot]] = {}
 
-    async def snapshot(self, event_id: str) -> Snapshot:
-        """Return what the database knows of an event; nothing where it cannot be read."""
-        task = self._reading.get(event_id)
+    async def snapshot(self, devices: tuple[str, ...]) -> Snapshot:
+        """Return what the database knows of devices; nothing where it cannot be read."""
+        task = self._reading.get(devices)
         if task is None:
-            task = asyncio.create_task(self._read(event_id))
-            self._reading[event_id] = task
-            task.add_done_callback(lambda _: self._reading.pop(event_id))
+            task = asyncio.create_task(self._read(devices))
+            self._reading[devices] = task
+            task.add_done_callback(lambda _: self._reading.pop(devices))
         # One client that leaves must not take the answer away from the others.
         return await asyncio.shield(task)
 
-    def unstored(self, event_id: str, snapshot: Snapshot) -> list[Sighting]:
-        """Return the positions of an event that the database did not have yet, in order."""
-        devices = self._device_events.devices_of(event_id)
+    def unstored(self, devices: tuple[str, ...], snapshot: Snapshot) -> list[Sighting]:
+        """Return the positions of the same devices that the database did not have yet, in order."""
         return self._history.newer(devices, snapshot.covered_ms, since=snapshot.begun_at - KEPT_S)
 
-    async def _read(self, event_id: str) -> Snapshot:
+    async def _read(self, devices: tuple[str, ...]) -> Snapshot:
         begun_at = asyncio.get_running_loop().time()
-        devices = self._device_events.devices_of(event_id)
         known = [device_id for device_id in devices if self._history.known_ms(device_id) is not None]
         # Before the positions: what is stored in between is then shown by them.
         covered_ms = dict(await self._stored.stored_until(known)) if known else {}

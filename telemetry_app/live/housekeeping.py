@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from mode import Service
 
-from telemetry_app.live.fanout import frames
 from telemetry_app.live.session import LOOK_S, Session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from telemetry_app.live.connection import Connection
-    from telemetry_app.live.history import Sighting
     from telemetry_app.live.subscription import Subscription
 
 logger = logging.getLogger(__name__)
@@ -50,28 +45,11 @@ class Housekeeper(Service):
                 self._look_after_slow(connection)
 
     def _look_after_slow(self, connection: Connection) -> None:
-        connection.catch_up(lambda seq: self._missed(connection, seq))
+        connection.catch_up(lambda seq: self._session.fan_out.missed(connection, seq))
         if connection.behind is None or connection.closing:
             self._behind.discard(connection)
         elif asyncio.get_running_loop().time() - connection.behind_since > self._limits.slow_client_ms / 1000:
             connection.close_as_slow()
-
-    def _missed(self, connection: Connection, seq: int) -> Iterator[tuple[int, bytes, int]]:
-        """Return for each number after `seq` that a client needs: the number, its frames, and how many."""
-        found = [
-            (sighting.seq, subscription.topic, sighting)
-            for subscription in self._session.registry.of(connection)
-            for sighting in self._newer(subscription, max(seq, subscription.seq))
-        ]
-        found.sort(key=lambda item: item[0])
-        for number, items in itertools.groupby(found, key=lambda item: item[0]):
-            written = [frames(topic, [sighting]) for _, topic, sighting in items]
-            yield number, b"".join(written), len(written)
-
-    def _newer(self, subscription: Subscription, seq: int) -> list[Sighting]:
-        devices = self._session.device_events.devices_of(subscription.event_id)
-        gate = subscription.gate
-        return [s for s in self._session.history.after(devices, seq) if gate is None or gate.passes(s)]
 
     @Service.task
     async def _look_after_all(self) -> None:
@@ -101,7 +79,7 @@ class Housekeeper(Service):
     async def _forget(self) -> None:
         while not self.should_stop:
             await self.sleep(_FORGET_S)
-            self._session.history.forget_unless(self._session.device_events.events_of)
+            self._session.fan_out.forget()
 
     async def on_stop(self) -> None:
         """Ask no more."""

@@ -137,7 +137,7 @@ class Position(msgspec.Struct, frozen=True, gc=False):
 
 
 class PositionFrame(msgspec.Struct, frozen=True, gc=False, tag="position"):
-    """A new position of a device of the event; `cursor` is where to go on after it."""
+    """A position of a device of the event; `cursor` is where to go on after it, empty while devices are still owed."""
 
     topic: str
     deviceId: str  # noqa: N815 - the protocol's spelling
@@ -150,7 +150,10 @@ class PositionFrame(msgspec.Struct, frozen=True, gc=False, tag="position"):
 
 
 class Subscribed(msgspec.Struct, frozen=True, tag="subscribed"):
-    """The subscription stands; with `resumed` the missed positions follow as ordinary frames."""
+    """The subscription stands; with `resumed` the missed positions follow as ordinary frames.
+
+    So do the devices of an event that is too large for one answer: then `cursor` is empty.
+    """
 
     topic: str
     snapshot: list[Position]
@@ -181,6 +184,8 @@ ServerFrame = PositionFrame | Subscribed | Unsubscribed | Error
 class _Body(Position, frozen=True, gc=False, kw_only=True):
     cursor: str
 
+
+_END: Final = b'"}'
 
 encode = msgspec.json.Encoder().encode
 
@@ -223,6 +228,11 @@ def position_body(position: LivePosition, cursor: str) -> bytes:
             cursor=cursor,
         )
     )[1:]
+
+
+def without_cursor(body: bytes, cursor: str) -> bytes:
+    """Return a position's body with an empty cursor instead; a cursor comes last and needs no escapes."""
+    return body[: -len(cursor) - len(_END)] + _END
 
 
 @lru_cache(maxsize=4096)

@@ -13,6 +13,7 @@ from telemetry_app.live.fanout import FanOut
 from telemetry_app.live.gather import Gatherer
 from telemetry_app.live.history import KEPT_S, History
 from telemetry_app.live.housekeeping import Housekeeper
+from telemetry_app.live.opening import Opener
 from telemetry_app.live.protocol import CloseCode
 from telemetry_app.live.registry import Registry
 from telemetry_app.live.resume import Resumer
@@ -86,15 +87,20 @@ class LiveSide(Service):
         self.begun = asyncio.Event()
         self._source = source
         self._resumer = Resumer(replay, streams, self.history, device_events.events_of, observer)
-        self._fan_out = FanOut(streams, self.history, self.registry, device_events.events_of, source, observer)
+        self._fan_out = FanOut(streams, self.history, self.registry, device_events, source, observer)
         self.session = Session(
             registry=self.registry,
-            history=self.history,
             fan_out=self._fan_out,
-            gatherer=Gatherer(device_events, snapshots, stored, self.history),
+            opener=Opener(
+                self.registry,
+                self.history,
+                self._fan_out,
+                Gatherer(snapshots, stored, self.history),
+                device_events,
+                limits,
+            ),
             resumer=self._resumer,
             authorizer=authorizer,
-            device_events=device_events,
             limits=limits,
         )
         self._housekeeper = Housekeeper(self.session, self.slow)

@@ -6,13 +6,9 @@ import asyncio
 import logging
 import random
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Raw, UnsetType
-
 from telemetry_app.live import cursor
-from telemetry_app.live.fanout import FanOut, frames
 from telemetry_app.live.protocol import (
     BadRequestError,
     CloseCode,
@@ -25,18 +21,16 @@ from telemetry_app.live.protocol import (
     encode,
     event_of,
     parse,
-    subscribed,
 )
-from telemetry_app.live.subscription import Gate, Subscription
-from telemetry_app.live.wsframes import text_frame
+from telemetry_app.live.subscription import Subscription
 
 if TYPE_CHECKING:
     from telemetry_app.live.connection import Connection
     from telemetry_app.live.cursor import Vector
-    from telemetry_app.live.gather import Gatherer
-    from telemetry_app.live.history import History, Sighting
+    from telemetry_app.live.fanout import FanOut
     from telemetry_app.live.limits import LiveLimits
-    from telemetry_app.live.ports import Authorizer, DeviceEvents
+    from telemetry_app.live.opening import Opener
+    from telemetry_app.live.ports import Authorizer
     from telemetry_app.live.registry import Registry
     from telemetry_app.live.resume import Resumer
 
@@ -56,19 +50,13 @@ _REFUSALS: Final[dict[str, tuple[ErrorCode, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Answers requests. Each subscription is given what is known first; then it stands, in the same step of the loop.
-
-    So nothing can pass between the two: until then positions are held in the history, and those the database does
-    not have yet are sent right behind the snapshot.
-    """
+    """Answers requests, one after the other for each client, and asks again for the rights behind subscriptions."""
 
     registry: Registry
-    history: History
     fan_out: FanOut
-    gatherer: Gatherer
+    opener: Opener
     resumer: Resumer
     authorizer: Authorizer
-    device_events: DeviceEvents
     limits: LiveLimits
 
     async def handle(self, connection: Connection, data: bytes | str) -> None:
@@ -109,9 +97,7 @@ class Session:
         elif await self._is_allowed(connection, request, event_id):
             subscription = Subscription(connection, topic, event_id, authorize_at=self._next_authorization())
             since = await self._reachable(request.frame)
-            stand = self._begin if since is None else partial(self._resume, since=since)
-            while size := await stand(subscription, request.reference):
-                await connection.wait_for_room(size)
+            await self.opener.open(subscription, since, request.reference)
 
     def _is_full(self, connection: Connection, topic: str) -> bool:
         held = len(self.registry.of(connection))
@@ -130,58 +116,6 @@ class Session:
         text = frame.since if isinstance(frame, Subscribe) else None
         since = cursor.parse(text, len(self.fan_out.vector)) if text else None
         return since if since is not None and await self.resumer.reach(since) else None
-
-    async def _begin(self, subscription: Subscription, reference: Raw | UnsetType) -> int:
-        """Give a snapshot; see `_stand`."""
-        snapshot = await self.gatherer.snapshot(subscription.event_id)
-        # No await from here on.
-        newest_ms = {position.device_id: position.ts_ms for position in snapshot.positions}
-        ahead = {d: ts_ms for d, ts_ms in newest_ms.items() if ts_ms > (self.history.known_ms(d) or -1)}
-        subscription.gate = Gate(ahead, None, snapshot.made_at) if ahead else None
-        following = self.gatherer.unstored(subscription.event_id, snapshot)
-        answer = subscribed(subscription.topic, snapshot.positions, self._just_before(following), reference=reference)
-        return self._stand(subscription, answer, following)
-
-    async def _resume(self, subscription: Subscription, reference: Raw | UnsetType, since: Vector) -> int:
-        """Give the newest position of each device that was missed; see `_stand`.
-
-        Not all of them: a map shows where things are, and after a long absence the work stays bounded.
-        """
-        snapshot = await self.gatherer.snapshot(subscription.event_id)
-        # No await from here on.
-        newest_ms = {position.device_id: position.ts_ms for position in snapshot.positions}
-        # What the database has newest of a device may have yet to pass here, and the client has not seen it.
-        ahead = {d: ts_ms - 1 for d, ts_ms in newest_ms.items() if ts_ms > (self.history.known_ms(d) or -1)}
-        subscription.gate = Gate(ahead, since, snapshot.made_at)
-        devices = self.device_events.devices_of(subscription.event_id)
-        # Late uploads are in the stream too, and older than what the client may have been shown before.
-        missed = [s for s in self.history.missed(devices, since) if s.ts_ms >= newest_ms.get(s.device_id, 0)]
-        answer = subscribed(subscription.topic, (), cursor.of(since), reference=reference, resumed=True)
-        return self._stand(subscription, answer, missed)
-
-    def _stand(self, subscription: Subscription, answer: bytes, following: list[Sighting]) -> int:
-        """Give what is known and let the subscription stand.
-
-        Returns:
-            0, or how many bytes the client has no room for: what is known then is to be asked again later.
-        """
-        first = text_frame(answer) + frames(subscription.topic, following)
-        if not subscription.connection.has_room(len(first)):
-            return len(first)
-        subscription.seq = self.history.seq
-        if self.registry.subscribe(subscription):
-            subscription.connection.write(first)
-            self.fan_out.admit(subscription)
-        return 0
-
-    def _just_before(self, following: list[Sighting]) -> str:
-        """Return the cursor behind which the first of these is found, or everything that is to come."""
-        reached = self.fan_out.vector
-        if not following:
-            return cursor.of(reached)
-        first = following[0]
-        vector = cursor.parse(first.cursor, len(reached)) or reached
-        return cursor.of(cursor.replaced(vector, first.partition, cursor.before(first.entry_id)))
 
     def _next_authorization(self) -> float:
         interval_s = self.limits.reauthorize_ms / 1000

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from telemetry_app.live.connection import Connection
     from telemetry_app.live.cursor import Vector
@@ -45,6 +45,8 @@ class Subscription:
         event_id: The topic's event.
         seq: Number of the last position that is covered by what the client was given first.
         gate: What has to be held back for now.
+        owed: Devices of which the client has yet to be given what is known; until then their positions are held back
+            too, and no frame has a cursor.
         authorize_at: Loop time at which the right is asked again.
     """
 
@@ -53,4 +55,21 @@ class Subscription:
     event_id: str
     seq: int = 0
     gate: Gate | None = None
+    owed: frozenset[str] = frozenset()
     authorize_at: float = field(default=float("inf"))
+
+    @property
+    def passes_all(self) -> bool:
+        """Whether nothing has to be held back."""
+        return self.gate is None and not self.owed
+
+    def passing(self, sightings: Iterable[Sighting]) -> list[Sighting]:
+        """Return the positions that are not held back."""
+        gate, owed = self.gate, self.owed
+        return [s for s in sightings if s.device_id not in owed and (gate is None or gate.passes(s))]
+
+    def add_gate(self, gate: Gate) -> None:
+        """Hold back what this gate does as well as what is held back already."""
+        if self.gate is not None:
+            gate = Gate({**self.gate.newest_ms, **gate.newest_ms}, gate.until, gate.made_at)
+        self.gate = gate if gate.newest_ms or gate.until is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
@@ -14,6 +15,7 @@ from faust.web.views import View
 
 from telemetry_app.live.connection import Connection
 from telemetry_app.live.socket import LiveSocket, converse
+from telemetry_app.web import IDLE_S
 
 if TYPE_CHECKING:
     from faust.types import AppT
@@ -26,6 +28,10 @@ _STATIC: Final = Path(str(files("telemetry_app.live"))) / "static"
 _PAGES: Final = frozenset(path.name for path in _STATIC.iterdir())
 #: A client that is refused for want of room comes back after so long, in seconds.
 _RETRY_AFTER_S: Final = 5
+#: A file of the map is sent within this time, or not at all.
+_SEND_S: Final = 300.0
+#: For the aiohttp application that serves the pages.
+APPLICATION_OPTIONS: Final[dict[str, Any]] = {"handler_args": {"keepalive_timeout": IDLE_S}}
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 #: maplibre makes its worker from a blob and styles elements; everything else comes from here.
@@ -97,7 +103,15 @@ class LivePages:
         name = request.match_info.get("name", "index.html")
         if name not in _PAGES:
             return _refusal(404, "Not found.")
-        return web.FileResponse(_STATIC / name, headers={**_SECURITY_HEADERS, "Cache-Control": "no-cache"})
+        file = web.FileResponse(_STATIC / name, headers={**_SECURITY_HEADERS, "Cache-Control": "no-cache"})
+        try:
+            async with asyncio.timeout(_SEND_S):
+                await file.prepare(request)
+        except TimeoutError:
+            # Half of it was sent: there is no other way to end it.
+            if request.transport is not None:
+                request.transport.abort()
+        return file
 
     def _is_welcome(self, request: web.Request) -> bool:
         """Tell whether the page that connects may. Programs send no Origin; browsers, who lend their session, do."""

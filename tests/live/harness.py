@@ -24,7 +24,7 @@ from telemetry_app.live.limits import LiveLimits
 from telemetry_app.live.ports import Authentication, Authenticator, Authorization, Authorizer
 from telemetry_app.live.position import LivePosition
 from telemetry_app.live.server import LiveSide
-from telemetry_app.live.view import LivePages, add_routes
+from telemetry_app.live.view import APPLICATION_OPTIONS, LivePages, add_routes
 from telemetry_app.shared.codec import encode
 from telemetry_app.shared.decoding import decode_entries
 from telemetry_app.shared.position import Position
@@ -248,7 +248,7 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
         observer=observed,
     )
     pages = LivePages(live, path="/live", allowed_origins=allowed_origins, auth="none")
-    app = web.Application()
+    app = web.Application(**APPLICATION_OPTIONS)
     add_routes(app, pages, live)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     async with contextlib.AsyncExitStack() as stack:

@@ -10,7 +10,7 @@ import socket
 import struct
 from typing import Any, Self
 
-_TEXT, _CLOSE = 1, 8
+_TEXT, _CLOSE, _PING = 1, 8, 9
 _RECEIVE_BUFFER_BYTES = 4096
 
 
@@ -69,8 +69,10 @@ class RawClient:
                 return None
 
     async def json(self) -> dict[str, Any]:
-        """Return the next text frame."""
+        """Return the next text frame; pings are passed over."""
         frame = await self.frame()
+        while frame is not None and frame[0] == _PING:
+            frame = await self.frame()
         assert frame is not None, "the server has closed the socket"
         assert frame[0] == _TEXT, frame
         decoded: dict[str, Any] = json.loads(frame[1])

@@ -8,6 +8,7 @@ from collections import defaultdict
 
 import pytest
 
+from telemetry_app.live.limits import LiveLimits
 from tests.live.harness import Side, live_position, live_side, now_ms, receive
 from tests.live.sightings import Shown
 from tests.support import eventually
@@ -66,17 +67,20 @@ class Watcher:
 
 
 @pytest.mark.parametrize(
-    ("slowest_s", "partitions"),
+    ("slowest_s", "partitions", "first_page"),
     [
-        pytest.param(0.0, 1, id="broadcast ahead of the database"),
-        pytest.param(0.3, 1, id="database ahead of the broadcast"),
-        pytest.param(0.05, 3, id="several partitions"),
+        pytest.param(0.0, 1, 20, id="broadcast ahead of the database"),
+        pytest.param(0.3, 1, 20, id="database ahead of the broadcast"),
+        pytest.param(0.05, 3, 20, id="several partitions"),
+        pytest.param(0.0, 1, 5, id="pages, broadcast ahead"),
+        pytest.param(0.3, 3, 5, id="pages, database ahead"),
     ],
 )
 async def test_no_client_misses_or_repeats_a_position(
-    redis_url: str, stream: str, slowest_s: float, partitions: int
+    redis_url: str, stream: str, monkeypatch: pytest.MonkeyPatch, slowest_s: float, partitions: int, first_page: int
 ) -> None:
     """Hundreds of clients that subscribe while positions stream by each see every position once, in order."""
+    monkeypatch.setattr("telemetry_app.live.opening._POSITION_BYTES", LiveLimits().slow_client_bytes // first_page)
     chance = random.Random(3)
     async with live_side(
         redis_url,
@@ -91,6 +95,6 @@ async def test_no_client_misses_or_repeats_a_position(
             await asyncio.gather(race.run(), *(watcher.watch(chance.uniform(0, 1.2)) for watcher in watchers))
         assert [fault for watcher in watchers for fault in watcher.shown.faults(race.published)] == []
         assert side.observed.counts["late"] > 0
-        # A burst of clients costs a few reads of the database, not one for each.
-        assert side.stored.reads < CLIENTS
+        # A burst of clients costs a few reads of the database, not one for each and page.
+        assert side.stored.reads < CLIENTS * (1 + len(DEVICES) - first_page)
         await eventually(lambda: not side.live.session.fan_out._gated, message="every gate is taken away")

@@ -165,6 +165,7 @@ async def test_falling_behind_between_two_topics(live: LiveFactory) -> None:
     devices = {SEVEN: ["only"], EIGHT: DEVICES}
     async with live(devices=devices, limits=LiveLimits(slow_client_bytes=2000)) as side:
         client = await stalled_client(side, TOPIC_7, TOPIC_8)
+        await eventually(lambda: not any(subscription.owed for subscription in side.live.registry))
         ts_ms = now_ms()
         # In one batch: the frame of the first topic fits, those of the second are more than the client may cost.
         async with side.redis.pipeline(transaction=True) as together:

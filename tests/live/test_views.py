@@ -9,14 +9,20 @@ import pytest
 from faust.web.base import BlueprintManager
 
 from telemetry_app.embedded.process import free_port
-from telemetry_app.live.view import add_views
+from telemetry_app.live.view import APPLICATION_OPTIONS, add_views
 from tests.live.harness import COOKIE, ask, live_side, now_ms, receive
 
 
 async def test_a_faust_application_serves_them(redis_url: str, stream: str, unused_tcp_port: int) -> None:
     """Upgrade, page and configuration are answered by Faust's web server; its stop ends the connections with 1001."""
     async with live_side(redis_url, stream, devices={"7": ["a"]}) as side:
-        app = faust.App("views", broker="memory://", web_host="127.0.0.1", web_port=unused_tcp_port)
+        app = faust.App(
+            "views",
+            broker="memory://",
+            web_host="127.0.0.1",
+            web_port=unused_tcp_port,
+            web_application_options=APPLICATION_OPTIONS,
+        )
         add_views(app, side.pages, side.live)
         web: Any = app.web
         web.blueprints = BlueprintManager()
