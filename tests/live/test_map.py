@@ -23,6 +23,17 @@ from tests.servers.worker import WorkerProcess
 from tests.support import eventually
 
 ONE, TWO, OTHER = "356307042440001", "356307042440002", "356307042449999"
+_WRAPPED_OR_COVERED = """() => {
+  document.querySelector("#panel-speed").textContent = "188 km/h";
+  document.querySelector("#panel-age").textContent = "59 min ago";
+  const follow = document.querySelector("#follow").getBoundingClientRect();
+  return ["id", "speed", "age", "course", "position"].filter((name) => {
+    const text = document.querySelector(`#panel-${name}`);
+    const { right, bottom, height } = text.getBoundingClientRect();
+    const wrapped = height > 1.9 * parseFloat(getComputedStyle(text).fontSize);
+    return wrapped || (right > follow.left && bottom > follow.top);
+  });
+}"""
 _VISIBLE_MIDDLE = """() => {
     const box = (selector) => document.querySelector(selector).getBoundingClientRect();
     return [innerWidth / 2, (box("#panel").bottom + box(".side").top) / 2];
@@ -224,11 +235,12 @@ async def test_unknown_event_says_so(site: Site) -> None:
         assert page.complaints == []
 
 
-async def test_phone(site: Site) -> None:
-    """On a phone nothing has to be scrolled sideways, and the list is there for the thumb."""
+@pytest.mark.parametrize("width", [320, 390])
+async def test_phone(site: Site, width: int) -> None:
+    """On a phone nothing is scrolled sideways, wrapped or covered, and the list is there for the thumb."""
     await enter(site.database, {"7": [ONE, TWO]})
     worker = await site.serve()
-    async with site.page(worker, **PHONE) as map_page:
+    async with site.page(worker, **PHONE | {"viewport": {"width": width, "height": 640}}) as map_page:
         page = map_page.page
         await map_page.open("7")
         await map_page.until("live")
@@ -238,8 +250,9 @@ async def test_phone(site: Site) -> None:
         await row.tap()
         await expect(page.locator("#panel-id")).to_have_text(TWO)
         await expect(page.locator("#panel")).to_be_in_viewport(ratio=1)
-        width = await page.evaluate("() => [document.documentElement.scrollWidth, visualViewport.width]")
-        assert width == [390, 390]
+        widths = await page.evaluate("() => [document.documentElement.scrollWidth, visualViewport.width]")
+        assert widths == [width, width]
+        assert await page.evaluate(_WRAPPED_OR_COVERED) == []
         await page.locator("#sheet").tap()
         await expect(row).not_to_be_in_viewport()
         await page.locator("#sheet").tap()
