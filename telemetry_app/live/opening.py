@@ -75,10 +75,12 @@ class Opener:
         owed = tuple(self.device_events.devices_of(subscription.event_id))
         first, most_bytes = True, self.limits.slow_client_bytes
         most = max(most_bytes // _POSITION_BYTES, 1)
-        while first or (owed and self.registry.holds(subscription) and not connection.closing):
+        while first or owed:
             devices, rest = owed[:most], owed[most:]
             page = await self._read(devices, since)
             # No await from here on but where the page is given up: something new is known then.
+            if connection.closing or not (first or self.registry.holds(subscription)):
+                return
             if first:
                 written = self._answer(subscription.topic, page, since, reference, whole=not rest)
             else:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 
 from telemetry_app.live import cursor
 from telemetry_app.live.limits import LiveLimits
+from telemetry_app.live.position import LivePosition
 from tests.live.directus_rights import SEVEN, TOPIC_7
 from tests.live.harness import LiveFactory, Side, Stored, ask, live_position, now_ms, publish, receive
 from tests.live.rawsocket import RawClient
@@ -134,6 +136,25 @@ async def test_a_subscription_that_ends_meanwhile(live: LiveFactory) -> None:
             given += len(positions(frame))
         assert 0 < given < len(MANY)
         client.close()
+
+
+async def test_a_subscription_that_ends_while_a_page_is_read(
+    live: LiveFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That page is not given any more."""
+    database = stored(FEW, now_ms())
+    async with live(devices={SEVEN: FEW}, limits=LiveLimits(slow_client_bytes=LIMIT), stored=database) as side:
+        newest = database.newest
+
+        async def end_and_read(devices: Collection[str]) -> list[LivePosition]:
+            for subscription in list(side.live.registry):
+                side.live.registry.unsubscribe(subscription.connection, TOPIC_7)
+            return await newest(devices)
+
+        monkeypatch.setattr(database, "newest", end_and_read)
+        socket = await side.connect()
+        assert (await ask(socket, type="subscribe", topic=TOPIC_7))["type"] == "subscribed"
+        assert (await ask(socket, type="nothing"))["type"] == "error"
 
 
 @pytest.mark.parametrize("partitions", [1, 3])
