@@ -1,6 +1,7 @@
 """Real servers for the tests: one of each kind for all of them, and factories for those that break theirs."""
 
 import os
+import ssl
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
@@ -136,11 +137,11 @@ def postgres_factory() -> Iterator[PostgresFactory]:
 
 @pytest.fixture
 async def tcp_proxy() -> AsyncIterator[ProxyFactory]:
-    """Give a coroutine function of `host, port` that starts a proxy in front of them."""
+    """Give a coroutine function of `host, port`, and perhaps `tls`, that starts a proxy in front of them."""
     async with AsyncExitStack() as proxies:
 
-        async def make(host: str, port: int) -> TcpProxy:
-            return await proxies.enter_async_context(TcpProxy(host, port))
+        async def make(host: str, port: int, tls: ssl.SSLContext | None = None) -> TcpProxy:
+            return await proxies.enter_async_context(TcpProxy(host, port, tls))
 
         yield make
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,14 +33,16 @@ class TcpProxy:
     """A proxy on a fixed port of 127.0.0.1 in front of `host:port`, for use inside one event loop.
 
     It starts flowing and accepting. `latency_s` delays each piece (up to 64 KiB) in either direction, and may be
-    set at any time; so may `loses`: the first piece of which it is true is lost, with its connection.
+    set at any time; so may `loses`: the first piece of which it is true is lost, with its connection. With `tls`
+    clients have to speak TLS, and the server behind is spoken to in plain text.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.latency_s = 0.0
         self.loses: Callable[[bytes], bool] | None = None
         self.port = free_port()
         self._upstream = (host, port)
+        self._tls = tls
         self._links: set[_Link] = set()
         self._listener: asyncio.Server | None = None
         self._flowing = asyncio.Event()
@@ -83,7 +86,7 @@ class TcpProxy:
     async def accept(self) -> None:
         """Listen again, on the same port."""
         if self._listener is None:
-            self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
+            self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
 
     def _serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         # Not a coroutine: the connection is known, and can be cut, from its first moment on.
@@ -123,7 +126,7 @@ class TcpProxy:
                 writer.write(data)
                 await writer.drain()
             await self._flowing.wait()
-            if not writer.is_closing():
+            if not writer.is_closing() and writer.can_write_eof():
                 writer.write_eof()
         except OSError:  # one side was reset: so is the other
             _reset(writer)

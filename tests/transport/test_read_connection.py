@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import trustme
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -19,18 +22,56 @@ from tests.servers.proxy import TcpProxy, url_through
 from tests.support import eventually
 
 
+@pytest.fixture(params=["redis", "rediss"])
+def scheme(request: pytest.FixtureRequest) -> str:
+    """In plain text, or over TLS."""
+    scheme: str = request.param
+    return scheme
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
 @pytest.fixture
-async def line(redis_url: str, tcp_proxy: ProxyFactory) -> TcpProxy:
+async def line(redis_url: str, tcp_proxy: ProxyFactory, scheme: str, authority: trustme.CA) -> TcpProxy:
     """The network between the connection and Redis."""
     parts = urlsplit(redis_url)
-    return await tcp_proxy(parts.hostname, parts.port)
+    if scheme == "redis":
+        return await tcp_proxy(parts.hostname, parts.port)
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    return await tcp_proxy(parts.hostname, parts.port, server)
 
 
 @pytest.fixture
-async def connection(line: TcpProxy, redis_url: str) -> AsyncIterator[ReadConnection]:
-    client = connect(url_through(line, redis_url))
+async def connection(
+    line: TcpProxy, redis_url: str, scheme: str, authority: trustme.CA, tmp_path: Path
+) -> AsyncIterator[ReadConnection]:
+    url = url_through(line, redis_url)
+    if scheme == "rediss":
+        certificate = tmp_path / "ca.pem"
+        authority.cert_pem.write_to_path(str(certificate))
+        url = f"{url.replace('redis://', 'rediss://')}?ssl_ca_certs={certificate}"
+    client = connect(url)
     yield ReadConnection(client)
     await close(client)
+
+
+@pytest.mark.parametrize("scheme", ["rediss"], indirect=True)
+async def test_a_stranger_is_not_spoken_to(line: TcpProxy, redis_url: str) -> None:
+    """A server whose certificate nobody vouches for is sent nothing."""
+    client = connect(url_through(line, redis_url).replace("redis://", "rediss://"))
+    with pytest.raises(RedisConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+        await ReadConnection(client).execute("ECHO", "hello")
+    await close(client)
+
+
+async def test_large_replies(connection: ReadConnection) -> None:
+    """A reply of many pieces arrives whole, one after the other."""
+    for size in (1, 300_000, 5, 2_000_000):
+        assert await connection.execute("ECHO", "x" * size) == b"x" * size
 
 
 async def test_a_late_reply_is_nobodys(
