@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from telemetry_app.live.position import LivePosition
     from telemetry_app.live.registry import Registry
 
-#: What a position takes in a snapshot, about; as a frame of its own it takes twice as much.
-_POSITION_BYTES: Final = 128
+#: A position in a snapshot takes hardly less, and twice as much as a rule: what fits is always given whole.
+_POSITION_BYTES: Final = 64
+#: A position as a frame of its own takes hardly more.
+_FRAME_BYTES: Final = 256
 #: Pages after the first fill so much of what a client may cost, that they find room beside the live positions.
 _PAGE_PART: Final = 4
 
@@ -96,7 +98,7 @@ class Opener:
                 if not self.registry.subscribe(subscription):
                     return
                 first, most_bytes = False, most_bytes // _PAGE_PART
-                most = max(most_bytes // (2 * _POSITION_BYTES), 1)
+                most = max(most_bytes // _FRAME_BYTES, 1)
             connection.write(written)
             subscription.owed = frozenset(rest)
             subscription.add_gate(page.gate)

@@ -80,7 +80,9 @@ async def test_no_client_misses_or_repeats_a_position(
     redis_url: str, stream: str, monkeypatch: pytest.MonkeyPatch, slowest_s: float, partitions: int, first_page: int
 ) -> None:
     """Hundreds of clients that subscribe while positions stream by each see every position once, in order."""
-    monkeypatch.setattr("telemetry_app.live.opening._POSITION_BYTES", LiveLimits().slow_client_bytes // first_page)
+    limit = LiveLimits().slow_client_bytes
+    monkeypatch.setattr("telemetry_app.live.opening._POSITION_BYTES", limit // first_page)
+    monkeypatch.setattr("telemetry_app.live.opening._FRAME_BYTES", limit)
     chance = random.Random(3)
     async with live_side(
         redis_url,
