@@ -86,17 +86,17 @@ def test_latency(tmp_path: Path) -> None:
         for compared in (at_rate["live_alone"], at_rate["both_sides"]):
             bare, worker = compared["bare"], compared["worker"]
             for way in (bare, worker):
-                # Half a second more than asked for, which only warms up.
-                assert way["published"] == way["received"] == at_rate["rate"]
+                # A fifth of a second more in each of five turns, which only warms up.
+                assert way["published"] == way["received"] == at_rate["rate"] * 1.5
                 assert way["counted"] == at_rate["rate"] / 2
                 assert 0 < way["p50_us"] <= way["p99_us"] <= way["p999_us"]
             assert compared["p50_ratio"] == pytest.approx(worker["p50_us"] / bare["p50_us"], abs=0.01)
         stalled = at_rate["beside_stalled"]
-        assert stalled["worker"]["received"] == at_rate["rate"]
-        assert 0 <= stalled["left_out"] <= stalled["sockets"] * at_rate["rate"]
+        assert stalled["worker"]["received"] == at_rate["rate"] * 1.5
+        assert 0 <= stalled["left_out"] <= stalled["sockets"] * stalled["worker"]["received"]
         alone = at_rate["live_alone"]["worker"]
         assert stalled["p99_ratio"] == pytest.approx(stalled["worker"]["p99_us"] / alone["p99_us"], abs=0.01)
-    assert result["stored"] == result["to_store"] == 900
+    assert result["stored"] == result["to_store"] == 2 * 1.5 * (50 + 400)
     shown = Console(width=160, record=True, file=io.StringIO())
     shown.print(of_latency(msgspec.convert(result, LatencyResult)))
     lines = shown.export_text().splitlines()

@@ -2,8 +2,8 @@
 
 Twice, each time under equal conditions: the live side alone beside the bare path alone, and both sides in one worker
 beside the bare path while a worker stores the same records. On a small machine the database's share of the processors
-alone multiplies the slowest of a hundred on any way. Then the live side alone once more, for a subscriber beside
-stalled ones.
+alone multiplies the slowest of a hundred on any way. Beside the first two a third one, the live side for a subscriber
+beside stalled ones. Ways that are compared take turns of some seconds: what else the machine does meets all of them.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import asyncpg
 import msgspec
 
-from telemetry_app.bench.floods import STREAM, TOPIC
+from telemetry_app.bench.floods import TOPIC
 from telemetry_app.bench.helper import Helper, serving
 from telemetry_app.bench.live import prepare
-from telemetry_app.bench.probe import Latency, Probe
+from telemetry_app.bench.probe import Latency, Probe, Probed, Way
 from telemetry_app.bench.usage import live_frames
-from telemetry_app.bench.wsclient import Address, subscribe_all
+from telemetry_app.bench.wsclient import PONG, Address, subscribe_all
 from telemetry_app.demo.stack import Stack
 from telemetry_app.embedded.process import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
     from telemetry_app.demo.stack import WorkerProcess
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 #: Subscribers that never read, and what their systems take before their sockets stand still.
 _STALLED: Final = 20
 _STALLED_BYTES: Final = 2048
+#: They stay for as long as it takes.
+_PATIENT: Final = {"LIVE_SLOW_CLIENT_MS": "3600000"}
+_PONG_EVERY_S: Final = 10.0
 _STORED_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.05
 
@@ -111,28 +114,13 @@ async def measure(plan: LatencyPlan, folder: Path, say: Callable[[str, float], N
     with Stack(folder, {"LIVE_AUTH": "none", "LIVE_HOST": "127.0.0.1", "LOG_LEVEL": "warning"}) as stack:
         await prepare(stack.postgres.url)
         async with Helper("telemetry_app.bench.probe") as prober:
-            ways = _Ways(plan, stack, prober, say)
-            bare_alone = await ways.bare("bare path", "bench:bare")
-            live_alone = await ways.live_side("live side alone", 0)
-            with _worker(stack, "write"):
-                bare_storing = await ways.bare("bare path while storing", STREAM)
-            both_sides = await ways.both_sides()
-            stalled = await ways.live_side("live side beside stalled clients", _STALLED)
-        compared = zip(plan.rates, bare_alone, live_alone, bare_storing, both_sides, stalled, strict=True)
-        rates = [
-            RateResult(
-                rate,
-                Compared(bare, live, *_ratios(live, bare)),
-                Compared(bare_busy, both, *_ratios(both, bare_busy)),
-                Stalled(_STALLED, left_out, beside, *_ratios(beside, live)),
-            )
-            for rate, bare, (live, _), bare_busy, both, (beside, left_out) in compared
-        ]
-        return LatencyResult(rates, ways.to_store, await _stored(stack.postgres.url, ways.to_store))
+            comparison = _Comparison(plan, stack, prober, say)
+            rates = [await comparison.at(number) for number in range(len(plan.rates))]
+        return LatencyResult(rates, comparison.to_store, await _stored(stack.postgres.url, comparison.to_store))
 
 
-class _Ways:
-    """Measures one way at all rates, one after the other."""
+class _Comparison:
+    """Measures the ways at one rate after the other."""
 
     def __init__(self, plan: LatencyPlan, stack: Stack, prober: Helper, say: Callable[[str, float], None]) -> None:
         self._plan = plan
@@ -142,63 +130,85 @@ class _Ways:
         self._done = 0
         self.to_store = 0
 
-    async def bare(self, name: str, stream: str) -> list[Latency]:
-        """Measure the bare path."""
+    async def at(self, number: int) -> RateResult:
+        """Measure all ways at one of the rates."""
+        rate = self._plan.rates[number]
+        live_alone, beside_stalled = await self._live_side(rate, f"bench:{number}")
+        both_sides = await self._both_sides(rate, f"bench:{number}:stored")
+        return RateResult(rate, live_alone, both_sides, beside_stalled)
+
+    async def _live_side(self, rate: int, stream: str) -> tuple[Compared, Stalled]:
+        alone, beside = f"{stream}:alone", f"{stream}:beside"
+        with (
+            self._bare(stream) as bare_way,
+            self._worker("live", alone) as (_, alone_way),
+            self._worker("live", beside, **_PATIENT) as (worker, beside_way),
+        ):
+            async with _stalled(beside_way.port):
+                bare, live, other = await self._probe("live side", rate, bare_way, alone_way, beside_way)
+            left_out = other.published * (1 + _STALLED) - live_frames(worker.url, "sent")
+        return _compared(bare, live), Stalled(_STALLED, left_out, other, *_ratios(other, live))
+
+    async def _both_sides(self, rate: int, stream: str) -> Compared:
+        both = f"{stream}:both"
+        with (
+            self._bare(stream) as bare_way,
+            self._worker("write", stream),
+            self._worker("write,live", both) as (_, both_way),
+        ):
+            bare, worker = await self._probe("both sides", rate, bare_way, both_way)
+            self.to_store += bare.published + worker.published
+            await _stored(self._stack.postgres.url, self.to_store)
+        return _compared(bare, worker)
+
+    async def _probe(self, name: str, rate: int, *ways: Way) -> list[Latency]:
+        self._say(f"{name}, {rate} records/s", self._done / (2 * len(self._plan.rates)))
+        self._done += 1
+        order = Probe(self._stack.valkey.url, list(ways), rate, self._plan.seconds)
+        return (await self._prober.ask(order, Probed)).ways
+
+    @contextlib.contextmanager
+    def _bare(self, stream: str) -> Iterator[Way]:
         url, port, folder = self._stack.valkey.url, free_port(), self._stack.folder
         with serving("telemetry_app.bench.bare", [url, stream], port, folder) as server:
-            return [await self._probe(name, rate, stream, port, server.pid, None) for rate in self._plan.rates]
+            yield Way(stream, port, server.pid, None)
 
-    async def live_side(self, name: str, stalled: int) -> list[tuple[Latency, int]]:
-        """Measure the live side, with a worker and a stream for each rate: what nobody stores is shown again.
-
-        Args:
-            name: Of this way.
-            stalled: Further subscribers, which never read.
-
-        Returns:
-            For each rate the latency and how many frames were not written to a subscriber.
-        """
-        results = []
-        for number, rate in enumerate(self._plan.rates):
-            stream, port = f"bench:live:{stalled}:{number}", free_port()
-            with (
-                _worker(self._stack, "live", REDIS_TELEMETRY_STREAM=stream, LIVE_PORT=str(port)) as worker,
-                contextlib.ExitStack() as connected,
-            ):
-                crowd = subscribe_all(Address(port, "/live"), TOPIC, stalled, receive_bytes=_STALLED_BYTES)
-                for one in crowd:
-                    connected.enter_context(one)
-                latency = await self._probe(name, rate, stream, port, worker.pid, TOPIC)
-                due = latency.published * (1 + stalled)
-                results.append((latency, due - live_frames(worker.url, "sent")))
-        return results
-
-    async def both_sides(self) -> list[Latency]:
-        """Measure a worker with both sides."""
+    @contextlib.contextmanager
+    def _worker(self, roles: str, stream: str, **variables: str) -> Iterator[tuple[WorkerProcess, Way]]:
+        """Run a worker with a stream of its own: to a subscriber, positions of others would be ones too many."""
         port = free_port()
-        with _worker(self._stack, "write,live", LIVE_PORT=str(port)) as worker:
-            return [await self._probe("both sides", rate, STREAM, port, worker.pid, TOPIC) for rate in self._plan.rates]
-
-    async def _probe(self, name: str, rate: int, stream: str, port: int, pid: int, topic: str | None) -> Latency:
-        self._say(f"{name}, {rate} records/s", self._done / (5 * len(self._plan.rates)))
-        self._done += 1
-        order = Probe(self._stack.valkey.url, stream, port, pid, topic, rate, self._plan.seconds)
-        latency = await self._prober.ask(order, Latency)
-        if stream == STREAM:
-            self.to_store += latency.published
-            # A new subscriber is sent what is not stored yet, which would not be one of its own.
-            await _stored(self._stack.postgres.url, self.to_store)
-        return latency
+        worker = self._stack.start_worker(ROLES=roles, REDIS_TELEMETRY_STREAM=stream, LIVE_PORT=str(port), **variables)
+        try:
+            worker.wait_ready()
+            yield worker, Way(stream, port, worker.pid, TOPIC)
+        finally:
+            worker.stop()
 
 
-@contextlib.contextmanager
-def _worker(stack: Stack, roles: str, **variables: str) -> Iterator[WorkerProcess]:
-    worker = stack.start_worker(ROLES=roles, **variables)
+@contextlib.asynccontextmanager
+async def _stalled(port: int) -> AsyncIterator[None]:
+    """Subscribe clients that give signs of life, and never read."""
+    crowd = subscribe_all(Address(port, "/live"), TOPIC, _STALLED, receive_bytes=_STALLED_BYTES)
+
+    async def live_on() -> None:
+        while True:
+            await asyncio.sleep(_PONG_EVERY_S)
+            for one in crowd:
+                one.send(PONG)
+
+    living = asyncio.create_task(live_on())
     try:
-        worker.wait_ready()
-        yield worker
+        yield
     finally:
-        worker.stop()
+        for one in crowd:
+            one.close()
+        living.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await living
+
+
+def _compared(bare: Latency, worker: Latency) -> Compared:
+    return Compared(bare, worker, *_ratios(worker, bare))
 
 
 def _ratios(one: Latency, other: Latency) -> tuple[float, float]:

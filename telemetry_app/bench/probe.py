@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 import time
@@ -13,33 +14,45 @@ import psutil
 from telemetry_app.bench.flood import Clock, Entries, RedisSocket
 from telemetry_app.bench.helper import serve
 from telemetry_app.bench.usage import cpu_s
-from telemetry_app.bench.wsclient import Address, payloads, subscribe_all
+from telemetry_app.bench.wsclient import PONG, Address, payloads, subscribe_all
 from telemetry_app.simulation.record import iso_ms
 
 _DEVICES: Final = 500
-_WARM_UP_S: Final = 0.5
+#: Every way is measured a part at a time, so that what else the machine does meets all of them.
+_TURNS: Final = 5
+_WARM_UP_S: Final = 0.2
 _STALLED_S: Final = 10.0
 _READ_BYTES: Final = 1 << 18
 
 
-class Probe(msgspec.Struct, frozen=True):
-    """Append so many records a second and wait for each.
+class Way(msgspec.Struct, frozen=True):
+    """A server that sends back what is appended to its stream.
 
     Attributes:
-        redis_url: Where the stream is.
         stream: Its key.
-        port: Of the server that sends them back.
+        port: Of the server.
         server_pid: Its process.
         topic: What to subscribe to; None for a server that needs no upgrade and sends at once.
-        rate: Records per second.
-        seconds: How long, after half a second that is not counted.
     """
 
-    redis_url: str
     stream: str
     port: int
     server_pid: int
     topic: str | None
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """Append so many records a second to one stream after the other, in turns, and wait for each.
+
+    Attributes:
+        redis_url: Where the streams are.
+        ways: What is measured.
+        rate: Records per second.
+        seconds: How long each way is measured, without the beginning of each turn.
+    """
+
+    redis_url: str
+    ways: list[Way]
     rate: int
     seconds: float
 
@@ -48,14 +61,14 @@ class Latency(msgspec.Struct, frozen=True):
     """From just before XADD was sent until the frame was received, in microseconds.
 
     Attributes:
-        published: Records appended, those of the warm-up included.
+        published: Records appended, those at the beginnings of the turns included.
         received: Frames that came, all of them in order.
         counted: Frames of which the latencies are.
         p50_us: Half of them took no longer.
         p99_us: The same for 99 of 100.
         p999_us: The same for 999 of 1000.
         late_us: By how much the client was later with an append than the rate asks for, in 99 of 100.
-        server_cpu: Share of one processor the server used, with the warm-up.
+        server_cpu: Share of one processor the server used while it was its turn.
     """
 
     published: int
@@ -68,110 +81,137 @@ class Latency(msgspec.Struct, frozen=True):
     server_cpu: float
 
 
-class _Run:
-    """One run: what is appended and when, and what has come.
+class Probed(msgspec.Struct, frozen=True):
+    """What came of a probe: each way's latency, in their order."""
 
-    Attributes:
-        sent_ns: When each record was appended, by the clock of this process.
-        taken_ns: How long each took.
-        late_ns: How much too late each was appended.
+    ways: list[Latency]
+
+
+class _Run:
+    """All turns of one way: what is appended and when, and what has come.
+
+    Args:
+        way: To be measured.
+        order: How.
+        clock: Tells the positions' times.
+        redis: Where to append.
+        server: Where they come back.
     """
 
-    def __init__(self, order: Probe, clock: Clock) -> None:
-        times = [clock.tick()[0] for _ in range(round(order.rate * (order.seconds + _WARM_UP_S)))]
-        entries = Entries(order.stream, _DEVICES)
+    def __init__(self, way: Way, order: Probe, clock: Clock, redis: RedisSocket, server: socket.socket) -> None:
+        self._warm_up = round(order.rate * _WARM_UP_S)
+        self._a_turn = self._warm_up + max(round(order.rate * order.seconds / _TURNS), 1)
+        times = [clock.tick()[0] for _ in range(self._a_turn * _TURNS)]
+        entries = Entries(way.stream, _DEVICES)
         self._commands = [entries.at(number, iso_ms(ts).encode()) for number, ts in enumerate(times)]
         # A worker writes the time in its own way, the bare path passes the payload on as it is.
         self._marks = [
-            iso_ms(ts).encode() if order.topic is None else b'"ts":%d,' % round(ts.timestamp() * 1000) for ts in times
+            iso_ms(ts).encode() if way.topic is None else b'"ts":%d,' % round(ts.timestamp() * 1000) for ts in times
         ]
         self._interval_ns = round(1e9 / order.rate)
+        self._way = way
+        self._redis = redis
+        self._server = server
+        self._process = psutil.Process(way.server_pid)
         self._unread = bytearray()
-        self.sent_ns: list[int] = []
-        self.taken_ns: list[int] = []
-        self.late_ns: list[int] = []
+        self._sent_ns: list[int] = []
+        self._taken_ns: list[int] = []
+        self._late_ns: list[int] = []
+        self._lasted_s = self._used_s = 0.0
 
-    def go(self, redis: RedisSocket, server: socket.socket) -> None:
-        """Append everything in time and receive it.
+    def take_turn(self) -> None:
+        """Append some records in time and receive them.
 
         Raises:
             RuntimeError: Something else came than was due, or nothing.
         """
-        watched: list[socket.socket | RedisSocket] = [server, redis]
-        total, begun_ns = len(self._commands), time.perf_counter_ns()
-        while len(self.taken_ns) < total:
+        if self._way.topic is not None:
+            # The server hears nothing while it is the others' turn.
+            self._server.send(PONG)
+        begun_s, used_s = time.perf_counter(), cpu_s(self._process)
+        self._append_and_receive()
+        self._lasted_s += time.perf_counter() - begun_s
+        self._used_s += cpu_s(self._process) - used_s
+
+    def _append_and_receive(self) -> None:
+        watched: list[socket.socket | RedisSocket] = [self._server, self._redis]
+        first, begun_ns = len(self._sent_ns), time.perf_counter_ns()
+        while len(self._taken_ns) < first + self._a_turn:
             wait_s = _STALLED_S
-            if (number := len(self.sent_ns)) < total:
-                due_ns = begun_ns + number * self._interval_ns
+            if (number := len(self._sent_ns)) < first + self._a_turn:
+                due_ns = begun_ns + (number - first) * self._interval_ns
                 now_ns = time.perf_counter_ns()
                 if now_ns >= due_ns:
-                    self.late_ns.append(now_ns - due_ns)
-                    self.sent_ns.append(now_ns)
-                    redis.send(self._commands[number])
+                    self._late_ns.append(now_ns - due_ns)
+                    self._sent_ns.append(now_ns)
+                    self._redis.send(self._commands[number])
                     wait_s = 0.0
                 else:
                     wait_s = (due_ns - now_ns) / 1e9
             ready, _, _ = select.select(watched, [], [], wait_s)
-            if server in ready:
-                self._receive(server)
-            if redis in ready:
-                redis.drop_answers()
+            if self._server in ready:
+                self._receive()
+            if self._redis in ready:
+                self._redis.drop_answers()
             if not ready and wait_s == _STALLED_S:
-                raise RuntimeError(f"{len(self.taken_ns)} frames were received of {total}")
+                raise RuntimeError(f"{len(self._taken_ns)} frames were received of {len(self._sent_ns)}")
 
-    def _receive(self, server: socket.socket) -> None:
-        data = server.recv(_READ_BYTES)
+    def _receive(self) -> None:
+        data = self._server.recv(_READ_BYTES)
         now_ns = time.perf_counter_ns()
         if not data:
             raise RuntimeError("the server hung up")
         self._unread += data
         read = 0
         for begin, end in payloads(self._unread):
-            number = len(self.taken_ns)
-            if number == len(self.sent_ns) or self._unread.find(self._marks[number], begin, end) < 0:
+            number = len(self._taken_ns)
+            if number == len(self._sent_ns) or self._unread.find(self._marks[number], begin, end) < 0:
                 raise RuntimeError(f"another frame came than the {number}th: {self._unread[begin:end].decode()}")
-            self.taken_ns.append(now_ns - self.sent_ns[number])
+            self._taken_ns.append(now_ns - self._sent_ns[number])
             read = end
         del self._unread[:read]
 
-
-class Prober:
-    """Makes runs, whose positions are newer from one to the next."""
-
-    def __init__(self) -> None:
-        self._clock = Clock()
-
-    def carry_out(self, order: Probe) -> Latency:
-        """Make a run; see `Probe`."""
-        run = _Run(order, self._clock)
-        redis = RedisSocket(order.redis_url)
-        process = psutil.Process(order.server_pid)
-        try:
-            with _connected(order) as server:
-                begun_s, used_s = time.perf_counter(), cpu_s(process)
-                run.go(redis, server)
-                server_cpu = (cpu_s(process) - used_s) / (time.perf_counter() - begun_s)
-        finally:
-            redis.close()
-        warm_up = round(order.rate * _WARM_UP_S)
-        taken, late = sorted(run.taken_ns[warm_up:]), sorted(run.late_ns[warm_up:])
+    def latency(self) -> Latency:
+        """Return what was measured in all turns."""
+        taken, late = self._counted(self._taken_ns), self._counted(self._late_ns)
         return Latency(
-            published=len(run.sent_ns),
-            received=len(run.taken_ns),
+            published=len(self._sent_ns),
+            received=len(self._taken_ns),
             counted=len(taken),
             p50_us=_percentile_us(taken, 0.5),
             p99_us=_percentile_us(taken, 0.99),
             p999_us=_percentile_us(taken, 0.999),
             late_us=_percentile_us(late, 0.99),
-            server_cpu=round(server_cpu, 3),
+            server_cpu=round(self._used_s / self._lasted_s, 3),
         )
 
+    def _counted(self, values: list[int]) -> list[int]:
+        """Return those of no turn's beginning, in ascending order."""
+        return sorted(value for number, value in enumerate(values) if number % self._a_turn >= self._warm_up)
 
-def _connected(order: Probe) -> socket.socket:
-    if order.topic is not None:
-        (server,) = subscribe_all(Address(order.port, "/live"), order.topic, 1)
+
+class Prober:
+    """Carries out probes, whose positions are newer from one to the next."""
+
+    def __init__(self) -> None:
+        self._clock = Clock()
+
+    def carry_out(self, order: Probe) -> Probed:
+        """Measure the ways in turns; see `Probe`."""
+        with contextlib.ExitStack() as opened:
+            redis = opened.enter_context(contextlib.closing(RedisSocket(order.redis_url)))
+            runs = [_Run(way, order, self._clock, redis, opened.enter_context(_connected(way))) for way in order.ways]
+            for _ in range(_TURNS):
+                for run in runs:
+                    run.take_turn()
+        return Probed([run.latency() for run in runs])
+
+
+def _connected(way: Way) -> socket.socket:
+    if way.topic is not None:
+        (server,) = subscribe_all(Address(way.port, "/live"), way.topic, 1)
         return server
-    server = socket.create_connection(("127.0.0.1", order.port), timeout=_STALLED_S)
+    server = socket.create_connection(("127.0.0.1", way.port), timeout=_STALLED_S)
     # The empty frame says that it is our turn.
     server.recv(2)
     return server
