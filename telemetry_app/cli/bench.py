@@ -89,11 +89,11 @@ def live(subscribers: int, idle: int, seconds: float, as_json: bool) -> None:  #
 @click.option("--rates", type=Rates(), default="100,1000,5000", show_default=True, help="Records per second.")
 @click.option(
     "--seconds",
-    # A longer run would need answers to the worker's pings.
+    # While it is the others' turn, nobody answers the worker's pings.
     type=click.FloatRange(0.1, 30),
     default=10.0,
     show_default=True,
-    help="How long each run lasts.",
+    help="How long each way is measured.",
 )
 @_as_json
 def latency(rates: list[int], seconds: float, as_json: bool) -> None:  # noqa: FBT001 - see above
