@@ -22,16 +22,15 @@ class Shown:
         return all(self.seen[device] and self.seen[device][-1] >= ts_ms for device in devices)
 
     def faults(self, published: dict[str, list[int]]) -> list[str]:
-        """Return what is wrong: each device must be shown from one position on, every one of them, once, in order.
+        """Return what is wrong: from the first one shown to the last, each of a device's positions must be, in order.
 
         Args:
             published: What each device sent in time, late uploads left out.
         """
         wrong = []
-        for device, timestamps in published.items():
-            seen = self.seen[device]
+        for device, seen in self.seen.items():
             # The first may be a late upload: then the database had that one only.
-            expected = [seen[0], *(ts_ms for ts_ms in timestamps if ts_ms > seen[0])]
+            expected = [seen[0], *(ts_ms for ts_ms in published[device] if seen[0] < ts_ms <= seen[-1])]
             if seen != expected:
                 wrong.append(f"{device}: saw {seen}, expected {expected}")
         return wrong
