@@ -14,7 +14,7 @@ test: $(VENV)/.installed
 
 # Every test that asks a Directus, against a real one installed from npm into .cache/; failing on demand is the stand-in's.
 test-directus: $(VENV)/.installed
-	LIVE_TEST_DIRECTUS=real $(BIN)/python -m pytest --timeout 900 tests/live tests/worker/test_live_side.py $(ARGS)
+	LIVE_TEST_DIRECTUS=real $(BIN)/python -m pytest --timeout 900 tests/live tests/worker $(ARGS)
 
 # --constraint pins every package to the version that was tested.
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -17,6 +17,8 @@ from telemetry_app.live import protocol
 _REQUESTS: Final = (protocol.Subscribe, protocol.Unsubscribe)
 _ANSWERS: Final = (protocol.Subscribed, protocol.Unsubscribed, protocol.Error, protocol.PositionFrame)
 _REFS: Final = "#/components/schemas/{name}"
+#: What msgspec has no schema for.
+_FOREIGN: Final[dict[type, dict[str, Any]]] = {msgspec.Raw: {"description": "The `id` of the request"}}
 _CLOSE_CODES: Final = {
     protocol.CloseCode.SHUTDOWN: "the server stops: connect again, to another worker",
     protocol.CloseCode.FRAME_TOO_LARGE: "a frame was larger than 4 KiB",
@@ -86,14 +88,8 @@ def _schemas() -> dict[str, Any]:
         [(model, "validation", TypeAdapter(model)) for model in _REQUESTS],
         ref_template=_REFS.replace("{name}", "{model}"),
     )
-    _, answers = msgspec.json.schema_components(_ANSWERS, schema_hook=_any_json, ref_template=_REFS)
+    _, answers = msgspec.json.schema_components(_ANSWERS, schema_hook=_FOREIGN.__getitem__, ref_template=_REFS)
     return {**requests["$defs"], **answers}
-
-
-def _any_json(kind: type) -> dict[str, Any]:
-    if kind is msgspec.Raw:
-        return {"description": "The `id` of the request"}
-    raise NotImplementedError(kind)  # msgspec's way to be told that a hook does not know a type
 
 
 if __name__ == "__main__":

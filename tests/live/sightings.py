@@ -22,7 +22,7 @@ class Shown:
         return all(self.seen[device] and self.seen[device][-1] >= ts_ms for device in devices)
 
     def faults(self, published: dict[str, list[int]]) -> list[str]:
-        """Return what is wrong: from the first one shown to the last, each of a device's positions must be, in order.
+        """Return what is wrong: of each device everything from the first to the last shown must be, once, in order.
 
         Args:
             published: What each device sent in time, late uploads left out.

@@ -18,13 +18,21 @@ from telemetry_app.core.device_state import DeviceState
 from telemetry_app.faust_redis import keys
 from tests.conftest import WorkerFactory
 from tests.live.conftest import directus, real_directus, stand_in
+from tests.live.directus_stand_in import DirectusServer
 from tests.servers.worker import COMMAND, WorkerProcess
 from tests.support import eventually
+from tests.worker.spectators import TABLES, Spectators
 
 __all__ = ["directus", "real_directus", "stand_in"]
 
 GROUP = "processor"
+StartWorker = Callable[..., WorkerProcess]
 START = datetime(2026, 5, 2, 12, tzinfo=UTC)
+
+
+def ms_of(second: int) -> int:
+    """Return the timestamp of `record(…, second)` as clients are shown it, in epoch ms."""
+    return round((START + timedelta(seconds=second)).timestamp() * 1000)
 
 
 def record(device: int, second: int, **changes: object) -> dict[str, Any]:
@@ -122,11 +130,36 @@ async def pipeline(redis: Redis, redis_url: str, stream: str, plain_postgres_url
 
 
 @pytest.fixture
-def start_worker(worker_process: WorkerFactory, pipeline: Pipeline) -> Callable[..., WorkerProcess]:
+def start_worker(worker_process: WorkerFactory, pipeline: Pipeline) -> StartWorker:
     """Give a function that starts a worker of the pipeline; keyword arguments are further variables."""
 
     def start(*, command: Sequence[str] = COMMAND, **variables: str) -> WorkerProcess:
         return worker_process({**pipeline.env, **variables}, command)
+
+    return start
+
+
+@pytest.fixture
+async def spectators(pipeline: Pipeline, directus: DirectusServer) -> AsyncIterator[Spectators]:
+    """Spectators of an event whose devices and rights are entered."""
+    user = await directus.add_user()
+    event_id = await directus.add_event("Race")
+    await directus.allow(user, [event_id])
+    await pipeline.database.execute(TABLES)
+    await pipeline.database.execute("INSERT INTO entries VALUES (1, $1)", event_id)
+    await pipeline.database.executemany(
+        "INSERT INTO entry_devices VALUES ($1, 1, $2)", [(n, record(n, 0)["device_id"]) for n in range(10)]
+    )
+    async with aiohttp.ClientSession() as http:
+        yield Spectators(http, event_id, await directus.login(user))
+
+
+@pytest.fixture
+def start_both(start_worker: StartWorker, directus: DirectusServer) -> StartWorker:
+    """Give a function that starts a worker with both sides."""
+
+    def start(**variables: str) -> WorkerProcess:
+        return start_worker(**{"ROLES": "write,live", "DIRECTUS_BASE_URL": directus.url} | variables)
 
     return start
 

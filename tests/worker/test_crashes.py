@@ -3,17 +3,14 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from tests.servers.worker import WorkerProcess
 from tests.support import eventually
-from tests.worker.conftest import Pipeline, record, until_drained
+from tests.worker.conftest import Pipeline, StartWorker, record, until_drained
 
-StartWorker = Callable[..., WorkerProcess]
 KILLS = 12
 DEVICES = 40
 

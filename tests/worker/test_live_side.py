@@ -2,11 +2,8 @@
 
 import asyncio
 import contextlib
-import json
 import random
-from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
-from typing import Any
 
 import aiohttp
 import asyncpg
@@ -18,85 +15,8 @@ from tests.live.rawsocket import RawClient
 from tests.live.sightings import Shown
 from tests.servers.worker import WorkerProcess
 from tests.support import eventually
-from tests.worker.conftest import START, Pipeline, record, scrape
-
-StartWorker = Callable[..., WorkerProcess]
-RECEIVE_S = 15
-
-TABLES = """
-CREATE TABLE entries (id integer PRIMARY KEY, event_id text NOT NULL);
-CREATE TABLE entry_devices (id integer PRIMARY KEY, entry_id integer NOT NULL, device_id text NOT NULL);
-"""
-
-
-class Client:
-    """A spectator's socket."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket = socket
-
-    async def receive(self) -> dict[str, Any]:
-        frame: dict[str, Any] = json.loads(await self._socket.receive_str(timeout=RECEIVE_S))
-        return frame
-
-    async def close_code(self) -> int | None:
-        while not (await self._socket.receive(timeout=RECEIVE_S)).type.name.startswith("CLOS"):
-            pass
-        return self._socket.close_code
-
-    async def subscribe(self, event_id: str, **more: object) -> dict[str, Any]:
-        await self._socket.send_json({"type": "subscribe", "topic": f"event:{event_id}", **more})
-        return await self.receive()
-
-
-class Spectators:
-    """An event with ten devices (0 to 9), a user who may see it, and sockets to a worker.
-
-    Attributes:
-        event_id: The event.
-        cookie: Of a session that may see it.
-    """
-
-    def __init__(self, http: aiohttp.ClientSession, event_id: str, cookie: str) -> None:
-        self._http = http
-        self.event_id = event_id
-        self.cookie = cookie
-
-    @contextlib.asynccontextmanager
-    async def connect(self, worker: WorkerProcess, **headers: str) -> AsyncIterator[Client]:
-        url = f"http://127.0.0.1:{worker.env['LIVE_PORT']}/live"
-        async with self._http.ws_connect(url, headers={"Cookie": self.cookie} | headers) as socket:
-            yield Client(socket)
-
-    async def refusal(self, worker: WorkerProcess, headers: dict[str, str]) -> int:
-        url = f"http://127.0.0.1:{worker.env['LIVE_PORT']}/live"
-        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-            await self._http.ws_connect(url, headers=headers)
-        return refused.value.status
-
-
-@pytest.fixture
-async def spectators(pipeline: Pipeline, directus: DirectusServer) -> AsyncIterator[Spectators]:
-    user = await directus.add_user()
-    event_id = await directus.add_event("Race")
-    await directus.allow(user, [event_id])
-    await pipeline.database.execute(TABLES)
-    await pipeline.database.execute("INSERT INTO entries VALUES (1, $1)", event_id)
-    await pipeline.database.executemany(
-        "INSERT INTO entry_devices VALUES ($1, 1, $2)", [(n, record(n, 0)["device_id"]) for n in range(10)]
-    )
-    async with aiohttp.ClientSession() as http:
-        yield Spectators(http, event_id, await directus.login(user))
-
-
-@pytest.fixture
-def start_both(start_worker: StartWorker, directus: DirectusServer) -> StartWorker:
-    """Give a function that starts a worker with both sides."""
-
-    def start(**variables: str) -> WorkerProcess:
-        return start_worker(**{"ROLES": "write,live", "DIRECTUS_BASE_URL": directus.url} | variables)
-
-    return start
+from tests.worker.conftest import START, Pipeline, StartWorker, ms_of, record, scrape
+from tests.worker.spectators import TABLES, Client, Spectators
 
 
 async def test_snapshot_then_live(pipeline: Pipeline, spectators: Spectators, start_both: StartWorker) -> None:
@@ -187,7 +107,7 @@ async def test_nobody_misses_or_repeats_a_position(
     await worker.wait_ready()
     chance, last = random.Random(7), 40
     devices = [record(device, 0)["device_id"] for device in range(10)]
-    end_ms = round((START + timedelta(seconds=last)).timestamp() * 1000)
+    end_ms = ms_of(last)
     published: dict[str, list[int]] = {device: [] for device in devices}
 
     async def race() -> None:
@@ -199,7 +119,7 @@ async def test_nobody_misses_or_repeats_a_position(
             ]
             await pipeline.publish([*(record(device, second) for device in range(10)), *late])
             for device in devices:
-                published[device].append(end_ms - 1000 * (last - second))
+                published[device].append(ms_of(second))
             await asyncio.sleep(0.04)
 
     async def watch(after_s: float) -> Shown:

@@ -5,24 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from datetime import timedelta
 
 import aiohttp
 
 from tests.live.sightings import Shown
 from tests.servers.worker import WorkerProcess
-from tests.worker.conftest import START, Pipeline, record
-from tests.worker.test_live_side import Spectators, StartWorker, spectators, start_both
-
-__all__ = ["spectators", "start_both"]
+from tests.worker.conftest import Pipeline, StartWorker, ms_of, record
+from tests.worker.spectators import Spectators
 
 DEVICES = [record(device, 0)["device_id"] for device in range(10)]
 LAST = 200
 TICK_S = 0.05
-
-
-def ms_of(second: int) -> int:
-    return round((START + timedelta(seconds=second)).timestamp() * 1000)
 
 
 class Race:

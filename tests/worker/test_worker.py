@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -17,9 +16,8 @@ from telemetry_app.faust_redis import keys
 from tests.conftest import PostgresFactory, ValkeyFactory
 from tests.servers.worker import PROJECT, WorkerProcess
 from tests.support import eventually
-from tests.worker.conftest import GROUP, Pipeline, record, scrape, until_drained
+from tests.worker.conftest import GROUP, Pipeline, StartWorker, record, scrape, until_drained
 
-StartWorker = Callable[..., WorkerProcess]
 FAUST = (str(Path(sys.executable).parent / "faust"), "-A", "telemetry_app.app", "worker", "-l", "info")
 TELEMETRY = (sys.executable, "-m", "telemetry_app", "worker")
 
