@@ -3,6 +3,7 @@ FROM python:3.13-slim AS build
 WORKDIR /src
 COPY constraints.txt pyproject.toml README.md ./
 COPY telemetry_app telemetry_app
+COPY faust_redis faust_redis
 COPY agents agents
 COPY tables tables
 COPY migrations migrations

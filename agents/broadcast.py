@@ -2,9 +2,9 @@
 
 import faust
 
+from faust_redis.stream.batch import RecordBatch
 from telemetry_app.app import app, broadcast_batches, live
-from telemetry_app.faust_redis.batch import RecordBatch
-from telemetry_app.shared.decoding import decode_entries
+from telemetry_app.records.decoding import decode_entries
 
 
 @app.agent(broadcast_batches)

@@ -4,11 +4,11 @@ from typing import cast
 
 import faust
 
+from faust_redis.stream.batch import RecordBatch, entry_position
 from tables.device_state import device_state
 from telemetry_app.app import app, decoded_batches, metrics, telemetry_topic
-from telemetry_app.core.decode import decode_batch
+from telemetry_app.core.batch import decode_batch
 from telemetry_app.core.device_state import fold
-from telemetry_app.faust_redis.batch import RecordBatch, entry_position
 
 
 @app.agent(telemetry_topic)

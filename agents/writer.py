@@ -3,7 +3,7 @@
 import faust
 
 from telemetry_app.app import app, decoded_batches, write_queue
-from telemetry_app.core.decode import DecodedBatch
+from telemetry_app.core.batch import DecodedBatch
 
 
 @app.agent(decoded_batches)

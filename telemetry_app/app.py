@@ -13,35 +13,35 @@ import mode.loop
 from faust.app.base import BootStrategy
 from faust.web.base import BlueprintManager
 
+from faust_redis.broadcast.reader import FanOutReader
+from faust_redis.broadcast.replay import StreamReplay
+from faust_redis.driver.assignor import LeaseAssignor
+from faust_redis.driver.channel import DrainingChannel
+from faust_redis.driver.schema import BatchSchema
+from faust_redis.driver.table import Table
+from faust_redis.options import RedisOptions
+from faust_redis.stream.batch import RecordBatch
+from telemetry_app.assembly.worker import Worker
 from telemetry_app.core.write_queue import WriteQueue
 from telemetry_app.core.writer import PositionWriter
-from telemetry_app.faust_redis.assignor import LeaseAssignor
-from telemetry_app.faust_redis.batch import RecordBatch
-from telemetry_app.faust_redis.channel import DrainingChannel
-from telemetry_app.faust_redis.fanout import FanOutReader
-from telemetry_app.faust_redis.options import RedisOptions
-from telemetry_app.faust_redis.replay import StreamReplay
-from telemetry_app.faust_redis.schema import BatchSchema
-from telemetry_app.faust_redis.table import Table
-from telemetry_app.live.auth import Authenticator
-from telemetry_app.live.authz import Authorizer
-from telemetry_app.live.device_events import DeviceEvents
-from telemetry_app.live.directus import Directus
-from telemetry_app.live.limits import LiveLimits
-from telemetry_app.live.open_access import OpenAuthenticator, OpenAuthorizer
-from telemetry_app.live.server import LiveSide
-from telemetry_app.live.snapshot import SnapshotReader
-from telemetry_app.live.stored import StoredPositions
-from telemetry_app.live.view import APPLICATION_OPTIONS, LivePages, add_views
+from telemetry_app.database.migrator import Migrator
+from telemetry_app.database.postgres import Postgres
+from telemetry_app.live.clients.limits import LiveLimits
+from telemetry_app.live.http.routes import APPLICATION_OPTIONS, LivePages, add_views
+from telemetry_app.live.positions.database import SnapshotReader
+from telemetry_app.live.positions.device_events import DeviceEvents
+from telemetry_app.live.positions.stored import StoredPositions
+from telemetry_app.live.rights.authentication import Authenticator
+from telemetry_app.live.rights.authorization import Authorizer
+from telemetry_app.live.rights.directus import Directus
+from telemetry_app.live.rights.open_access import OpenAuthenticator, OpenAuthorizer
+from telemetry_app.live.side import LiveSide
+from telemetry_app.operations.health import Readiness
+from telemetry_app.operations.logging import logging_config
+from telemetry_app.operations.metrics import Metrics
+from telemetry_app.operations.monitoring import MonitoringServer
+from telemetry_app.operations.observers import LiveMetrics, TransportMetrics, WriteMetrics
 from telemetry_app.settings import SettingsError, load_settings
-from telemetry_app.shared.health import Readiness
-from telemetry_app.shared.logging import logging_config
-from telemetry_app.shared.metrics import Metrics
-from telemetry_app.shared.migrator import Migrator
-from telemetry_app.shared.observers import LiveMetrics, TransportMetrics, WriteMetrics
-from telemetry_app.shared.postgres import Postgres
-from telemetry_app.web import MonitoringServer
-from telemetry_app.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from faust.types.web import Web
     from mode import ServiceT
 
-    from telemetry_app.faust_redis.consumer import Consumer
+    from faust_redis.driver.consumer import Consumer
 
 logger = logging.getLogger(__name__)
 

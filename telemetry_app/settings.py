@@ -12,6 +12,8 @@ from pydantic import AfterValidator, Field, ValidationError, ValidatorFunctionWr
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from redis.asyncio import Redis
 
+from telemetry_app.redaction import redact_url
+
 Role = Literal["write", "live"]
 
 REDIS_SCHEMES = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
@@ -20,9 +22,6 @@ POSTGRES_SCHEMES = ("postgresql", "postgres")
 _HOST_AND_PORT = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::[0-9]{1,5})?")
 _SSL_MODES = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 
-# Greedy up to the last @ of the word: an unescaped @ or / inside a password must not let its tail through.
-_USERINFO = re.compile(r"(?<=://)([^\s:@/]*):(\S*)@")
-_QUERY_SECRET = re.compile(r"([?&](?:password|passwd|sslpassword|access_token|token)=)[^&\s\"']*", re.IGNORECASE)
 # A value that is not a URL at all is cut in messages: it may be a pasted file.
 _SHOWN_CHARS = 250
 
@@ -36,13 +35,6 @@ class SettingsError(ValueError):
     def __init__(self, sentence: str, problems: Mapping[str, str]) -> None:
         super().__init__(sentence)
         self.problems = problems
-
-
-def redact_url(url: str) -> str:
-    """Return `url`, or any text with URLs in it, with every password replaced by `***`."""
-    if "://" not in url:
-        return url
-    return _QUERY_SECRET.sub(r"\1***", _USERINFO.sub(r"\1:***@", url))
 
 
 @dataclass(frozen=True, slots=True)

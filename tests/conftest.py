@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from telemetry_app.embedded.postgres import EmbeddedPostgres
-from telemetry_app.embedded.valkey import EmbeddedValkey
+from telemetry_app.tools.embedded.postgres import EmbeddedPostgres
+from telemetry_app.tools.embedded.valkey import EmbeddedValkey
 from tests.servers.databases import fresh_database
 from tests.servers.proxy import TcpProxy
 from tests.servers.server import TEST_SETTINGS, ExternalServer, Server, server_folder, started

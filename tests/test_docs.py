@@ -6,8 +6,8 @@ from pathlib import Path
 from prometheus_client.metrics import MetricWrapperBase
 
 from telemetry_app.cli import COMMANDS
+from telemetry_app.operations.metrics import Metrics
 from telemetry_app.settings import Settings, bound_phrase
-from telemetry_app.shared.metrics import Metrics
 
 README = Path(__file__).parent.parent / "README.md"
 # Defaults that depend on the machine, in words.

@@ -28,7 +28,7 @@ def test_the_tree_passes(command: list[str]) -> None:
 
 def test_no_module_outgrows_its_idea() -> None:
     """No Python file has more than 400 lines."""
-    folders = ("telemetry_app", "agents", "tables", "migrations", "tests")
+    folders = ("telemetry_app", "faust_redis", "agents", "tables", "migrations", "tests")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     long = {
         str(path.relative_to(ROOT)): lines

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from telemetry_app.settings import Settings, SettingsError, load_settings, redact_url
+from telemetry_app.redaction import redact_url
+from telemetry_app.settings import Settings, SettingsError, load_settings
 
 DEFAULTS = {
     "redis_url": "redis://localhost:6379",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
 SOURCES = PROJECT / "webmap"
-BUILT = PROJECT / "telemetry_app" / "live" / "static"
+BUILT = PROJECT / "telemetry_app" / "live" / "http" / "static"
 BUILD_FILES = ("build.mjs", "index.html", "package.json", "tsconfig.json")
 # Names of XML vocabularies, a base that relative addresses are resolved with, and links in texts for people.
 NEVER_FETCHED = (

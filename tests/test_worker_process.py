@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from tests.conftest import WorkerFactory
-from tests.support import eventually
+from tests.support.waiting import eventually
 
 # A stand-in for the worker: answers its probe with READY, and ends with 3 on SIGTERM.
 WORKER = """

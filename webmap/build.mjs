@@ -7,7 +7,7 @@ import path from "node:path";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const packages = path.join(here, "node_modules");
-const output = path.join(here, "..", "telemetry_app", "live", "static");
+const output = path.join(here, "..", "telemetry_app", "live", "http", "static");
 const shared = { bundle: true, format: "esm", target: "es2022", legalComments: "none", logLevel: "warning" };
 
 // world-atlas keeps lakes of precision that 1:50m outlines on a screen never show; names stay for the labels.

@@ -18,7 +18,7 @@ COMMANDS: Final = {
     "bench": "Measure against the raw limit of this machine.",
 }
 # A module of these that is missing is a mistake of ours, not of the installation.
-OURS: Final = frozenset({"", "telemetry_app", "agents", "tables", "migrations"})
+OURS: Final = frozenset({"", "telemetry_app", "faust_redis", "agents", "tables", "migrations"})
 
 
 class LazyGroup(click.Group):
@@ -36,7 +36,7 @@ class LazyGroup(click.Group):
         """Import the module of a command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"{__name__}.{cmd_name.replace('-', '_')}").command
+        command: click.Command = import_module(f"{__name__}.commands.{cmd_name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same

@@ -10,7 +10,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from telemetry_app.shared.position import Position
+    from telemetry_app.records.position import Position
 
 
 class DeviceState(msgspec.Struct, frozen=True, gc=False, array_like=True):

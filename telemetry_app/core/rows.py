@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from telemetry_app.shared.codec import storable_attributes_of
+from telemetry_app.records.codec import storable_attributes_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from telemetry_app.shared.position import Position
+    from telemetry_app.records.position import Position
 
 #: The columns of `positions` that a record fills, in the order of `columns()`.
 COLUMN_NAMES: Final = (

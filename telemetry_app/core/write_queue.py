@@ -11,7 +11,7 @@ from mode import Service
 from telemetry_app.core.writer import PositionWriter, WriteAbandoned
 
 if TYPE_CHECKING:
-    from telemetry_app.core.decode import DecodedBatch
+    from telemetry_app.core.batch import DecodedBatch
 
 logger = logging.getLogger(__name__)
 

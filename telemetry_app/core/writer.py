@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import asyncpg
 
-from telemetry_app.core.backoff import Backoff
 from telemetry_app.core.insert import RowsRefusedError, insert, reason_of
 from telemetry_app.core.rows import columns
-from telemetry_app.shared.postgres import describe
+from telemetry_app.database.backoff import Backoff
+from telemetry_app.database.postgres import describe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from telemetry_app.core.rows import Columns
-    from telemetry_app.shared.position import Position
-    from telemetry_app.shared.postgres import Postgres
+    from telemetry_app.database.postgres import Postgres
+    from telemetry_app.records.position import Position
 
 logger = logging.getLogger(__name__)
 

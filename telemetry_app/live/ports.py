@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from telemetry_app.faust_redis.replay import StreamTips
-    from telemetry_app.live.position import LivePosition
+    from faust_redis.broadcast.replay import StreamTips
+    from telemetry_app.live.wire.position import LivePosition
 
 
 class Authentication(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
-from telemetry_app.live.directus import Directus
+from telemetry_app.live.rights.directus import Directus
 
 ADDRESS = "203.0.113.7"
 TIMEOUT_S = 5.0

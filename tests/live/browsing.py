@@ -12,7 +12,7 @@ import asyncpg
 from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
 
 from tests.servers.chromium import ARGS, chromium
-from tests.support import eventually
+from tests.support.waiting import eventually
 
 #: Starting a worker, finding it again after a few attempts: on a busy machine this takes its time.
 TIMEOUT_S = 40

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.conftest import ProxyFactory
-from tests.live.directus_rights import Spectator, spectator_of
-from tests.live.directus_stand_in import HOST, DirectusServer, DirectusStandIn
+from tests.live.directus.real import RealDirectus
+from tests.live.directus.rights import Spectator, spectator_of
+from tests.live.directus.stand_in import HOST, DirectusServer, DirectusStandIn
 from tests.live.harness import LiveFactory, Side, live_side
-from tests.live.real_directus import RealDirectus
 from tests.servers.proxy import TcpProxy, url_through
 
 REAL = os.environ.get("LIVE_TEST_DIRECTUS") == "real"

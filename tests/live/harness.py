@@ -15,20 +15,20 @@ import msgspec
 from aiohttp import ClientSession, ClientWebSocketResponse, ClientWSTimeout, TCPConnector, WSMsgType, web
 from redis.asyncio import Redis
 
-from telemetry_app.faust_redis.batch import RecordBatch
-from telemetry_app.faust_redis.fanout import FanOutReader
-from telemetry_app.faust_redis.keys import partition_stream
-from telemetry_app.faust_redis.observer import NullObserver
-from telemetry_app.faust_redis.replay import StreamReplay
-from telemetry_app.live.limits import LiveLimits
+from faust_redis.broadcast.reader import FanOutReader
+from faust_redis.broadcast.replay import StreamReplay
+from faust_redis.observer import NullObserver
+from faust_redis.redis.keys import partition_stream
+from faust_redis.stream.batch import RecordBatch
+from telemetry_app.live.clients.limits import LiveLimits
+from telemetry_app.live.http.routes import APPLICATION_OPTIONS, LivePages, add_routes
 from telemetry_app.live.ports import Authentication, Authenticator, Authorization, Authorizer
-from telemetry_app.live.position import LivePosition
-from telemetry_app.live.server import LiveSide
-from telemetry_app.live.view import APPLICATION_OPTIONS, LivePages, add_routes
-from telemetry_app.shared.codec import encode
-from telemetry_app.shared.decoding import decode_entries
-from telemetry_app.shared.position import Position
-from tests.support import eventually
+from telemetry_app.live.side import LiveSide
+from telemetry_app.live.wire.position import LivePosition
+from telemetry_app.records.codec import encode
+from telemetry_app.records.decoding import decode_entries
+from telemetry_app.records.position import Position
+from tests.support.waiting import eventually
 
 COOKIE = {"Cookie": "session=good"}
 LiveFactory = Callable[..., contextlib.AbstractAsyncContextManager["Side"]]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
-from telemetry_app.embedded.process import free_port
+from telemetry_app.tools.embedded.process import free_port
 
 CHUNK_BYTES = 65536
 # Linger for no time: the kernel answers a close with RST and drops what was not sent.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from telemetry_app.embedded.server import EmbeddedServer
+from telemetry_app.tools.embedded.server import EmbeddedServer
 
 # Nobody needs a test's data after a power cut. After a kill they do: commits stay synchronous.
 TEST_SETTINGS = {"fsync": "off", "full_page_writes": "off"}

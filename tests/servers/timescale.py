@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 from testcontainers.community.postgres import PostgresContainer
 
-from telemetry_app.embedded.home import can_enter, enterable_temp_folder, owned_folder
-from telemetry_app.embedded.postgres import EmbeddedPostgres
-from telemetry_app.embedded.process import unprivileged_account
+from telemetry_app.tools.embedded.home import can_enter, enterable_temp_folder, owned_folder
+from telemetry_app.tools.embedded.postgres import EmbeddedPostgres
+from telemetry_app.tools.embedded.process import unprivileged_account
 from tests.servers.debian import PackagesUnavailableError, bind_programs, install_once
 from tests.servers.server import TEST_SETTINGS, ExternalServer, Server, started
 

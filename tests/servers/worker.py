@@ -9,8 +9,8 @@ from pathlib import Path
 
 import aiohttp
 
-from telemetry_app.embedded.process import ChildProcess, Command, free_port
-from tests.support import eventually
+from telemetry_app.tools.embedded.process import ChildProcess, Command, free_port
+from tests.support.waiting import eventually
 
 COMMAND = (sys.executable, "-m", "telemetry_app", "worker")
 PROJECT = Path(__file__).parents[2]

@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import faust
 
-from telemetry_app.faust_redis.assignor import LeaseAssignor
-from telemetry_app.faust_redis.consumer import Consumer
-from telemetry_app.faust_redis.options import RedisOptions
-from telemetry_app.faust_redis.schema import BatchSchema
-from telemetry_app.faust_redis.table import Table
+from faust_redis.driver.assignor import LeaseAssignor
+from faust_redis.driver.consumer import Consumer
+from faust_redis.driver.schema import BatchSchema
+from faust_redis.driver.table import Table
+from faust_redis.options import RedisOptions
 
 GROUP = "group"
 TABLE = "counts"

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from telemetry_app.faust_redis import keys
+from faust_redis.redis import keys
 from tests.conftest import ProxyFactory, ValkeyFactory
-from tests.support import eventually
+from tests.support.waiting import eventually
 from tests.transport.apps import GROUP, TABLE, TransportApp, once_each
 
 AppFactory = Callable[..., Awaitable[TransportApp]]

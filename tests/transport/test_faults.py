@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from tests.conftest import ProxyFactory, ValkeyFactory
 from tests.servers.proxy import TcpProxy, url_through
-from tests.support import eventually
+from tests.support.waiting import eventually
 from tests.transport.apps import GROUP, TransportApp, names, once_each
 from tests.transport.conftest import AppFactory, Stream
 
@@ -243,7 +243,7 @@ async def test_one_partition_of_the_wrong_type(transport_app: AppFactory, record
 @pytest.mark.parametrize("key", ["state", "dead"])
 async def test_other_keys_of_the_wrong_type(transport_app: AppFactory, records: Stream, key: str) -> None:
     """With the table's hash or the dead letters of another type nothing is acknowledged until that is mended."""
-    from telemetry_app.faust_redis import keys  # noqa: PLC0415 - the parameter has its name
+    from faust_redis.redis import keys  # noqa: PLC0415 - the parameter has its name
     from tests.transport.apps import TABLE  # noqa: PLC0415 - beside it
 
     name = keys.state(records.name, GROUP, TABLE) if key == "state" else keys.dead_letters(records.name)

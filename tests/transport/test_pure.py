@@ -11,11 +11,11 @@ from hypothesis import given, strategies as st
 from redis.crc import key_slot
 from redis.exceptions import NoScriptError, ResponseError
 
-from telemetry_app.faust_redis import keys
-from telemetry_app.faust_redis.batch import RecordBatch, entry_position
-from telemetry_app.faust_redis.errors import Backoff, is_busy_group, is_no_group
-from telemetry_app.faust_redis.ledger import InFlight, Ledger
-from telemetry_app.faust_redis.message import BatchMessage
+from faust_redis.driver.message import BatchMessage
+from faust_redis.redis import keys
+from faust_redis.redis.errors import Backoff, is_busy_group, is_no_group
+from faust_redis.stream.batch import RecordBatch, entry_position
+from faust_redis.stream.ledger import InFlight, Ledger
 
 
 def batch(*ids: str) -> RecordBatch:

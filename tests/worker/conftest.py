@@ -14,13 +14,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
+from faust_redis.redis import keys
 from telemetry_app.core.device_state import DeviceState
-from telemetry_app.faust_redis import keys
 from tests.conftest import WorkerFactory
 from tests.live.conftest import directus, real_directus, stand_in
-from tests.live.directus_stand_in import DirectusServer
+from tests.live.directus.stand_in import DirectusServer
 from tests.servers.worker import COMMAND, WorkerProcess
-from tests.support import eventually
+from tests.support.waiting import eventually
 from tests.worker.spectators import TABLES, Spectators
 
 __all__ = ["directus", "real_directus", "stand_in"]

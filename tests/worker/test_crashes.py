@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import eventually
+from tests.support.waiting import eventually
 from tests.worker.conftest import Pipeline, StartWorker, record, until_drained
 
 KILLS = 12

@@ -10,11 +10,11 @@ import asyncpg
 import pytest
 
 from tests.conftest import PostgresFactory
-from tests.live.directus_stand_in import DirectusServer
+from tests.live.directus.stand_in import DirectusServer
 from tests.live.rawsocket import RawClient
 from tests.live.sightings import Shown
 from tests.servers.worker import WorkerProcess
-from tests.support import eventually
+from tests.support.waiting import eventually
 from tests.worker.conftest import START, Pipeline, StartWorker, ms_of, record, scrape
 from tests.worker.spectators import TABLES, Client, Spectators
 

@@ -12,10 +12,10 @@ import asyncpg
 import pytest
 from redis.asyncio import Redis
 
-from telemetry_app.faust_redis import keys
+from faust_redis.redis import keys
 from tests.conftest import PostgresFactory, ValkeyFactory
 from tests.servers.worker import PROJECT, WorkerProcess
-from tests.support import eventually
+from tests.support.waiting import eventually
 from tests.worker.conftest import GROUP, Pipeline, StartWorker, record, scrape, until_drained
 
 FAUST = (str(Path(sys.executable).parent / "faust"), "-A", "telemetry_app.app", "worker", "-l", "info")

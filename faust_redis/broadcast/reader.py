@@ -1,0 +1,214 @@
+"""Reading every record in every process: a private group for each instance, on all streams of a topic."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from mode import Service
+from redis.exceptions import ResponseError
+
+from faust_redis.broadcast.groups import Broadcasters
+from faust_redis.broadcast.replay import stream_tips
+from faust_redis.redis import keys
+from faust_redis.redis.client import (
+    Client,
+    close,
+    connect,
+    drop_connections,
+    execute,
+    is_cluster,
+    pause,
+    stream_entries,
+)
+from faust_redis.redis.errors import ANY_REDIS_ERROR, Backoff, is_busy_group, is_no_group, severity
+from faust_redis.redis.wire import ReadConnection
+from faust_redis.stream.batch import RecordBatch, entry_position
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from faust_redis.observer import Observer
+
+logger = logging.getLogger(__name__)
+
+#: A read that waits longer is taken for a silent connection, and holds up the end of the process.
+_LONGEST_BLOCK_MS: Final = 1000
+#: A stopping process says goodbye to Redis for no longer than this.
+_GOODBYE_S: Final = 1.0
+_GOODBYE_ERRORS: Final[tuple[type[Exception], ...]] = (TimeoutError, *ANY_REDIS_ERROR)
+
+
+class FanOutReader(Service):
+    """Reads a topic beside its consumer group: no lease, no rebalance and no commit ever stops or delays it.
+
+    It begins at the end of each stream. Entries count as acknowledged when they are read (NOACK); what a lost
+    connection swallowed is read again, since the reader knows how far it has come and sets its group back to it.
+
+    Args:
+        url: Redis, with connections of its own.
+        topic: Name of the topic.
+        partitions: Number of its streams.
+        instance_id: Name of this process, unique; the group is `live-broadcast-{instance_id}`.
+        put: Takes one batch for each read of a stream; reading goes on when it returns.
+        batch_size: Most entries of a batch.
+        block_ms: How long one read waits for the first entry, a second at the most.
+        observer: Told about failures.
+    """
+
+    logger = logger
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        topic: str,
+        partitions: int,
+        instance_id: str,
+        put: Callable[[RecordBatch], Awaitable[None]],
+        batch_size: int,
+        block_ms: int,
+        observer: Observer,
+        **kwargs: Any,
+    ) -> None:
+        self._url = url
+        self._topic = topic
+        self._instance_id = instance_id
+        self._put = put
+        self._batch_size = batch_size
+        self._block_ms = min(block_ms, _LONGEST_BLOCK_MS)
+        self._observer = observer
+        self._group = f"{keys.BROADCAST_GROUP}{instance_id}"
+        self._client: Client | None = None
+        self._reads: ReadConnection | None = None
+        self._backoff = Backoff()
+        self._positioned = False
+        self.streams: Sequence[str] = [keys.partition_stream(topic, n, partitions) for n in range(partitions)]
+        self.reached: dict[str, tuple[int, int]] = {}
+        self._start: dict[str, tuple[int, int]] = {}
+        self.caught_up_at = float("-inf")
+        self.begun = asyncio.Event()
+        self.failure: str | None = "the broadcast has not begun"
+        super().__init__(**kwargs)
+
+    @property
+    def client(self) -> Client:
+        """The client, made when it is first needed: it belongs to the event loop that uses it."""
+        if self._client is None:
+            self._client = connect(self._url)
+        return self._client
+
+    @property
+    def reads(self) -> ReadConnection:
+        """What reads go through."""
+        if self._reads is None:
+            self._reads = ReadConnection(self.client)
+        return self._reads
+
+    async def start_vector(self) -> tuple[tuple[int, int], ...]:
+        """Wait until the groups stand, then return where reading begins in each stream."""
+        await self.begun.wait()
+        return tuple(self._start[stream] for stream in self.streams)
+
+    @Service.task
+    async def _read(self) -> None:
+        while not self.should_stop:
+            try:
+                await self._read_once()
+            except ANY_REDIS_ERROR as error:
+                await self._after_failure(error)
+            else:
+                self._backoff.reset()
+                self.failure = None
+
+    async def _read_once(self) -> None:
+        if not self._positioned:
+            await self._position_groups()
+        begun_at = asyncio.get_running_loop().time()
+        try:
+            reply = await self._read_streams()
+        except ResponseError as error:
+            if not is_no_group(error):
+                raise
+            logger.warning("group %s is gone: somebody removed it, or Redis was emptied or replaced", self._group)
+            self._positioned = False
+            return
+        for stream, entries in reply:
+            self.reached[stream] = entry_position(entries[-1][0])
+            await self._put(RecordBatch(stream, entries))
+            # Whoever takes the batch comes first: asking for the next one takes as long as delivering a small one.
+            await asyncio.sleep(0)
+        if all(len(entries) < self._batch_size for _, entries in reply):
+            self.caught_up_at = begun_at
+
+    async def _read_streams(self) -> list[tuple[str, list[tuple[bytes, list[bytes]]]]]:
+        """Read all streams at once; in a cluster each by itself, since slots differ."""
+        if is_cluster(self.client):
+            replies = await asyncio.gather(*(self._read_group([stream]) for stream in self.streams))
+        else:
+            replies = [await self._read_group(self.streams)]
+        return [(stream.decode(), entries) for reply in replies for stream, entries in stream_entries(reply) if entries]
+
+    async def _read_group(self, streams: Sequence[str]) -> Any:
+        return await self.reads.execute(
+            "XREADGROUP", "GROUP", self._group, self._instance_id,
+            "COUNT", self._batch_size, "BLOCK", self._block_ms, "NOACK",
+            "STREAMS", *streams, *(">" for _ in streams),
+        )  # fmt: skip
+
+    async def _position_groups(self) -> None:
+        """Let every group begin behind the last entry handed over; at first, at the end of its stream."""
+        for stream in self.streams:
+            last = (await stream_tips(self.client, stream)).last
+            start = self.reached.get(stream, last)
+            if start > last:
+                logger.warning("stream %s has begun anew: going on at its end", stream)
+                start = last
+            await self._set_group(stream, f"{start[0]}-{start[1]}")
+            self.reached[stream] = start
+        self._positioned = True
+        if not self.begun.is_set():
+            self._start = dict(self.reached)
+            self.begun.set()
+            logger.info("broadcasting %d streams of %s as group %s", len(self.streams), self._topic, self._group)
+
+    async def _set_group(self, stream: str, start: str) -> None:
+        try:
+            await execute(self.client, "XGROUP", "CREATE", stream, self._group, start, "MKSTREAM")
+        except ResponseError as error:
+            if not is_busy_group(error):
+                raise
+            await execute(self.client, "XGROUP", "SETID", stream, self._group, start)
+
+    async def _after_failure(self, error: BaseException) -> None:
+        """Wait, then set the groups back to what was handed over: a reply may have been lost on the way."""
+        self._positioned = False
+        self._observer.retried("broadcast")
+        self.failure = f"the broadcast does not read ({type(error).__name__}: {error})"
+        delay_s = self._backoff.next_s()
+        kind = type(error).__name__
+        logger.log(severity(error), "broadcast: reading failed (%s: %s), next try in %.1f s", kind, error, delay_s)
+        await drop_connections(self.client, error)
+        await pause(delay_s, lambda: self.should_stop)
+
+    @Service.task
+    async def _keep_house(self) -> None:
+        broadcasters = Broadcasters(self.client, self._topic, self._instance_id)
+        async for _ in self.itertimer(broadcasters.interval_s, name="broadcasters"):
+            try:
+                alive = await broadcasters.heartbeat()
+                await broadcasters.remove_groups(self.streams, alive)
+            except ANY_REDIS_ERROR as error:
+                logger.debug("groups of dead instances not removed: %s", error)
+
+    async def on_shutdown(self) -> None:
+        """Remove the group and close the connections."""
+        try:
+            async with asyncio.timeout(_GOODBYE_S):
+                for stream in self.streams:
+                    await execute(self.client, "XGROUP", "DESTROY", stream, self._group)
+                await Broadcasters(self.client, self._topic, self._instance_id).leave()
+        except _GOODBYE_ERRORS as error:
+            logger.warning("group %s is left for others to remove: %s", self._group, error)
+        await close(self.client)

@@ -1,0 +1,27 @@
+"""Topics, partitions and streams of an application."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from faust_redis.redis import keys
+
+if TYPE_CHECKING:
+    from faust.types import AppT
+
+
+def partitions_of(app: AppT, topic: str) -> int:
+    """Return how many partitions the application declared for a topic, else Faust's default."""
+    declared = (t.partitions for t in app.topics if topic in t.topics and t.partitions)
+    return next(declared, app.conf.topic_partitions)
+
+
+def partition_for(app: AppT, topic: str, key: bytes | None) -> int:
+    """Return the partition of a key: crc32 modulo the number of partitions, as producers of other languages can do."""
+    return zlib.crc32(key or b"") % partitions_of(app, topic)
+
+
+def stream_of(app: AppT, topic: str, partition: int) -> str:
+    """Return the stream that holds a partition."""
+    return keys.partition_stream(topic, partition, partitions_of(app, topic))

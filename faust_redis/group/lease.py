@@ -1,0 +1,66 @@
+"""Leases: who owns a partition, by a key with an expiry and a fencing token as its value."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from faust_redis.redis import keys, scripts
+from faust_redis.redis.client import Client, Script, execute
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: A worker that has been silent for this many lease times no longer counts when partitions are shared out.
+_SILENT_LEASES = 2
+
+
+class Leases:
+    """Operations on the leases of one group. Errors of Redis are raised to the caller.
+
+    A token names its owner and is new with every acquisition, so that an owner who lost and regained a partition
+    cannot commit what it read before.
+    """
+
+    def __init__(self, client: Client, *, group: str, instance_id: str, ttl_ms: int) -> None:
+        self._client = client
+        self._group = group
+        self._instance_id = instance_id
+        self._ttl_ms = ttl_ms
+        self._renew = Script(client, scripts.RENEW)
+        self._release = Script(client, scripts.RELEASE)
+        self._heartbeat = Script(client, scripts.HEARTBEAT)
+
+    async def acquire(self, stream: str) -> str | None:
+        """Take a free partition and return the fencing token, or return None when somebody holds it."""
+        token = f"{self._instance_id}#{uuid.uuid4().hex}"
+        key = keys.lease(stream, self._group)
+        taken = await execute(self._client, "SET", key, token, "NX", "PX", self._ttl_ms)
+        return token if taken else None
+
+    async def renew(self, stream: str, token: str) -> bool:
+        """Extend a lease; False when it is no longer ours."""
+        return bool(await self._renew([keys.lease(stream, self._group)], [token, self._ttl_ms]))
+
+    async def release(self, stream: str, token: str) -> None:
+        """Give a lease back, if it is still ours."""
+        await self._release([keys.lease(stream, self._group)], [token])
+
+    async def holders(self, streams: Iterable[str]) -> dict[str, str]:
+        """Return the instance id of each held partition's owner, by stream."""
+        holders = {}
+        for stream in streams:
+            token = await execute(self._client, "GET", keys.lease(stream, self._group))
+            if token:
+                holders[stream] = token.decode().rpartition("#")[0]
+        return holders
+
+    async def heartbeat(self, topic: str) -> list[str]:
+        """Announce this worker for a topic and return all live workers, sorted."""
+        silent_ms = self._ttl_ms * _SILENT_LEASES
+        live = await self._heartbeat([keys.workers(topic, self._group)], [self._instance_id, silent_ms])
+        return sorted(name.decode() for name in live)
+
+    async def leave(self, topic: str) -> None:
+        """Stop counting as a worker of a topic."""
+        await execute(self._client, "ZREM", keys.workers(topic, self._group), self._instance_id)

@@ -1,0 +1,53 @@
+"""What an application may set on the transport."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from faust_redis.observer import NullObserver, Observer
+
+if TYPE_CHECKING:
+    from faust.types import AppT
+
+
+def _instance_id() -> str:
+    return f"{socket.gethostname()}-{secrets.token_hex(3)}"
+
+
+@dataclass(frozen=True)
+class RedisOptions:
+    """Settings of the Redis transport; an application assigns them to its `redis_options` attribute.
+
+    Attributes:
+        instance_id: Name of this process among the workers and of its consumer in the groups; unique.
+        batch_size: Most entries of one read, that is of one Faust event.
+        block_ms: How long a read waits for the first entry.
+        lease_ttl_ms: After how long without renewal a partition may be taken over.
+        dead_letter_after: Deliveries after which a refused entry goes to the dead letters.
+        redeliver_after_ms: Idle time after which a pending entry that nobody works on is delivered again.
+        drain_timeout_s: How long a stopping worker waits for batches in flight before it leaves them pending.
+        lag_interval_s: How often the group's lag is sampled.
+        observer: What the transport reports to.
+    """
+
+    instance_id: str = field(default_factory=_instance_id)
+    batch_size: int = 1000
+    block_ms: int = 100
+    lease_ttl_ms: int = 5000
+    dead_letter_after: int = 5
+    redeliver_after_ms: int = 30_000
+    drain_timeout_s: float = 7.0
+    lag_interval_s: float = 10.0
+    observer: Observer = field(default_factory=NullObserver)
+
+    @classmethod
+    def of(cls, app: AppT) -> RedisOptions:
+        """Return the options that the application chose; the defaults, made once, when it chose none."""
+        options = getattr(app, "redis_options", None)
+        if options is None:
+            options = cls()
+            app.redis_options = options  # type: ignore[attr-defined]  # the attribute is this transport's own
+        return options

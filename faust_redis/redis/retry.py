@@ -1,0 +1,89 @@
+"""Repeating an operation on Redis until it succeeds or the application stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, TypeVar
+
+from faust_redis.redis.client import pause
+from faust_redis.redis.errors import ANY_REDIS_ERROR, Backoff, severity
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from faust_redis.observer import Observer
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+#: How often a step that takes long is interrupted by a look at whether the application is stopping.
+_LOOK_S = 0.2
+
+
+async def insist(
+    step: Callable[[], Awaitable[T]],
+    *,
+    operation: str,
+    observer: Observer,
+    stopping: Callable[[], bool],
+    last_try_s: float = 2.0,
+    passing: tuple[type[Exception], ...] = ANY_REDIS_ERROR,
+) -> T:
+    """Repeat a step through errors of Redis, with growing waits, for as long as the application runs.
+
+    Args:
+        step: What to do; it must be harmless to do twice, since a lost reply may hide a success.
+        operation: Name for logs and for the observer.
+        observer: Told about each failure.
+        stopping: Whether the application is stopping.
+        last_try_s: How long to go on once it is stopping.
+        passing: Errors to go on through.
+
+    Raises:
+        The last error of Redis, when the application stops first; any other error at once.
+    """
+    backoff = Backoff()
+    last_try = _LastTry(stopping, last_try_s)
+    while True:
+        try:
+            return await _attempt(step, last_try)
+        except passing as error:
+            if last_try.over():
+                raise
+            observer.retried(operation)
+            delay_s = backoff.next_s()
+            kind = type(error).__name__
+            logger.log(severity(error), "%s failed (%s: %s), next try in %.1f s", operation, kind, error, delay_s)
+            await pause(delay_s, stopping)
+            # `pause` ends at once while stopping; the loop must not spin.
+            await asyncio.sleep(0.05)
+
+
+class _LastTry:
+    """The time that is left from the moment when the application is seen to be stopping."""
+
+    def __init__(self, stopping: Callable[[], bool], last_try_s: float) -> None:
+        self._stopping = stopping
+        self._last_try_s = last_try_s
+        self._end: float | None = None
+
+    def over(self) -> bool:
+        """Tell whether the application has been stopping for so long."""
+        now = asyncio.get_running_loop().time()
+        if self._end is None and self._stopping():
+            self._end = now + self._last_try_s
+        return self._end is not None and now >= self._end
+
+
+async def _attempt(step: Callable[[], Awaitable[T]], last_try: _LastTry) -> T:
+    """Await a step, but leave a silent connection when the last try is over; that is a `TimeoutError` like others."""
+    attempt = asyncio.ensure_future(step())
+    try:
+        while not (await asyncio.wait({attempt}, timeout=_LOOK_S))[0]:
+            if last_try.over():
+                raise TimeoutError("no answer before the application stopped")
+        return attempt.result()
+    finally:
+        attempt.cancel()

@@ -1,0 +1,125 @@
+"""The connection of one reader: what a busy reader sends thousands of times a second, without the client's detours."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import hiredis
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError, InvalidResponse, ReadOnlyError
+
+from faust_redis.redis.client import REPLY_TIMEOUT_S, Client, execute
+
+if TYPE_CHECKING:
+    from redis.asyncio.connection import AbstractConnection
+
+_INCOMPLETE: Final = object()
+
+
+class ReadConnection:
+    """Sends the commands of one reader, one at a time.
+
+    Through the client, a read takes 80 us of CPU: a connection is taken from the pool and given back, streams and
+    timeouts lie between, some of them in a task of their own. Here the client only opens the connection (address,
+    TLS, password); its socket is then read directly, and a command that repeats the one before is not packed again:
+    30 us. A cluster's client is used as it is, since it alone knows where a stream lies.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._connection: AbstractConnection | None = None
+        self._wire: _Wire | None = None
+        self._command: tuple[Any, ...] = ()
+        self._packed = b""
+
+    async def execute(self, *args: Any) -> Any:
+        """Send one command and return its raw reply.
+
+        Raises:
+            redis.exceptions.RedisError: As the client would; the next command then finds a new connection.
+            TimeoutError: There is no answer.
+        """
+        if not isinstance(self._client, Redis):
+            return await execute(self._client, *args)
+        wire = self._wire
+        if wire is None or wire.is_lost:
+            wire = self._wire = _Wire(await self._connected(self._client))
+        if args != self._command and self._connection is not None:
+            self._command, self._packed = args, b"".join(self._connection.pack_command(*args))
+        return await wire.ask(self._packed)
+
+    async def _connected(self, client: Redis) -> AbstractConnection:
+        if self._connection is None:
+            # Never given back: the pool closes it with the others.
+            self._connection = await client.connection_pool.get_connection()  # type: ignore[no-untyped-call]
+        else:
+            await self._connection.disconnect(nowait=True)
+            await self._connection.connect()  # type: ignore[no-untyped-call]
+        return self._connection
+
+
+class _Wire(asyncio.Protocol):
+    """An open connection's socket, taken over from the client. A command left midway closes it: nobody gets its reply.
+
+    The client's own protocol still hears of the end, for which the client waits when it closes the connection.
+    """
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        writer, parser = connection._writer, connection._parser  # noqa: SLF001 - the client has no way to lend them
+        if writer is None:
+            raise RedisConnectionError("the connection was closed while it was opened")
+        self._loop = asyncio.get_running_loop()
+        self._replies = hiredis.Reader(
+            protocolError=InvalidResponse, replyError=parser.parse_error, notEnoughData=_INCOMPLETE
+        )
+        self._waiter: asyncio.Future[Any] | None = None
+        self._transport = writer.transport
+        self._former = self._transport.get_protocol()
+        self._transport.set_protocol(self)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the socket is closed or about to be."""
+        return self._transport.is_closing()
+
+    async def ask(self, command: bytes) -> Any:
+        waiter = self._waiter = self._loop.create_future()
+        timer = self._loop.call_later(REPLY_TIMEOUT_S, self._fail, TimeoutError("Redis does not answer"))
+        self._transport.write(command)
+        try:
+            reply = await waiter
+        finally:
+            timer.cancel()
+            if self._waiter is not None:
+                self._transport.abort()
+                self._waiter = None
+        if isinstance(reply, Exception):
+            if isinstance(reply, ReadOnlyError):
+                # The former master's; the next connection finds the new one.
+                self._transport.abort()
+            raise reply
+        return reply
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._replies.feed(data)
+            while (reply := self._replies.gets()) is not _INCOMPLETE:
+                # What a server tells unasked is not for readers.
+                if not isinstance(reply, hiredis.PushNotification):
+                    self._answer(reply)
+        except InvalidResponse as error:
+            self._fail(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(RedisConnectionError(f"connection lost: {exc or 'closed by Redis'}"))
+        self._former.connection_lost(exc)
+
+    def _answer(self, reply: Any) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(reply)
+            self._waiter = None
+
+    def _fail(self, error: Exception) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(error)

@@ -1,0 +1,103 @@
+"""The commit: acknowledgement, dead letters and state changes of one batch in one fenced, atomic step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from faust_redis.redis import keys, scripts
+from faust_redis.redis.client import Client, Script
+from faust_redis.redis.errors import PartitionLostError
+from faust_redis.stream.ledger import DELETED
+
+if TYPE_CHECKING:
+    from faust_redis.stream.batch import RecordBatch, Verdict
+    from faust_redis.stream.ledger import InFlight
+    from faust_redis.stream.partition import Partition
+
+#: Lua unpacks at most some thousands of values: an entry with more goes to the dead letters packed in one field.
+_MOST_FIELDS = 2000
+#: Field name of such a packed entry.
+PACKED = b"packed"
+
+
+class CommitResult(NamedTuple):
+    """What a commit did: entries acknowledged, and the verdicts that ended in the dead letters, in order."""
+
+    acknowledged: int
+    dead: list[Verdict]
+
+
+class Committer:
+    """Commits batches of one group; passing errors of Redis are raised, and the same commit may be sent again."""
+
+    def __init__(self, client: Client, *, group: str, dead_letter_after: int) -> None:
+        self._group = group
+        self._dead_letter_after = dead_letter_after
+        self._commit = Script(client, scripts.COMMIT)
+
+    async def commit(self, partition: Partition, flight: InFlight) -> CommitResult:
+        """Commit a settled batch.
+
+        Sending it twice is harmless: what is no longer pending is not acknowledged again, and the state changes are
+        values, not increments.
+
+        Args:
+            partition: Where the batch was read.
+            flight: The batch and the changes it made.
+
+        Raises:
+            PartitionLostError: The lease is no longer ours; nothing was changed.
+        """
+        batch = flight.batch
+        args: list[Any] = [partition.token, self._group, self._dead_letter_after]
+        passed = [entry_id for entry_id, _ in batch.entries]
+        verdicts = batch.refused.keys() | batch.buried.keys()
+        if verdicts:
+            passed = [entry_id for entry_id in passed if entry_id not in verdicts]
+        args.append(b" ".join(passed))
+        judged = _add_verdicts(args, batch)
+        hashes = []
+        for table, changes in flight.changes.items():
+            hashes.append(keys.state(partition.stream, self._group, table))
+            _add_changes(args, changes)
+        fixed = [
+            keys.lease(partition.stream, self._group),
+            partition.stream,
+            keys.dead_letters(partition.stream),
+        ]
+        acknowledged, *outcomes = await self._commit([*fixed, *hashes], args)
+        if acknowledged < 0:
+            raise PartitionLostError(partition.stream)
+        return CommitResult(acknowledged, [v for v, dead in zip(judged, outcomes, strict=True) if dead])
+
+
+def _add_verdicts(args: list[Any], batch: RecordBatch) -> list[Verdict]:
+    """Append the refused and buried entries; return their verdicts in the same order."""
+    judged: list[Verdict] = []
+    at = len(args)
+    args.append(0)
+    for entry_id, fields in batch.entries if batch.refused or batch.buried else ():
+        verdict = batch.buried.get(entry_id) or batch.refused.get(entry_id)
+        if verdict is None:
+            continue
+        when = "always" if entry_id in batch.buried else "limit"
+        kept = fields if len(fields) <= _MOST_FIELDS else [PACKED, msgspec.msgpack.encode(fields)]
+        args += (entry_id, when, verdict.reason, len(kept), *kept)
+        judged.append(verdict)
+    args[at] = len(judged)
+    return judged
+
+
+def _add_changes(args: list[Any], changes: dict[str, Any]) -> None:
+    """Append one table's changes: keys to set, the lengths of their values, the values, and keys to delete.
+
+    Values outside the msgpack, since that of Redis' Lua knows no binary type.
+    """
+    deleted = [key for key, value in changes.items() if value is DELETED]
+    if deleted:
+        changes = {key: value for key, value in changes.items() if value is not DELETED}
+    values = changes.values()
+    pack = msgspec.msgpack.encode
+    args += (pack(list(changes)), pack(list(map(len, values))), b"".join(values), pack(deleted))

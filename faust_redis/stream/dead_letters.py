@@ -1,0 +1,100 @@
+"""Looking at refused entries, sending them through again, and throwing them away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from faust_redis.redis import keys
+from faust_redis.redis.client import Client, execute
+from faust_redis.stream.commit import PACKED
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+_PAGE = 500
+#: The last fields of a dead letter, in this order: reason, attempts, original id; see the commit script.
+_ADDED_FIELDS = 6
+
+
+class DeadLetter(NamedTuple):
+    """One refused entry.
+
+    Attributes:
+        stream: Stream it came from, where a replay puts it again.
+        dead_id: Its id among the dead letters.
+        original_id: Its id in the stream.
+        reason: Why it was refused.
+        attempts: How often it had been delivered.
+        fields: The original field names and values, alternating.
+    """
+
+    stream: str
+    dead_id: str
+    original_id: str
+    reason: str
+    attempts: int
+    fields: list[bytes]
+
+
+class DeadLetters:
+    """The dead letters of some streams, oldest first within each."""
+
+    def __init__(self, client: Client, streams: Sequence[str]) -> None:
+        self._client = client
+        self._streams = streams
+
+    async def __aiter__(self) -> AsyncIterator[DeadLetter]:
+        for stream in self._streams:
+            start = "-"
+            while page := await self._range(stream, start, _PAGE):
+                for letter in page:
+                    yield letter
+                start = f"({page[-1].dead_id}"
+
+    async def count(self) -> int:
+        """Return how many there are."""
+        return sum([int(await execute(self._client, "XLEN", keys.dead_letters(s))) for s in self._streams])
+
+    async def find(self, letter_id: str) -> DeadLetter | None:
+        """Return the dead letter with this id, or whose original id it is."""
+        async for letter in self:
+            if letter_id in (letter.dead_id, letter.original_id):
+                return letter
+        return None
+
+    async def replay(self, letter: DeadLetter) -> str:
+        """Append the original entry to its stream again and drop the dead letter, both or neither.
+
+        Returns the new entry's id.
+        """
+        async with self._client.pipeline(transaction=True) as transaction:
+            transaction.execute_command("XADD", letter.stream, "*", *letter.fields)
+            transaction.execute_command("XDEL", keys.dead_letters(letter.stream), letter.dead_id)
+            new_id, _ = await transaction.execute()
+        return _text(new_id)
+
+    async def purge(self) -> int:
+        """Throw all dead letters away; return how many there were."""
+        purged = await self.count()
+        for stream in self._streams:
+            await execute(self._client, "DEL", keys.dead_letters(stream))
+        return purged
+
+    async def _range(self, stream: str, start: str, count: int) -> list[DeadLetter]:
+        reply = await execute(self._client, "XRANGE", keys.dead_letters(stream), start, "+", "COUNT", count)
+        return [_parse(stream, entry_id, fields) for entry_id, fields in reply]
+
+
+def _parse(stream: str, dead_id: Any, fields: Any) -> DeadLetter:
+    flat = [part for pair in fields.items() for part in pair] if isinstance(fields, dict) else list(fields)
+    original, added = flat[:-_ADDED_FIELDS], flat[-_ADDED_FIELDS:]
+    if len(original) == 2 and original[0] == PACKED:  # noqa: PLR2004 - one name, one value
+        original = msgspec.msgpack.decode(original[1], type=list[bytes])
+    _, reason, _, attempts, _, original_id = added
+    return DeadLetter(stream, _text(dead_id), _text(original_id), _text(reason), int(attempts), original)
+
+
+def _text(value: bytes | str) -> str:
+    return value if isinstance(value, str) else value.decode(errors="replace")

@@ -1,0 +1,60 @@
+"""A partition while this worker owns it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from faust_redis.stream.ledger import Ledger
+
+if TYPE_CHECKING:
+    from faust.types import TP
+
+
+class ClaimPass:
+    """One walk over the pending entries of a group, page by page.
+
+    Attributes:
+        min_idle_ms: Only entries that nobody has touched for so long are claimed.
+        cursor: Where the next page begins.
+    """
+
+    __slots__ = ("cursor", "min_idle_ms")
+
+    def __init__(self, min_idle_ms: int) -> None:
+        self.min_idle_ms = min_idle_ms
+        self.cursor = b"0-0"
+
+
+class Partition:
+    """What the consumer keeps for one owned partition.
+
+    Attributes:
+        tp: Topic and number, as Faust knows the partition.
+        stream: Key of its stream.
+        token: Fencing token of the lease.
+        ledger: Batches in flight.
+        claiming: The walk over pending entries that comes before the next new entries, if one is wanted.
+        lost: Set when the lease is known to be gone: nothing is read or committed any more.
+    """
+
+    def __init__(self, tp: TP, stream: str, token: str) -> None:
+        self.tp = tp
+        self.stream = stream
+        self.token = token
+        self.ledger = Ledger()
+        self.claiming: ClaimPass | None = ClaimPass(min_idle_ms=0)
+        self.lost = False
+
+    def start_over(self) -> None:
+        """Forget what is in flight and read the pending entries again, then new ones."""
+        self.ledger.reset()
+        self.claim_again()
+
+    def claim_again(self) -> None:
+        """Look for every pending entry that is not in flight here: a reply with some may have been lost."""
+        self.claiming = ClaimPass(min_idle_ms=0)
+
+    def claim_idle(self, min_idle_ms: int) -> None:
+        """Look for pending entries that nobody works on, unless a walk is under way already."""
+        if self.claiming is None:
+            self.claiming = ClaimPass(min_idle_ms)

@@ -1,0 +1,161 @@
+"""Reading partitions: what is pending in the group first, then new entries."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import ResponseError
+
+from faust_redis.redis import scripts
+from faust_redis.redis.client import Client, Script, execute, is_cluster, stream_entries
+from faust_redis.redis.errors import is_busy_group, is_no_group
+from faust_redis.stream.batch import RecordBatch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from faust_redis.options import RedisOptions
+    from faust_redis.stream.partition import Partition
+
+logger = logging.getLogger(__name__)
+
+
+#: A batch, and the partition that it was read from.
+Read = tuple["Partition", RecordBatch]
+
+
+class Reader:
+    """Reads batches for one group member. Passing errors of Redis are raised to the caller."""
+
+    def __init__(self, client: Client, *, group: str, options: RedisOptions) -> None:
+        self._client = client
+        self._group = group
+        self._options = options
+        self._observer = options.observer
+        self._forget_consumers = Script(client, scripts.FORGET_CONSUMERS)
+
+    async def read(self, partitions: Sequence[Partition], block_ms: int) -> list[Read]:
+        """Return at most one batch for each partition.
+
+        Pending entries come first: while any partition has some, nobody waits for new ones. What was read and is not
+        delivered, for whatever reason, stays pending: `Partition.claim_again` finds it.
+        """
+        claiming = [partition for partition in partitions if partition.claiming]
+        batches = [found for partition in claiming if (found := await self._claim_page(partition))]
+        fresh = [partition for partition in partitions if not partition.claiming]
+        if fresh and not batches:
+            batches = await self._read_new(fresh, block_ms)
+        return batches
+
+    async def ensure_group(self, stream: str) -> bool:
+        """Create the group at the beginning of the stream, and the stream; False when both existed."""
+        try:
+            await execute(self._client, "XGROUP", "CREATE", stream, self._group, "0", "MKSTREAM")
+        except ResponseError as error:
+            if is_busy_group(error):
+                return False
+            raise
+        logger.info("created group %s on stream %s", self._group, stream)
+        return True
+
+    async def forget_consumers(self, stream: str, alive: Sequence[str]) -> None:
+        """Remove group members of dead instances once nothing is pending for them."""
+        await self._forget_consumers([stream], [self._group, *alive])
+
+    async def lag(self, stream: str) -> int | None:
+        """Return how many entries the group has not read; None when Redis does not know."""
+        for info in await execute(self._client, "XINFO", "GROUPS", stream):
+            facts = info if isinstance(info, dict) else dict(zip(info[::2], info[1::2], strict=True))
+            if _fact(facts, "name") in (self._group, self._group.encode()):
+                lag = _fact(facts, "lag")
+                return None if lag is None else int(lag)
+        return None
+
+    async def _claim_page(self, partition: Partition) -> Read | None:
+        """Claim one page of pending entries that are not in flight here.
+
+        JUSTID first: it claims without counting a delivery, which would be untrue for entries still in flight.
+        """
+        walk = partition.claiming
+        if walk is None:
+            return None
+        reply = await self._or_recreate_group(
+            [partition], "XAUTOCLAIM", partition.stream, self._group, self._options.instance_id,
+            walk.min_idle_ms, walk.cursor, "COUNT", self._options.batch_size, "JUSTID",
+        )  # fmt: skip
+        walk.cursor = reply[0] if reply else b"0-0"
+        if walk.cursor == b"0-0":
+            partition.claiming = None
+        if reply and len(reply) > 2 and reply[2]:  # noqa: PLR2004 - the third reply lists trimmed entries
+            self._report_trimmed(partition, len(reply[2]))
+        in_flight = partition.ledger.entry_ids()
+        wanted = [entry_id for entry_id in (reply[1] if reply else ()) if entry_id not in in_flight]
+        if not wanted:
+            return None
+        return await self._claim(partition, wanted)
+
+    async def _claim(self, partition: Partition, ids: list[bytes]) -> Read | None:
+        claimed = await execute(
+            self._client, "XCLAIM", partition.stream, self._group, self._options.instance_id, 0, *ids
+        )
+        entries = [(entry[0], entry[1]) for entry in claimed or () if entry and entry[1] is not None]
+        if not entries:
+            return None
+        self._observer.redelivered(len(entries))
+        return partition, RecordBatch(partition.stream, entries, redelivered=True)
+
+    async def _read_new(self, partitions: list[Partition], block_ms: int) -> list[Read]:
+        """Read new entries of all partitions at once; in a cluster of each by itself, since slots differ."""
+        if is_cluster(self._client) and len(partitions) > 1:
+            # All are waited for before one's error is raised: what a late one brings must not arrive unseen.
+            reads = (self._read_group([p], block_ms) for p in partitions)
+            replies = await asyncio.gather(*reads, return_exceptions=True)
+            for error in (one for one in replies if isinstance(one, BaseException)):
+                raise error
+            reply = [pair for one in replies for pair in stream_entries(one)]
+        else:
+            reply = stream_entries(await self._read_group(partitions, block_ms))
+        by_stream = {partition.stream.encode(): partition for partition in partitions}
+        batches = []
+        for stream, entries in reply:
+            partition = by_stream[stream]
+            batches.append((partition, RecordBatch(partition.stream, entries)))
+        self._observer.read("ok" if batches else "empty")
+        return batches
+
+    async def _read_group(self, partitions: list[Partition], block_ms: int) -> Any:
+        return await self._or_recreate_group(
+            partitions, "XREADGROUP", "GROUP", self._group, self._options.instance_id,
+            "COUNT", self._options.batch_size, "BLOCK", block_ms,
+            "STREAMS", *(partition.stream for partition in partitions), *(">" for _ in partitions),
+        )  # fmt: skip
+
+    async def _or_recreate_group(self, partitions: list[Partition], *command: Any) -> Any:
+        """Run a command; when the group is gone, say so, create it again, and return an empty reply."""
+        try:
+            return await execute(self._client, *command)
+        except ResponseError as error:
+            if not is_no_group(error):
+                raise
+        for partition in partitions:
+            if await self.ensure_group(partition.stream):
+                logger.warning(
+                    "the group of stream %s was gone: Redis was emptied or replaced; reading from the beginning",
+                    partition.stream,
+                )
+        return None
+
+    def _report_trimmed(self, partition: Partition, entries: int) -> None:
+        self._observer.trimmed(entries)
+        logger.error(
+            "%d pending entries of stream %s had been trimmed away: these records are lost",
+            entries,
+            partition.stream,
+        )
+
+
+def _fact(facts: dict[Any, Any], name: str) -> Any:
+    """Look a fact up that RESP2 and decoding clients spell differently."""
+    return facts.get(name, facts.get(name.encode()))

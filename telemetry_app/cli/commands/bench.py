@@ -1,0 +1,132 @@
+"""`telemetry bench`: measure against the raw limit of the same machine, in one run."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+import mode.loop
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+from telemetry_app.cli import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from rich.table import Table
+
+    Measure = Callable[[Path, Callable[[str, float], None]], Coroutine[object, object, "_Result"]]
+
+_Result = TypeVar("_Result")
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+class Rates(click.ParamType):
+    """Records per second, separated by commas."""
+
+    name = "RATE,…"
+    _bounds = click.IntRange(1, 100_000)
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
+        """Return the rates in the order given."""
+        return [self._bounds.convert(rate, param, ctx) for rate in str(value).split(",")]
+
+
+@click.group()
+def command() -> None:
+    """Measure, in one run, against the raw limit of the same machine.
+
+    Servers are started for it and removed afterwards. Leave the machine alone meanwhile.
+    """
+
+
+@command.command()
+@click.option("--records", type=click.IntRange(10_000, 10_000_000), default=200_000, show_default=True)
+@click.option("--devices", type=click.IntRange(1, 1_000_000), default=500, show_default=True)
+@_as_json
+def write(records: int, devices: int, as_json: bool) -> None:  # noqa: FBT001 - click passes flags so
+    """Measure the durable side: a worker draining a backlog, beside the same INSERT alone."""
+    # Only these commands need the embedded servers, which production does without.
+    from telemetry_app.tools.bench.write import WritePlan, measure  # noqa: PLC0415
+
+    result = _run(lambda folder, say: measure(WritePlan(records, devices), folder, say))
+    _show(result, tables.of_write, as_json=as_json)
+
+
+@command.command()
+@click.option("--subscribers", type=click.IntRange(1, 10_000), default=500, show_default=True)
+@click.option(
+    "--idle",
+    type=click.IntRange(10, 10_000),
+    default=5000,
+    show_default=True,
+    help="Connections whose memory is measured while they are idle, and which are flooded then.",
+)
+@click.option(
+    "--seconds", type=click.FloatRange(0.1, 60), default=5.0, show_default=True, help="How long each flood lasts."
+)
+@_as_json
+def live(subscribers: int, idle: int, seconds: float, as_json: bool) -> None:  # noqa: FBT001 - see above
+    """Measure the live side: positions to many subscribers, beside one send for each frame and subscriber.
+
+    Positions are published as fast as every subscriber receives them, so that none is conflated; what is counted has
+    been received.
+    """
+    from telemetry_app.tools.bench.live import LivePlan, measure  # noqa: PLC0415 - see above
+
+    result = _run(lambda folder, say: measure(LivePlan(subscribers, idle, seconds), folder, say))
+    _show(result, tables.of_live, as_json=as_json)
+
+
+@command.command()
+@click.option("--rates", type=Rates(), default="100,1000,5000", show_default=True, help="Records per second.")
+@click.option(
+    "--seconds",
+    # While it is the others' turn, nobody answers the worker's pings.
+    type=click.FloatRange(0.1, 30),
+    default=10.0,
+    show_default=True,
+    help="How long each way is measured.",
+)
+@_as_json
+def latency(rates: list[int], seconds: float, as_json: bool) -> None:  # noqa: FBT001 - see above
+    """Measure the time from XADD to a subscriber, with the durable side running, beside the shortest way there."""
+    from telemetry_app.tools.bench.latency import LatencyPlan, measure  # noqa: PLC0415 - see above
+
+    result = _run(lambda folder, say: measure(LatencyPlan(rates, seconds), folder, say))
+    _show(result, tables.of_latency, as_json=as_json)
+
+
+def _run(measure: Measure[_Result]) -> _Result:
+    """Run a measurement, on the event loop that the worker uses, with a progress bar on a terminal."""
+    from telemetry_app.tools.embedded.process import EmbeddedServerError  # noqa: PLC0415 - see above
+
+    folder = Path(".data").absolute() / f"bench-{os.getpid()}"
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
+    if importlib.util.find_spec("uvloop"):
+        mode.loop.use("uvloop")
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("starting", total=1.0)
+
+        def say(what: str, done: float) -> None:
+            progress.update(task, description=what, completed=done)
+
+        try:
+            return asyncio.run(measure(folder, say))
+        except (EmbeddedServerError, RuntimeError) as error:
+            raise click.ClickException(str(error)) from error
+
+
+def _show(result: _Result, table_of: Callable[[_Result], Table], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(result)))
+    else:
+        Console().print(table_of(result))

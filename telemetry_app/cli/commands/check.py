@@ -1,0 +1,62 @@
+"""`telemetry check`: what is ready, what is not, and how to mend it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import click
+
+from telemetry_app.cli.findings import Finding, dependencies
+from telemetry_app.redaction import redact_url
+from telemetry_app.settings import Settings, SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@click.command()
+def command() -> None:
+    """Print one line for each setting and dependency: ok, or what is wrong and how to mend it.
+
+    Exits with 1 when anything is wrong.
+    """
+    try:
+        settings = load_settings()
+    except SettingsError as exc:
+        for variable, problem in exc.problems.items():
+            _print(Finding(variable, ok=False, text=problem))
+        click.echo("The dependencies are looked at once the settings are right.")
+        raise SystemExit(1) from exc
+    for finding in _variables(settings):
+        _print(finding)
+    if not asyncio.run(_print_dependencies(settings)):
+        raise SystemExit(1)
+
+
+async def _print_dependencies(settings: Settings) -> bool:
+    """Print each finding as it comes, and tell whether all were good."""
+    well = True
+    async for finding in dependencies(settings):
+        _print(finding)
+        well &= finding.ok
+    return well
+
+
+def _variables(settings: Settings) -> Iterator[Finding]:
+    for field in Settings.model_fields:
+        origin = "set" if field in settings.model_fields_set else "default"
+        yield Finding(field.upper(), ok=True, text=f"{_shown(getattr(settings, field))} ({origin})")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, frozenset | tuple):
+        return ",".join(sorted(value)) or "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "unset" if value is None else redact_url(str(value))
+
+
+def _print(finding: Finding) -> None:
+    mark = click.style("ok   ", fg="green") if finding.ok else click.style("wrong", fg="red", bold=True)
+    click.echo(f"{mark}  {finding.name:<29} {finding.text}")

@@ -1,0 +1,91 @@
+"""Results of benchmarks as tables for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from telemetry_app.tools.bench.floods import Load
+    from telemetry_app.tools.bench.latency import Compared, LatencyResult, Stalled
+    from telemetry_app.tools.bench.live import LiveResult
+    from telemetry_app.tools.bench.probe import Latency
+    from telemetry_app.tools.bench.write import WriteResult
+
+
+def of_write(result: WriteResult) -> Table:
+    """Return the table of `telemetry bench write`."""
+    table = _table(f"{result.records:,} records of {result.devices:,} devices", "records/s", "CPU/record", "peak RSS")
+    worker = result.worker
+    table.add_row("raw limit", f"{result.raw.rows_per_s:,.0f}", f"{result.raw.cpu_us_per_row:.2f} us", "")
+    table.add_row(
+        "worker", f"{worker.records_per_s:,.0f}", f"{worker.cpu_us_per_record:.2f} us", f"{worker.peak_rss_mb:.0f} MB"
+    )
+    table.add_row("ratio", f"{result.throughput_ratio:.2f}", f"{result.cpu_ratio:.2f}", "")
+    return table
+
+
+def of_live(result: LiveResult) -> Table:
+    """Return the table of `telemetry bench live`."""
+    table = _table(
+        "positions to subscribers", "subscribers", "at once", "deliveries/s", "CPU/delivery", "CPU/record", "conflated"
+    )
+    _add_load(table, "one send_str each", result.reference)
+    _add_load(table, "worker", result.worker)
+    table.add_row("ratio", "", "", f"{result.throughput_ratio:,.1f}", f"{result.cpu_ratio:,.1f}", end_section=True)
+    for load in result.crowds:
+        _add_load(table, "worker", load)
+    idle = result.idle
+    further = ", ".join(f"{cost_us:.3f}" for cost_us in result.cpu_us_per_further_delivery)
+    table.caption = (
+        f"each further delivery of a record: {further} us; "
+        f"{idle.connections:,} idle connections: {idle.rss_kb_per_connection:.1f} KB each"
+    )
+    return table
+
+
+def of_latency(result: LatencyResult) -> Table:
+    """Return the table of `telemetry bench latency`."""
+    table = _table("XADD to frame received", "records/s", "p50", "p99", "p99.9", "CPU")
+    for at_rate in result.rates:
+        rate, alone, both, stalled = at_rate.rate, at_rate.live_alone, at_rate.both_sides, at_rate.beside_stalled
+        _add_latency(table, "bare path", rate, alone.bare)
+        _add_latency(table, "live side alone", rate, alone.worker)
+        _add_ratio(table, "ratio", alone)
+        _add_latency(table, "bare path while storing", rate, both.bare)
+        _add_latency(table, "both sides", rate, both.worker)
+        _add_ratio(table, "ratio", both)
+        _add_latency(table, f"live side beside {stalled.sockets} stalled clients", rate, stalled.worker)
+        _add_ratio(table, f"{stalled.left_out:,} frames left out; ratio to live side alone", stalled)
+    table.caption = f"{result.stored:,} of {result.to_store:,} records stored meanwhile"
+    return table
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=title)
+    for heading in ("", *headings):
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _add_load(table: Table, what: str, load: Load) -> None:
+    table.add_row(
+        what,
+        f"{load.subscribers:,}",
+        f"{load.chunk:,}",
+        f"{load.deliveries_per_s:,.0f}",
+        f"{load.cpu_us_per_delivery:.3f} us",
+        f"{load.cpu_us_per_record:,.1f} us",
+        f"{load.conflated:,}",
+    )
+
+
+def _add_latency(table: Table, what: str, rate: int, latency: Latency) -> None:
+    percentiles = (latency.p50_us, latency.p99_us, latency.p999_us)
+    times = (f"{percentile / 1000:.2f} ms" for percentile in percentiles)
+    table.add_row(what, f"{rate:,}", *times, f"{latency.server_cpu:.0%}")
+
+
+def _add_ratio(table: Table, what: str, compared: Compared | Stalled) -> None:
+    table.add_row(what, "", f"{compared.p50_ratio:.1f}", f"{compared.p99_ratio:.1f}", "", "", end_section=True)

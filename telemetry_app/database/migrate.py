@@ -1,0 +1,164 @@
+"""Numbered SQL files, each applied once and in order, whoever else starts at the same moment."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncpg
+
+from telemetry_app.database.migration_files import (
+    Applied,
+    DriftError,
+    Migration,
+    MigrationBusyError,
+    MigrationError,
+    MigrationStatus,
+    compare,
+    load,
+    pending_of,
+)
+from telemetry_app.database.postgres import START_UP_ATTEMPTS, connect
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+__all__ = ["LOCK_KEY", "DriftError", "MigrationBusyError", "MigrationError", "MigrationStatus", "migrate", "status"]
+
+logger = logging.getLogger(__name__)
+
+
+LOCK_TIMEOUT_S: Final = 60.0
+#: Key of the advisory lock: any number will do, as long as nothing else in the database uses it.
+LOCK_KEY: Final = 0x74656C656D  # "telem"
+
+_CREATE_HISTORY: Final = """
+CREATE TABLE schema_migrations (
+    version    integer     PRIMARY KEY,
+    name       text        NOT NULL,
+    checksum   text        NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+
+
+async def migrate(
+    target: str | asyncpg.Connection[Any],
+    *,
+    folder: Traversable | None = None,
+    lock_timeout_s: float = LOCK_TIMEOUT_S,
+) -> list[str]:
+    """Apply every pending migration, each in a transaction of its own.
+
+    Args:
+        target: URL of the database, or a connection to use and leave open.
+        folder: where the files are; by default those of this release.
+        lock_timeout_s: how long to wait for somebody else who is migrating.
+
+    Returns:
+        The names of the files applied by this call, in order.
+
+    Raises:
+        DriftError: a file was changed or is missing since it was applied, or the database is newer than the files.
+        MigrationError: the files are not numbered 1, 2, 3…, or a file failed; `MigrationBusyError` when
+            somebody else holds the lock.
+        OSError: nobody answers at that address.
+        asyncpg.PostgresError: the server refuses the connection.
+    """
+    migrations = load(folder)
+    async with _connection(target) as connection, _notices_logged(connection), _locked(connection, lock_timeout_s):
+        if not await _has_history(connection):
+            await connection.execute(_CREATE_HISTORY)
+        pending = pending_of(migrations, await _history(connection))
+        for migration in pending:
+            await _apply(connection, migration)
+    return [migration.file_name for migration in pending]
+
+
+async def status(target: str | asyncpg.Connection[Any], *, folder: Traversable | None = None) -> list[MigrationStatus]:
+    """Return how each migration stands, by version; changes nothing and waits for no lock."""
+    migrations = load(folder)
+    async with _connection(target, attempts=1) as connection:
+        return compare(migrations, await _history(connection))
+
+
+async def _history(connection: asyncpg.Connection[Any]) -> list[Applied]:
+    if not await _has_history(connection):
+        return []
+    rows = await connection.fetch("SELECT version, name, checksum, applied_at FROM schema_migrations ORDER BY version")
+    return [Applied(*row) for row in rows]
+
+
+async def _has_history(connection: asyncpg.Connection[Any]) -> bool:
+    return await connection.fetchval("SELECT to_regclass('schema_migrations')") is not None
+
+
+async def _apply(connection: asyncpg.Connection[Any], migration: Migration) -> None:
+    try:
+        async with connection.transaction():
+            await connection.execute(migration.sql)
+            await connection.execute(
+                "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
+                migration.version,
+                migration.name,
+                migration.checksum,
+            )
+    except asyncpg.PostgresError as error:
+        if connection.is_closed():
+            # The server went away: nobody's mistake, and worth another try.
+            raise
+        raise MigrationError(
+            f"{migration.file_name} failed and was rolled back ({error.sqlstate}: {error}): "
+            "mend the cause and migrate again."
+        ) from error
+    logger.info("migration %s applied", migration.file_name)
+
+
+@contextlib.asynccontextmanager
+async def _connection(
+    target: str | asyncpg.Connection[Any], *, attempts: int = START_UP_ATTEMPTS
+) -> AsyncIterator[asyncpg.Connection[Any]]:
+    if not isinstance(target, str):
+        yield target
+        return
+    connection = await connect(target, attempts=attempts)
+    try:
+        yield connection
+    finally:
+        await connection.close(timeout=5)
+
+
+@contextlib.asynccontextmanager
+async def _locked(connection: asyncpg.Connection[Any], timeout_s: float) -> AsyncIterator[None]:
+    """Hold the lock that lets one session migrate at a time; the server frees it when the session ends."""
+    # Building an index on a large table may take longer than any limit meant for ordinary statements.
+    await connection.execute(f"SET statement_timeout = 0; SET lock_timeout = {round(timeout_s * 1000)}")
+    try:
+        await connection.execute("SELECT pg_advisory_lock($1)", LOCK_KEY)
+    except asyncpg.LockNotAvailableError as error:
+        raise MigrationBusyError(
+            f"Somebody else has been migrating this database for more than {timeout_s:g} s: "
+            "wait until it is done, or end its session, and try again."
+        ) from error
+    finally:
+        if not connection.is_closed():
+            await connection.execute("RESET lock_timeout")
+    try:
+        yield
+    finally:
+        if not connection.is_closed():
+            await connection.execute(f"SELECT pg_advisory_unlock({LOCK_KEY}); RESET statement_timeout")
+
+
+@contextlib.asynccontextmanager
+async def _notices_logged(connection: asyncpg.Connection[Any]) -> AsyncIterator[None]:
+    def log(_connection: object, message: asyncpg.PostgresLogMessage) -> None:
+        logger.info("%s", message.as_dict()["message"])
+
+    connection.add_log_listener(log)
+    try:
+        yield
+    finally:
+        connection.remove_log_listener(log)

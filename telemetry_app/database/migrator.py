@@ -1,0 +1,65 @@
+"""Migrating at a worker's start, whether the database is up or not."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+from mode import Service
+
+from telemetry_app.database.migrate import MigrationBusyError, MigrationError, migrate
+from telemetry_app.database.postgres import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+#: Waits between tries while the database is away: first, and at most.
+_FIRST_WAIT_S = 0.5
+_LONGEST_WAIT_S = 10.0
+_PASSING_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+
+
+class Migrator(Service):
+    """Applies pending migrations when the worker starts; goes on trying while the database is away.
+
+    A database that cannot be migrated (drift, a newer schema) stops the worker.
+
+    Args:
+        url: The database.
+        enabled: Whether to migrate at all; if not, `status` says nothing is missing.
+        retried: Told of each try that failed and will be repeated.
+    """
+
+    logger = logger
+
+    def __init__(self, url: str, *, enabled: bool, retried: Callable[[], None], **kwargs: Any) -> None:
+        self._url = url
+        self._retried = retried
+        self._missing: str | None = "migrations have not been applied yet" if enabled else None
+        super().__init__(**kwargs)
+
+    async def status(self) -> str | None:
+        """Return None when the schema is up to date as far as this worker is concerned, else what is missing."""
+        return self._missing
+
+    @Service.task
+    async def _migrate(self) -> None:
+        wait_s = _FIRST_WAIT_S
+        while self._missing and not self.should_stop:
+            try:
+                await migrate(self._url)
+            except (MigrationBusyError, *_PASSING_ERRORS) as error:
+                self._missing = f"migrations wait for the database ({describe(error)})"
+                logger.warning("%s", self._missing)
+                self._retried()
+                await self.sleep(wait_s)
+                wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+            except MigrationError as error:
+                logger.critical("%s", error)
+                await self.crash(error)
+                return
+            else:
+                self._missing = None

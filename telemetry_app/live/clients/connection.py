@@ -1,0 +1,195 @@
+"""One client: what is written to it, and what happens when it does not read."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from telemetry_app.live.wire.frames import PING, close_frame, text_frame
+from telemetry_app.live.wire.protocol import CloseCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from telemetry_app.live.clients.limits import LiveLimits
+    from telemetry_app.live.ports import LiveObserver
+
+
+#: How often it is looked whether a client has room again: transports have no event for it.
+_POLL_S: Final = 0.05
+
+
+class Connection:
+    """A client's socket.
+
+    Every frame is written whole, by one task at a time, so that frames never interleave. What the socket does not
+    take is kept by the transport, up to `slow_client_bytes`. Past it the client is *behind*: nothing more is kept for
+    it but the number of the last position it was given, and when the socket takes bytes again it is given the newest
+    position of each device since then (conflation). Answers wait for room, and are given in pieces that fit; only
+    a single position that is larger by itself is kept whole when nothing else waits.
+
+    Attributes:
+        cookie: The client's Cookie header.
+        forwarded_for: Addresses of the client and the proxies before us.
+        behind: Number of the last position given; None while the client keeps up.
+        behind_since: Loop time at which it fell behind.
+        heard_at: Loop time at which anything at all came from the client.
+        pinged_at: Loop time of the last ping.
+        closing: Whether a close frame was sent, or the socket is gone.
+    """
+
+    __slots__ = (
+        "_limits",
+        "_loop",
+        "_observer",
+        "_skipped",
+        "_slow",
+        "_transport",
+        "behind",
+        "behind_since",
+        "closing",
+        "cookie",
+        "forwarded_for",
+        "heard_at",
+        "pinged_at",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        limits: LiveLimits,
+        observer: LiveObserver,
+        slow: set[Connection],
+        *,
+        cookie: str | None,
+        forwarded_for: str,
+    ) -> None:
+        self._transport = transport
+        self._limits = limits
+        self._observer = observer
+        self._loop = asyncio.get_running_loop()
+        self._slow = slow
+        self._skipped = 0
+        self.cookie = cookie
+        self.forwarded_for = forwarded_for
+        self.behind: int | None = None
+        self.behind_since = 0.0
+        self.heard_at = self.pinged_at = self._loop.time()
+        self.closing = False
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What the socket has not taken yet."""
+        return self._transport.get_write_buffer_size()
+
+    @property
+    def gone(self) -> bool:
+        """Whether the socket is closed, or will be when what is left to send is sent."""
+        return self._transport.is_closing()
+
+    def has_room(self, size: int, *, caught_up: bool = False) -> bool:
+        """Tell whether so many bytes may be written, and, if that is asked, whether the client is not behind.
+
+        More than the client may cost only when nothing else waits.
+        """
+        if self.closing or (caught_up and self.behind is not None):
+            return self.closing
+        unsent = self.unsent_bytes
+        return not unsent or unsent + size <= self._limits.slow_client_bytes
+
+    async def wait_for_room(self, size: int, *, caught_up: bool = False) -> None:
+        """Wait until so many bytes may be written; a client that reads too little for that is closed in time."""
+        deadline = self._loop.time() + self._limits.slow_client_ms / 1000
+        while not self.has_room(size, caught_up=caught_up):
+            if self._loop.time() > deadline:
+                self.close_as_slow()
+            await asyncio.sleep(_POLL_S)
+        # It has read, which is a sign of life. What it sent meanwhile was not looked at.
+        self.heard_at = self._loop.time()
+
+    def send(self, payload: bytes) -> None:
+        """Send an answer: a text frame of JSON. Answers are not conflated; requests wait while the client is slow."""
+        self.write(text_frame(payload))
+
+    def write(self, frames: bytes) -> None:
+        """Write whole frames; nothing once the connection is closing."""
+        if not self.closing and not self._transport.is_closing():
+            self._transport.write(frames)
+
+    def offer(self, frames: bytes, positions: int, before: int) -> bool:
+        """Write the frames of some positions, unless the client does not keep up.
+
+        Args:
+            frames: Whole frames, one for each position.
+            positions: Their number.
+            before: Number of the last position before these.
+
+        Returns:
+            Whether they were written.
+        """
+        if self.closing:
+            return False
+        if self.behind is None:
+            if self._transport.get_write_buffer_size() + len(frames) <= self._limits.slow_client_bytes:
+                self.write(frames)
+                return True
+            self.behind = before
+            self._slow.add(self)
+            self.behind_since = self._loop.time()
+        self._skipped += positions
+        return False
+
+    def catch_up(self, missed: Callable[[int], Iterable[tuple[int, bytes, int]]]) -> None:
+        """Give a client that is behind the newest positions, as far as its socket takes them.
+
+        Args:
+            missed: Tells of a number what came after it: in order the number, its frames and how many they are.
+        """
+        # Half of the room must be free, so that a trickling socket does not cost a look for every few bytes.
+        if self.behind is None or 2 * self.unsent_bytes > self._limits.slow_client_bytes:
+            return
+        for number, frames, positions in missed(self.behind):
+            unsent = self.unsent_bytes
+            if unsent and unsent + len(frames) > self._limits.slow_client_bytes:
+                return
+            self.write(frames)
+            self.behind = number
+            self._skipped -= positions
+            self._observer.frames("sent", positions)
+        self._observer.frames("conflated", max(self._skipped, 0))
+        self._skipped = 0
+        self.behind = None
+
+    def ping(self) -> None:
+        """Ask for a sign of life, unless earlier bytes are still waiting: a ping behind them would prove nothing."""
+        self.pinged_at = self._loop.time()
+        if not self.unsent_bytes:
+            self.write(PING)
+
+    def close_as_slow(self) -> None:
+        """End the connection of a client that stayed behind, and count it."""
+        if not self.closing:
+            self._observer.slow_client()
+            self.close(CloseCode.SLOW_CLIENT)
+
+    def close(self, code: int = CloseCode.SHUTDOWN, reason: bytes = b"", grace_s: float | None = None) -> None:
+        """Say why, once, and end the connection when the client has answered or the time for it is over.
+
+        Until then what the client sends is read and dropped: closing a socket with unread bytes resets it, and the
+        client might never see the reason.
+        """
+        if self.closing:
+            return
+        self.write(close_frame(code, reason))
+        self.closing = True
+        self._loop.call_later(self._limits.close_grace_s if grace_s is None else grace_s, self.abort)
+
+    def hang_up(self) -> None:
+        """Close the socket when what is left is sent."""
+        self.closing = True
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Close the socket now; what is left is dropped."""
+        self.closing = True
+        self._transport.abort()

@@ -1,0 +1,84 @@
+"""Who is connected, and who wants which topic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from telemetry_app.live.clients.connection import Connection
+    from telemetry_app.live.clients.subscription import Subscription
+    from telemetry_app.live.ports import LiveObserver
+
+
+class Registry:
+    """Topics and connections, each found from the other. Every change may be repeated without harm."""
+
+    def __init__(self, observer: LiveObserver) -> None:
+        self._observer = observer
+        self._by_connection: dict[Connection, dict[str, Subscription]] = {}
+        self._by_topic: dict[str, dict[Connection, Subscription]] = {}
+        self._subscriptions = 0
+
+    @property
+    def connections(self) -> Collection[Connection]:
+        """All open connections."""
+        return self._by_connection.keys()
+
+    def add(self, connection: Connection) -> None:
+        """Add a connection without subscriptions."""
+        self._by_connection.setdefault(connection, {})
+        self._observer.connections(len(self._by_connection))
+
+    def remove(self, connection: Connection) -> None:
+        """Remove a connection and its subscriptions."""
+        for topic in list(self._by_connection.get(connection, ())):
+            self.unsubscribe(connection, topic)
+        self._by_connection.pop(connection, None)
+        self._observer.connections(len(self._by_connection))
+
+    def subscribe(self, subscription: Subscription) -> bool:
+        """Add a subscription, or put it in the place of the one for the same topic.
+
+        Returns:
+            Whether it stands: not if its connection was removed meanwhile.
+        """
+        topics = self._by_connection.get(subscription.connection)
+        if topics is None:
+            return False
+        self._subscriptions += subscription.topic not in topics
+        topics[subscription.topic] = subscription
+        self._by_topic.setdefault(subscription.topic, {})[subscription.connection] = subscription
+        self._observer.subscriptions(self._subscriptions)
+        return True
+
+    def unsubscribe(self, connection: Connection, topic: str) -> None:
+        """Remove a connection's subscription of a topic, if there is one."""
+        if self._by_connection.get(connection, {}).pop(topic, None) is None:
+            return
+        subscribers = self._by_topic[topic]
+        del subscribers[connection]
+        if not subscribers:
+            del self._by_topic[topic]
+        self._subscriptions -= 1
+        self._observer.subscriptions(self._subscriptions)
+
+    def holds(self, subscription: Subscription) -> bool:
+        """Tell whether this very subscription stands."""
+        return self._by_connection.get(subscription.connection, {}).get(subscription.topic) is subscription
+
+    def subscribers(self, topic: str) -> Collection[Subscription]:
+        """Return the subscriptions of a topic."""
+        return self._by_topic.get(topic, {}).values()
+
+    def of(self, connection: Connection) -> Collection[Subscription]:
+        """Return the subscriptions of a connection."""
+        return self._by_connection.get(connection, {}).values()
+
+    def subscribed(self, connection: Connection, topic: str) -> bool:
+        """Tell whether a connection has a topic."""
+        return topic in self._by_connection.get(connection, {})
+
+    def __iter__(self) -> Iterator[Subscription]:
+        return (subscription for topics in self._by_connection.values() for subscription in topics.values())

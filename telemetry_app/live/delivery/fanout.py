@@ -1,0 +1,227 @@
+"""From a batch of stream entries to the sockets of everyone who wants them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from telemetry_app.live.positions.history import History, Sighting
+from telemetry_app.live.wire import cursor
+from telemetry_app.live.wire.frames import text_frame
+from telemetry_app.live.wire.position import LivePosition
+from telemetry_app.live.wire.protocol import position_body, position_head, topic_of, without_cursor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from telemetry_app.live.clients.connection import Connection
+    from telemetry_app.live.clients.registry import Registry
+    from telemetry_app.live.clients.subscription import Subscription
+    from telemetry_app.live.ports import DeviceEvents, LiveObserver, Source
+    from telemetry_app.live.wire.cursor import EntryId, Vector
+    from telemetry_app.records.position import Position
+
+
+class Passed(NamedTuple):
+    """What became of a batch: positions by event, and how many were late or of devices without event."""
+
+    by_event: dict[str, list[Sighting]]
+    late: int
+    orphans: int
+
+
+def entry_id_of(raw: bytes) -> EntryId:
+    """Return an entry id as comparable numbers."""
+    ms, _, sequence = raw.partition(b"-")
+    return int(ms), int(sequence or 0)
+
+
+def sight(live: LivePosition, entry_id: bytes, *, partition: int, tail: str, seq: int, now: float) -> Sighting:
+    """Return a position as it is remembered and sent."""
+    where = cursor.text(partition, entry_id.decode(), tail)
+    body = position_body(live, where)
+    return Sighting(seq, live.device_id, live.ts_ms, partition, entry_id_of(entry_id), now, where, body)
+
+
+def group(
+    decoded: Iterable[tuple[Position, bytes]],
+    events_of: Callable[[str], frozenset[str]],
+    history: History,
+    *,
+    partition: int,
+    tail: str,
+    now: float,
+) -> Passed:
+    """Sort positions by the events of their devices, and remember them.
+
+    A position that is not newer than what is known of its device is late: a bulk upload, or a record sent again.
+
+    Args:
+        decoded: Positions with their entry ids, in stream order.
+        events_of: Events of a device.
+        history: What is known, and gets to know these.
+        partition: Where the entries come from.
+        tail: Of their cursors.
+        now: Loop time, in seconds.
+    """
+    by_event: dict[str, list[Sighting]] = {}
+    late = orphans = 0
+    for position, entry_id in decoded:
+        events = events_of(position.device_id)
+        if not events:
+            orphans += 1
+            continue
+        live = LivePosition.from_position(position)
+        known_ms = history.known_ms(live.device_id)
+        if known_ms is not None and live.ts_ms <= known_ms:
+            late += 1
+            continue
+        history.seq += 1
+        sighting = sight(live, entry_id, partition=partition, tail=tail, seq=history.seq, now=now)
+        history.add(sighting)
+        for event_id in events:
+            by_event.setdefault(event_id, []).append(sighting)
+    return Passed(by_event, late, orphans)
+
+
+def frames(topic: str, sightings: Iterable[Sighting], *, cursors: bool = True) -> bytes:
+    """Return the frames of some positions, joined."""
+    head = position_head(topic)
+    if cursors:
+        return b"".join([text_frame(head + sighting.body) for sighting in sightings])
+    return b"".join([text_frame(head + without_cursor(sighting.body, sighting.cursor)) for sighting in sightings])
+
+
+class FanOut:
+    """Delivers batches; knows how far each stream has been delivered.
+
+    Args:
+        streams: Keys of the partitions, in order.
+        history: Gets to know every position.
+        registry: Who wants what.
+        device_events: Knows devices and events.
+        source: The reader the batches come from.
+        observer: Told what became of them.
+    """
+
+    def __init__(
+        self,
+        streams: Sequence[str],
+        history: History,
+        registry: Registry,
+        device_events: DeviceEvents,
+        source: Source,
+        observer: LiveObserver,
+    ) -> None:
+        self._streams = {stream: number for number, stream in enumerate(streams)}
+        self._history = history
+        self._registry = registry
+        self._device_events = device_events
+        self._source = source
+        self._observer = observer
+        self._gated: set[Subscription] = set()
+        self.vector: Vector = ((0, 0),) * len(streams)
+
+    def start_at(self, vector: Vector) -> None:
+        """Take note of where the reader begins."""
+        self.vector = vector
+
+    def deliver(self, stream: str, last_id: bytes, decoded: Sequence[tuple[Position, bytes]]) -> None:
+        """Send a batch to everyone who wants it; waits for nobody.
+
+        Args:
+            stream: Key of the partition it was read from.
+            last_id: Id of its last entry, decoded or not.
+            decoded: Positions with their entry ids, in stream order.
+        """
+        partition = self._streams[stream]
+        before = self._history.seq
+        passed = group(
+            decoded,
+            self._device_events.events_of,
+            self._history,
+            partition=partition,
+            tail=cursor.tail(self.vector),
+            now=asyncio.get_running_loop().time(),
+        )
+        self.vector = cursor.replaced(self.vector, partition, entry_id_of(last_id))
+        for event_id, sightings in passed.by_event.items():
+            self._send(topic_of(event_id), sightings, before)
+        if passed.late:
+            self._observer.late(passed.late)
+        if passed.orphans:
+            self._observer.orphans(passed.orphans)
+        self.settle()
+
+    def missed(self, connection: Connection, seq: int) -> Iterator[tuple[int, bytes, int]]:
+        """Return for each number after `seq` that a client needs: the number, its frames, and how many."""
+        found = [
+            (sighting.seq, subscription, sighting)
+            for subscription in self._registry.of(connection)
+            for sighting in self._newer(subscription, max(seq, subscription.seq))
+        ]
+        found.sort(key=lambda item: item[0])
+        for number, items in itertools.groupby(found, key=lambda item: item[0]):
+            written = [frames(s.topic, [sighting], cursors=not s.owed) for _, s, sighting in items]
+            yield number, b"".join(written), len(written)
+
+    def forget(self) -> None:
+        """Drop devices that no longer take part in any event."""
+        self._history.forget_unless(self._device_events.events_of)
+
+    def admit(self, subscription: Subscription) -> None:
+        """Take note of a subscription whose gate is to be taken away in time."""
+        if subscription.gate is not None:
+            self._gated.add(subscription)
+            self.settle()
+
+    def settle(self) -> None:
+        """Take away the gates that hold nothing back any more."""
+        if not self._gated:
+            return
+        caught_up_at = self._caught_up_at()
+        for subscription in list(self._gated):
+            gate = subscription.gate
+            if not self._registry.holds(subscription) or gate is None:
+                self._gated.discard(subscription)
+            elif gate.made_at < caught_up_at and self._has_reached(gate.until):
+                # Everything that the database knew has passed, so that nobody waits for it any more.
+                self._history.learn(gate.newest_ms)
+                subscription.gate = None
+                self._gated.discard(subscription)
+
+    def _caught_up_at(self) -> float:
+        """Return the loop time before which everything appended has been delivered here."""
+        caught_up_at = self._source.caught_up_at
+        delivered = dict(zip(self._streams, self.vector, strict=True))
+        behind = any(delivered[stream] < reached for stream, reached in self._source.reached.items())
+        return float("-inf") if behind else caught_up_at
+
+    def _has_reached(self, until: Vector | None) -> bool:
+        return until is None or all(ours >= theirs for ours, theirs in zip(self.vector, until, strict=True))
+
+    def _newer(self, subscription: Subscription, seq: int) -> list[Sighting]:
+        devices = self._device_events.devices_of(subscription.event_id)
+        return subscription.passing(self._history.after(devices, seq))
+
+    def _send(self, topic: str, sightings: list[Sighting], before: int) -> None:
+        subscribers = self._registry.subscribers(topic)
+        if not subscribers:
+            return
+        joined = frames(topic, sightings)
+        number = len(sightings)
+        seq = sightings[-1].seq
+        sent = 0
+        for subscription in subscribers:
+            offered, positions = joined, number
+            if not subscription.passes_all:
+                passing = subscription.passing(sightings)
+                offered, positions = frames(topic, passing, cursors=not subscription.owed), len(passing)
+            if positions and subscription.connection.offer(offered, positions, before):
+                subscription.seq = seq
+                sent += positions
+        self._observer.frames("sent", sent)
+        added_ms = sightings[0].entry_id[0]
+        self._observer.delivered(max(time.time() - added_ms / 1000, 0.0))

@@ -1,0 +1,88 @@
+"""What is done for all connections in turn: catching up, closing the slow and the silent, asking for rights again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from mode import Service
+
+from telemetry_app.live.delivery.requests import LOOK_S, Session
+
+if TYPE_CHECKING:
+    from telemetry_app.live.clients.connection import Connection
+    from telemetry_app.live.clients.subscription import Subscription
+
+logger = logging.getLogger(__name__)
+
+#: A client that reads again waits no longer than this for what it missed.
+_CATCH_UP_S: Final = 0.05
+_FORGET_S: Final = 60.0
+#: Rights asked for at a time.
+_QUESTIONS: Final = 16
+
+
+class Housekeeper(Service):
+    """Looks after all connections with a few timers, so that an idle connection costs neither task nor timer."""
+
+    logger = logger
+
+    def __init__(self, session: Session, behind: set[Connection], **kwargs: Any) -> None:
+        self._session = session
+        self._behind = behind
+        self._limits = session.limits
+        self._questions = asyncio.Semaphore(_QUESTIONS)
+        self._asking: set[asyncio.Task[None]] = set()
+        super().__init__(**kwargs)
+
+    @Service.task
+    async def _catch_up(self) -> None:
+        while not self.should_stop:
+            await asyncio.sleep(_CATCH_UP_S)
+            self._session.fan_out.settle()
+            for connection in list(self._behind):
+                self._look_after_slow(connection)
+
+    def _look_after_slow(self, connection: Connection) -> None:
+        connection.catch_up(lambda seq: self._session.fan_out.missed(connection, seq))
+        if connection.behind is None or connection.closing:
+            self._behind.discard(connection)
+        elif asyncio.get_running_loop().time() - connection.behind_since > self._limits.slow_client_ms / 1000:
+            connection.close_as_slow()
+
+    @Service.task
+    async def _look_after_all(self) -> None:
+        while not self.should_stop:
+            await asyncio.sleep(LOOK_S)
+            now = asyncio.get_running_loop().time()
+            for connection in list(self._session.registry.connections):
+                self._look_for_life(connection, now)
+            for subscription in [s for s in self._session.registry if s.authorize_at <= now]:
+                subscription.authorize_at = float("inf")
+                task = asyncio.create_task(self._ask_again(subscription))
+                self._asking.add(task)
+                task.add_done_callback(self._asking.discard)
+
+    def _look_for_life(self, connection: Connection, now: float) -> None:
+        if now - connection.heard_at > self._limits.silence_s:
+            connection.abort()
+        elif now - max(connection.pinged_at, connection.heard_at) > self._limits.ping_s:
+            connection.ping()
+
+    async def _ask_again(self, subscription: Subscription) -> None:
+        async with self._questions:
+            if self._session.registry.holds(subscription):
+                await self._session.reauthorize(subscription)
+
+    @Service.task
+    async def _forget(self) -> None:
+        while not self.should_stop:
+            await self.sleep(_FORGET_S)
+            self._session.fan_out.forget()
+
+    async def on_stop(self) -> None:
+        """Ask no more."""
+        for task in self._asking:
+            task.cancel()
+        await asyncio.gather(*self._asking, return_exceptions=True)

@@ -1,0 +1,131 @@
+"""What a client may ask for, and what it is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from telemetry_app.live.clients.subscription import Subscription
+from telemetry_app.live.wire import cursor
+from telemetry_app.live.wire.protocol import (
+    BadRequestError,
+    CloseCode,
+    Error,
+    ErrorCode,
+    Request,
+    Subscribe,
+    Unsubscribe,
+    Unsubscribed,
+    encode,
+    event_of,
+    parse,
+)
+
+if TYPE_CHECKING:
+    from telemetry_app.live.clients.connection import Connection
+    from telemetry_app.live.clients.limits import LiveLimits
+    from telemetry_app.live.clients.registry import Registry
+    from telemetry_app.live.delivery.fanout import FanOut
+    from telemetry_app.live.delivery.opening import Opener
+    from telemetry_app.live.delivery.resume import Resumer
+    from telemetry_app.live.ports import Authorizer
+    from telemetry_app.live.wire.cursor import Vector
+
+logger = logging.getLogger(__name__)
+
+#: Rights are asked again up to a fifth earlier than they have to be, so that a crowd that came together spreads.
+_JITTER: Final = 0.2
+#: Pings, silence and rights are looked at this often: their times are counted in tens of seconds.
+LOOK_S: Final = 0.5
+
+_REFUSALS: Final[dict[str, tuple[ErrorCode, str]]] = {
+    "forbidden": ("forbidden", "You may not see this event."),
+    "not-found": ("not-found", "There is no such event."),
+    "error": ("error", "Your rights could not be checked. Try again."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Answers requests, one after the other for each client, and asks again for the rights behind subscriptions."""
+
+    registry: Registry
+    fan_out: FanOut
+    opener: Opener
+    resumer: Resumer
+    authorizer: Authorizer
+    limits: LiveLimits
+
+    async def handle(self, connection: Connection, data: bytes | str) -> None:
+        """Answer one frame, whatever it holds."""
+        try:
+            request = parse(data)
+        except BadRequestError as error:
+            connection.send(encode(Error("bad-request", str(error), id=error.reference)))
+            return
+        match request.frame:
+            case Subscribe():
+                await self._subscribe(connection, request)
+            case Unsubscribe(topic=topic):
+                self.registry.unsubscribe(connection, topic)
+                connection.send(encode(Unsubscribed(topic, request.reference)))
+
+    async def reauthorize(self, subscription: Subscription) -> None:
+        """Ask again whether a subscription may stand; when that cannot be asked, it does."""
+        connection, topic = subscription.connection, subscription.topic
+        subscription.authorize_at = self._next_authorization()
+        verdict = await self.authorizer.may_see(subscription.event_id, connection.cookie, connection.forwarded_for)
+        if verdict.result in {"ok", "error"} or not self.registry.holds(subscription):
+            return
+        if verdict.result == "unauthorized":
+            connection.close(CloseCode.SESSION_ENDED)
+            return
+        self.registry.unsubscribe(connection, topic)
+        code, message = _REFUSALS[verdict.result]
+        connection.send(encode(Error(code, message, topic)))
+
+    async def _subscribe(self, connection: Connection, request: Request) -> None:
+        topic = request.frame.topic
+        event_id = event_of(topic)
+        if event_id is None:
+            _refuse(connection, request, "unknown-topic", "A topic is `event:` and the id of an event.")
+        elif self._is_full(connection, topic):
+            _refuse(connection, request, "limit", f"No more than {self.limits.max_subscriptions} subscriptions.")
+        elif await self._is_allowed(connection, request, event_id):
+            subscription = Subscription(connection, topic, event_id, authorize_at=self._next_authorization())
+            since = await self._reachable(request.frame)
+            await self.opener.open(subscription, since, request.reference)
+
+    def _is_full(self, connection: Connection, topic: str) -> bool:
+        held = len(self.registry.of(connection))
+        return held >= self.limits.max_subscriptions and not self.registry.subscribed(connection, topic)
+
+    async def _is_allowed(self, connection: Connection, request: Request, event_id: str) -> bool:
+        verdict = await self.authorizer.may_see(event_id, connection.cookie, connection.forwarded_for)
+        if verdict.result == "unauthorized":
+            connection.close(CloseCode.SESSION_ENDED)
+        elif verdict.result != "ok":
+            _refuse(connection, request, *_REFUSALS[verdict.result])
+        return verdict.result == "ok"
+
+    async def _reachable(self, frame: Subscribe | Unsubscribe) -> Vector | None:
+        """Return how far the client has come, if everything after it can be had."""
+        text = frame.since if isinstance(frame, Subscribe) else None
+        since = cursor.parse(text, len(self.fan_out.vector)) if text else None
+        return since if since is not None and await self.resumer.reach(since) else None
+
+    def _next_authorization(self) -> float:
+        interval_s = self.limits.reauthorize_ms / 1000
+        if not interval_s:
+            return float("inf")
+        # An answer may be as old as it is kept, and still the right must be gone within the interval.
+        late_s = min(LOOK_S + self.limits.answer_age_ms / 1000, interval_s / 2)
+        jitter = random.uniform(1 - _JITTER, 1)  # noqa: S311 - spreads load, guards nothing
+        return asyncio.get_running_loop().time() + (interval_s - late_s) * jitter
+
+
+def _refuse(connection: Connection, request: Request, code: ErrorCode, message: str) -> None:
+    connection.send(encode(Error(code, message, request.frame.topic, request.reference)))

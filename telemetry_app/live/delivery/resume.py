@@ -1,0 +1,190 @@
+"""Going on where a client left off, on whichever worker."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from faust_redis.redis.errors import ANY_REDIS_ERROR
+from telemetry_app.live.delivery.fanout import entry_id_of, sight
+from telemetry_app.live.wire import cursor
+from telemetry_app.live.wire.position import LivePosition
+from telemetry_app.records.decoding import decode_entries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from faust_redis.broadcast.replay import StreamTips
+    from telemetry_app.live.ports import LiveObserver, Replay
+    from telemetry_app.live.positions.history import History, Sighting
+    from telemetry_app.live.wire.cursor import EntryId, Vector
+
+logger = logging.getLogger(__name__)
+
+#: Most entries read again to reach back to a cursor: some tenths of a second's work. A snapshot is cheaper than more.
+MAX_ENTRIES: Final = 50_000
+
+#: Questions to Redis at a time: its client refuses a crowd that comes back at once.
+_QUESTIONS: Final = 16
+
+
+class _Sender(msgspec.Struct, gc=False):
+    device_id: str
+
+
+_sender = msgspec.json.Decoder(_Sender)
+
+
+class Resumer:
+    """Makes the history reach back to cursors.
+
+    The history has the newest position of each device since this worker began to listen; a cursor from before that
+    is reached by reading the stream in between, once for all clients.
+
+    Args:
+        replay: Reads the streams.
+        streams: Keys of the partitions, in order.
+        history: What has passed, and is extended.
+        events_of: Events of a device.
+        observer: Told about failures.
+        max_entries: Most entries read again.
+    """
+
+    def __init__(
+        self,
+        replay: Replay,
+        streams: Sequence[str],
+        history: History,
+        events_of: Callable[[str], frozenset[str]],
+        observer: LiveObserver,
+        max_entries: int = MAX_ENTRIES,
+    ) -> None:
+        self._replay = replay
+        self._streams = streams
+        self._history = history
+        self._events_of = events_of
+        self._observer = observer
+        self._max_entries = max_entries
+        self._lock = asyncio.Lock()
+        self._questions = asyncio.Semaphore(_QUESTIONS)
+        self._begins: Vector = ((0, 0),) * len(streams)
+        self._too_far: Vector | None = None
+
+    def start_at(self, vector: Vector) -> None:
+        """Take note of where the history begins."""
+        self._begins = vector
+
+    async def reach(self, since: Vector) -> bool:
+        """Make sure that the history has everything after a client's cursor.
+
+        Redis that does not answer is no reason to keep a client waiting: it is given a snapshot.
+
+        Returns:
+            False when it cannot: the cursor is unknown, trimmed away, or too far back, or Redis fails.
+        """
+        try:
+            # Looked at again afterwards: what was trimmed away in between is not known to be missing.
+            return await self._can_be_read(since) and await self.reach_back(since) and await self._can_be_read(since)
+        except ANY_REDIS_ERROR as error:
+            self._observer.retried("resume")
+            logger.warning("what was missed cannot be read (%s): a snapshot has to do", error)
+            return False
+
+    async def reach_back(self, since: Vector) -> bool:
+        """Extend the history to what the streams have after an id of each.
+
+        Returns:
+            False when that is too much.
+
+        Raises:
+            RedisError: Redis cannot be read.
+        """
+        if self._covers(since):
+            return True
+        async with self._lock:
+            return self._covers(since) or (not self._is_too_far(since) and await self._extend(since))
+
+    async def _can_be_read(self, since: Vector) -> bool:
+        async with self._questions:
+            return all(map(_still_there, await self._replay.tips(self._streams), since))
+
+    def _covers(self, since: Vector) -> bool:
+        return _at_most(self._begins, since)
+
+    def _is_too_far(self, since: Vector) -> bool:
+        """Tell whether a cursor is no nearer than one that was too far: it is the same work for the same answer."""
+        return self._too_far is not None and _at_most(since, self._too_far)
+
+    async def _extend(self, since: Vector) -> bool:
+        # Nothing is decoded before it is known to be worth it.
+        pages: list[tuple[int, list[tuple[bytes, list[bytes]]]]] = []
+        entries_left = self._max_entries
+        for partition, stream in enumerate(self._streams):
+            at, until = since[partition], self._begins[partition]
+            while at < until:
+                page = await self._replay.page(stream, at, until)
+                if not page:
+                    break
+                entries_left -= len(page)
+                if entries_left < 0:
+                    logger.info("a cursor is more than %d entries back: a snapshot is cheaper", self._max_entries)
+                    self._too_far = since
+                    return False
+                pages.append((partition, page))
+                at = entry_id_of(page[-1][0])
+        found: list[Sighting] = []
+        for partition, page in pages:
+            found += self._sightings(page, partition, since)
+            # Positions that pass meanwhile are not kept waiting.
+            await asyncio.sleep(0)
+        self._history.prepend(found)
+        self._begins = tuple(map(min, self._begins, since))
+        return True
+
+    def _sightings(self, page: list[tuple[bytes, list[bytes]]], partition: int, since: Vector) -> list[Sighting]:
+        """Return the positions of devices that take part in events; the others are hardly decoded.
+
+        Their cursors say of the other streams only what was true before: who resumes from one is sent positions
+        of those again rather than none.
+        """
+        decoded = decode_entries(entry for entry in page if self._takes_part(entry[1]))
+        tail = cursor.tail(since)
+        now, clock = asyncio.get_running_loop().time(), time.time()
+        return [
+            sight(
+                LivePosition.from_position(position),
+                entry_id,
+                partition=partition,
+                tail=tail,
+                seq=0,
+                now=now - max(clock - entry_id_of(entry_id)[0] / 1000, 0.0),
+            )
+            for position, entry_id in zip(decoded.positions, decoded.entry_ids, strict=True)
+        ]
+
+    def _takes_part(self, fields: list[bytes]) -> bool:
+        pairs = iter(fields)
+        payload = dict(zip(pairs, pairs, strict=False)).get(b"payload", b"")
+        try:
+            return bool(self._events_of(_sender.decode(payload).device_id))
+        except msgspec.MsgspecError:
+            return False
+
+
+def _still_there(tips: StreamTips, since: EntryId) -> bool:
+    """Tell whether an id is one of this stream, and everything after it can still be read."""
+    if since > tips.last:
+        return False
+    oldest = tips.first or tips.last
+    if tips.complete:
+        # Behind no entry at all, or, from an answer to a subscribe, just before the first.
+        return since == (0, 0) or since >= cursor.before(oldest)
+    return since >= oldest
+
+
+def _at_most(one: Vector, other: Vector) -> bool:
+    return all(mine <= theirs for mine, theirs in zip(one, other, strict=True))

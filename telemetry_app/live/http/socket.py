@@ -1,0 +1,100 @@
+"""The reading half of a WebSocket, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import WSMsgType, web
+
+from telemetry_app.live.wire.frames import pong_frame
+from telemetry_app.live.wire.protocol import CloseCode
+
+if TYPE_CHECKING:
+    from telemetry_app.live.clients.connection import Connection
+    from telemetry_app.live.clients.limits import LiveLimits
+    from telemetry_app.live.delivery.requests import Session
+
+_POLL_S: Final = 0.05
+
+
+class LiveSocket(web.WebSocketResponse):
+    """aiohttp's WebSocket, used for the handshake and for reading; everything is written by a `Connection`.
+
+    aiohttp's own way to close waits, without limit, until the client has read everything.
+    """
+
+    connection: Connection | None = None
+
+    def __init__(self, limits: LiveLimits) -> None:
+        super().__init__(
+            max_msg_size=limits.max_frame_bytes,
+            compress=False,
+            autoping=False,
+            autoclose=False,
+            # Bytes that are no UTF-8 are a bad request like any other.
+            decode_text=False,
+        )
+
+    async def close(self, *, code: int = CloseCode.SHUTDOWN, message: bytes = b"", drain: bool = True) -> bool:  # noqa: ARG002 - aiohttp's signature
+        """Say why, without waiting. aiohttp comes here when a client breaks the protocol, and at the very end."""
+        if self.connection is not None:
+            self.connection.close(code, message)
+        return True
+
+
+class Budget:
+    """A token bucket: so many frames in the long run, and a burst."""
+
+    __slots__ = ("_burst", "_left", "_per_s", "_seen_at")
+
+    def __init__(self, per_s: float, burst: int, now: float) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._left = float(burst)
+        self._seen_at = now
+
+    def take(self, now: float) -> bool:
+        """Take one frame; False when none is left."""
+        self._left = min(self._burst, self._left + (now - self._seen_at) * self._per_s)
+        self._seen_at = now
+        self._left -= 1
+        return self._left >= 0
+
+
+async def converse(socket: LiveSocket, connection: Connection, session: Session, limits: LiveLimits) -> None:
+    """Answer what a client sends until one of the two ends it, then wait for the other to agree."""
+    loop = asyncio.get_running_loop()
+    budget = Budget(limits.frames_per_s, limits.frames_burst, loop.time())
+    while not connection.gone:
+        message = await socket.receive()
+        connection.heard_at = loop.time()
+        if message.type is WSMsgType.CLOSE:
+            connection.close(_answer_to(message.data))
+            break
+        if message.type not in {WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG}:
+            break
+        if connection.closing:
+            continue
+        if not budget.take(loop.time()):
+            connection.close(CloseCode.TOO_MANY_REQUESTS)
+        elif message.type is not WSMsgType.PONG:
+            # It asks but does not read: its answers must not pile up.
+            await connection.wait_for_room(limits.slow_client_bytes // 2)
+            if message.type is WSMsgType.PING:
+                connection.write(pong_frame(message.data))
+            else:
+                await session.handle(connection, message.data)
+    await _linger(connection, message.type)
+
+
+async def _linger(connection: Connection, last: Any) -> None:
+    """Let a client that broke the protocol read why; see `Connection.close`."""
+    while last is WSMsgType.ERROR and not connection.gone:  # noqa: ASYNC110 - transports have no event
+        await asyncio.sleep(_POLL_S)
+    connection.hang_up()
+
+
+def _answer_to(code: int | None) -> int:
+    """Return the close code with which to answer one: the same, or 1000 when there was none."""
+    return code or 1000

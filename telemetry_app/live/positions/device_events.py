@@ -1,0 +1,117 @@
+"""Which devices take part in which events, read from the business tables now and then and answered from memory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import asyncpg
+from mode import Service
+
+from telemetry_app.database.outage import DATABASE_FAILURES, Outage
+from telemetry_app.database.postgres import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from telemetry_app.database.postgres import Postgres
+
+logger = logging.getLogger(__name__)
+
+# Ids may be uuids, integers or texts: as text they are what Directus and topics call them.
+_QUERY: Final = """
+SELECT ed.device_id::text, e.event_id::text
+FROM entry_devices ed JOIN entries e ON e.id = ed.entry_id
+WHERE ed.device_id IS NOT NULL AND e.event_id IS NOT NULL
+"""
+#: Reading a hundred thousand rows takes less than a second.
+_TIMEOUT_S: Final = 10.0
+#: Wait after the first failure in a row; it doubles up to the ordinary time between two refreshes.
+_FIRST_RETRY_S: Final = 1.0
+#: Workers that were started together do not read together for ever.
+_JITTER: Final = 0.1
+_NONE: Final[frozenset[str]] = frozenset()
+
+
+class DeviceEventsObserver(Protocol):
+    """Told when a refresh fails."""
+
+    def retried(self, operation: str) -> None:
+        """Reading the `device events` failed and will be tried again."""
+
+
+class DeviceEvents(Service):
+    """Knows which devices take part in which events.
+
+    It is read once before the start is complete and then every `refresh_s`. What is known stays known while the
+    database cannot be read; without the tables, which Directus makes, nothing is known.
+
+    Args:
+        postgres: Where the tables are.
+        refresh_s: Time between two readings, give or take a tenth.
+        observer: Told of failures.
+    """
+
+    logger = logger
+
+    def __init__(self, postgres: Postgres, *, refresh_s: float, observer: DeviceEventsObserver, **kwargs: Any) -> None:
+        self._postgres = postgres
+        self._refresh_s = refresh_s
+        self._observer = observer
+        self._events: Mapping[str, frozenset[str]] = {}
+        self._devices: Mapping[str, frozenset[str]] = {}
+        self._outage = Outage(logger, "which devices are in which event is not known anew")
+        super().__init__(**kwargs)
+
+    def events_of(self, device_id: str) -> frozenset[str]:
+        """Return the ids of a device's events."""
+        return self._events.get(device_id, _NONE)
+
+    def devices_of(self, event_id: str) -> frozenset[str]:
+        """Return the devices of an event."""
+        return self._devices.get(event_id, _NONE)
+
+    async def on_start(self) -> None:
+        """Read for the first time, so that the first positions already have their events."""
+        await self.refresh()
+
+    async def refresh(self) -> bool:
+        """Read the tables; return whether that succeeded. What was known stays where it did not."""
+        try:
+            async with asyncio.timeout(_TIMEOUT_S), self._postgres.acquire() as connection:
+                pairs = [(row[0], row[1]) for row in await connection.fetch(_QUERY)]
+        except DATABASE_FAILURES as error:
+            self._observer.retried("device events")
+            self._outage.failed(_reason(error))
+            return False
+        self._outage.over()
+        self._events = _grouped(pairs)
+        self._devices = _grouped((event_id, device_id) for device_id, event_id in pairs)
+        return True
+
+    @Service.task
+    async def _keep_fresh(self) -> None:
+        while not self.should_stop:
+            await self.sleep(self._wait_s())
+            await self.refresh()
+
+    def _wait_s(self) -> float:
+        failures = self._outage.failures
+        # The exponent is capped because an outage may last until a float overflows.
+        wait_s = min(self._refresh_s, _FIRST_RETRY_S * 2.0 ** min(failures - 1, 32)) if failures else self._refresh_s
+        return wait_s * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load, guards nothing
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
+    groups: dict[str, set[str]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, set()).add(value)
+    return {key: frozenset(values) for key, values in groups.items()}
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, asyncpg.UndefinedTableError):
+        return f"Directus has not made the tables entries and entry_devices in this database ({describe(error)})"
+    return describe(error)

@@ -1,0 +1,68 @@
+"""What a client is shown first: the database's newest positions, and what it has not stored yet."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, NamedTuple
+
+from telemetry_app.live.positions.history import KEPT_S
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from telemetry_app.live.ports import SnapshotReader, StoredReader
+    from telemetry_app.live.positions.history import History, Sighting
+    from telemetry_app.live.wire.position import LivePosition
+
+
+class Snapshot(NamedTuple):
+    """What the database knew of some devices.
+
+    Attributes:
+        positions: Newest position of each device, faulty ones left out.
+        covered_ms: Newest timestamp the database had of each device, faulty ones included, in epoch ms.
+        begun_at: Loop time at which reading it began.
+        made_at: Loop time at which it was read.
+    """
+
+    positions: list[LivePosition]
+    covered_ms: Mapping[str, int]
+    begun_at: float
+    made_at: float
+
+
+class Gatherer:
+    """Reads snapshots; who asks for devices that are being read gets the same answer.
+
+    That is no loss: what passes through while a snapshot is read, or did shortly before, is found in the history.
+    """
+
+    def __init__(self, snapshots: SnapshotReader, stored: StoredReader, history: History) -> None:
+        self._snapshots = snapshots
+        self._stored = stored
+        self._history = history
+        self._reading: dict[tuple[str, ...], asyncio.Task[Snapshot]] = {}
+
+    async def snapshot(self, devices: tuple[str, ...]) -> Snapshot:
+        """Return what the database knows of devices; nothing where it cannot be read."""
+        task = self._reading.get(devices)
+        if task is None:
+            task = asyncio.create_task(self._read(devices))
+            self._reading[devices] = task
+            task.add_done_callback(lambda _: self._reading.pop(devices))
+        # One client that leaves must not take the answer away from the others.
+        return await asyncio.shield(task)
+
+    def unstored(self, devices: tuple[str, ...], snapshot: Snapshot) -> list[Sighting]:
+        """Return the positions of the same devices that the database did not have yet, in order."""
+        return self._history.newer(devices, snapshot.covered_ms, since=snapshot.begun_at - KEPT_S)
+
+    async def _read(self, devices: tuple[str, ...]) -> Snapshot:
+        begun_at = asyncio.get_running_loop().time()
+        known = [device_id for device_id in devices if self._history.known_ms(device_id) is not None]
+        # Before the positions: what is stored in between is then shown by them.
+        covered_ms = dict(await self._stored.stored_until(known)) if known else {}
+        positions = await self._snapshots.newest(devices) if devices else []
+        for position in positions:
+            covered_ms[position.device_id] = max(position.ts_ms, covered_ms.get(position.device_id, 0))
+        return Snapshot(positions, covered_ms, begun_at, asyncio.get_running_loop().time())

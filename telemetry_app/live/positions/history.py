@@ -1,0 +1,137 @@
+"""What passed through lately, device by device: the memory behind late positions, resuming and conflation."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from telemetry_app.live.wire.cursor import EntryId, Vector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+#: Positions of a device are kept for so long; the newest one for ever. Longer than the durable side takes to store
+#: one, and than a snapshot takes to read: what a snapshot cannot show yet is found here.
+KEPT_S: Final = 10.0
+#: At most so many positions of one device: ten seconds at 25 Hz.
+_MOST_KEPT: Final = 256
+
+
+class Sighting(msgspec.Struct, frozen=True, gc=False):
+    """A position as it passed through.
+
+    Attributes:
+        seq: Number of the position in this process, growing; 0 = from before the process began to listen.
+        device_id: Its device.
+        ts_ms: When the tracker took it, in epoch ms.
+        partition: Of the stream.
+        entry_id: In the stream.
+        seen_at: Loop time at which it passed, in seconds.
+        cursor: Where to go on after it.
+        body: Its frame but for the topic, see `protocol.position_body`.
+    """
+
+    seq: int
+    device_id: str
+    ts_ms: int
+    partition: int
+    entry_id: EntryId
+    seen_at: float
+    cursor: str
+    body: bytes
+
+
+class History:
+    """Positions of the devices that take part in events.
+
+    A device's positions only ever get newer here. One that is not newer than what is known is late, however it
+    arrives; a tracker that uploads what it had buffered never moves a map back.
+    """
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self._recent: dict[str, deque[Sighting]] = {}
+        self._known_ms: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._known_ms)
+
+    def known_ms(self, device_id: str) -> int | None:
+        """Return the newest timestamp known of a device, in epoch ms."""
+        return self._known_ms.get(device_id)
+
+    def add(self, sighting: Sighting) -> None:
+        """Remember a position that is newer than what is known of its device."""
+        self._known_ms[sighting.device_id] = sighting.ts_ms
+        recent = self._recent.get(sighting.device_id)
+        if recent is None:
+            self._recent[sighting.device_id] = deque([sighting], maxlen=_MOST_KEPT)
+            return
+        recent.append(sighting)
+        oldest = sighting.seen_at - KEPT_S
+        while recent[0].seen_at < oldest:
+            recent.popleft()
+
+    def learn(self, newest_ms: Mapping[str, int]) -> None:
+        """Take note of timestamps that the database knows, once everything up to them has passed through here."""
+        for device_id, ts_ms in newest_ms.items():
+            if ts_ms > self._known_ms.get(device_id, -1):
+                self._known_ms[device_id] = ts_ms
+
+    def prepend(self, found: Iterable[Sighting]) -> None:
+        """Add positions from before the ones known, in stream order, as if they had passed through first."""
+        earlier: dict[str, list[Sighting]] = {}
+        for sighting in found:
+            earlier.setdefault(sighting.device_id, []).append(sighting)
+        for device_id, sightings in earlier.items():
+            kept = _rising([*sightings, *self._recent.get(device_id, ())])
+            self._recent[device_id] = deque(kept, maxlen=_MOST_KEPT)
+            self._known_ms[device_id] = max(kept[-1].ts_ms, self._known_ms.get(device_id, 0))
+
+    def newer(self, devices: Iterable[str], than_ms: Mapping[str, int], since: float) -> list[Sighting]:
+        """Return the positions that are newer than a timestamp of each device, in order.
+
+        Of those from before a loop time only a device's newest one: its place counts, not the way there.
+        """
+        found = [
+            sighting
+            for device_id in devices
+            if (recent := self._recent.get(device_id))
+            for sighting in recent
+            if (sighting.seen_at >= since or sighting is recent[-1]) and sighting.ts_ms > than_ms.get(device_id, -1)
+        ]
+        return sorted(found, key=_in_order)
+
+    def missed(self, devices: Iterable[str], since: Vector) -> list[Sighting]:
+        """Return the newest position of each device that came after a cursor, in order."""
+        return self._newest(devices, lambda sighting: sighting.entry_id > since[sighting.partition])
+
+    def after(self, devices: Iterable[str], seq: int) -> list[Sighting]:
+        """Return the newest position of each device that passed after a number, in order."""
+        return self._newest(devices, lambda sighting: sighting.seq > seq)
+
+    def forget_unless(self, wanted: Callable[[str], object]) -> None:
+        """Drop devices that no longer take part in any event."""
+        for device_id in [device_id for device_id in self._known_ms if not wanted(device_id)]:
+            self._known_ms.pop(device_id)
+            self._recent.pop(device_id, None)
+
+    def _newest(self, devices: Iterable[str], wanted: Callable[[Sighting], bool]) -> list[Sighting]:
+        recent = self._recent
+        found = [kept[-1] for device_id in devices if (kept := recent.get(device_id)) and wanted(kept[-1])]
+        # One that is older than what the database knows came late.
+        return sorted((s for s in found if s.ts_ms >= self._known_ms[s.device_id]), key=_in_order)
+
+
+def _in_order(sighting: Sighting) -> tuple[int, EntryId]:
+    return sighting.seq, sighting.entry_id
+
+
+def _rising(sightings: list[Sighting]) -> list[Sighting]:
+    rising: list[Sighting] = []
+    for sighting in sightings:
+        if not rising or sighting.ts_ms > rising[-1].ts_ms:
+            rising.append(sighting)
+    return rising

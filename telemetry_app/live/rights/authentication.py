@@ -1,0 +1,68 @@
+"""Who a client is: the user of the session that its cookie names."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from telemetry_app.live.ports import Authentication
+from telemetry_app.live.rights.directus import Unavailable, can_be_sent
+
+if TYPE_CHECKING:
+    from telemetry_app.live.rights.directus import Directus
+
+_PATH: Final = "/users/me?fields=id"
+_UNAUTHORIZED: Final = Authentication("unauthorized")
+#: 401: no session, or one that is over. 403: a token whose signature is wrong.
+_REFUSED: Final = frozenset({401, 403})
+
+
+class AuthObserver(Protocol):
+    """Told how long it took to learn who a client is."""
+
+    def auth(self, result: str, seconds: float) -> None:
+        """A client was found to be `ok` or `unauthorized`, or could not be judged (`error`)."""
+
+
+class _User(BaseModel):
+    model_config = ConfigDict(strict=True)
+    id: str = Field(min_length=1, max_length=255)
+
+
+class _Me(BaseModel):
+    # A role without rights on users still sees the id of its own.
+    model_config = ConfigDict(strict=True)
+    data: _User
+
+
+class Authenticator:
+    """Knows sessions by asking Directus. Never raises: what goes wrong is a result."""
+
+    def __init__(self, directus: Directus, observer: AuthObserver) -> None:
+        self._directus = directus
+        self._observer = observer
+
+    async def authenticate(self, cookie: str | None, forwarded_for: str) -> Authentication:
+        """Tell whose session a Cookie header carries.
+
+        Args:
+            cookie: The client's Cookie header as it came; without one nobody is asked.
+            forwarded_for: The client's address, or chain of addresses.
+        """
+        started_at = time.perf_counter()
+        authentication = await self._judge(cookie, forwarded_for)
+        self._observer.auth(authentication.result, time.perf_counter() - started_at)
+        return authentication
+
+    async def _judge(self, cookie: str | None, forwarded_for: str) -> Authentication:
+        if cookie is None or not can_be_sent(cookie):
+            return _UNAUTHORIZED
+        answer = await self._directus.ask(_PATH, _Me, cookie=cookie, forwarded_for=forwarded_for)
+        if isinstance(answer, Unavailable):
+            return Authentication("error", retry_after_s=answer.retry_after_s)
+        if answer.content is not None:
+            return Authentication("ok", answer.content.data.id)
+        # No route of this name: something else than Directus answers.
+        return _UNAUTHORIZED if answer.status in _REFUSED else Authentication("error")

@@ -1,0 +1,131 @@
+"""What a client may see: the events that Directus shows to its session."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
+
+from telemetry_app.live.ports import Authorization
+from telemetry_app.live.rights.directus import Answer, Unavailable, can_be_sent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from telemetry_app.live.rights.directus import Directus
+
+#: Directus' own limit of a text that serves as primary key.
+MAX_ID_CHARS: Final = 255
+#: Events offered to one session; a page with more wants a search, not a longer list.
+MAX_EVENTS: Final = 200
+_NAMED: Final = f"/items/events?fields=id,name&limit={MAX_EVENTS}&sort=name"
+_UNNAMED: Final = f"/items/events?fields=id&limit={MAX_EVENTS}"
+#: Names have up to 255 characters of up to four bytes.
+_MAX_LIST_BYTES: Final = 512 * 1024
+_FORBIDDEN: Final = 403
+_RESULTS: Final[Mapping[int, Authorization]] = {
+    401: Authorization("unauthorized"),
+    _FORBIDDEN: Authorization("forbidden"),
+    404: Authorization("not-found"),
+}
+
+
+class AuthzObserver(Protocol):
+    """Told how long it took to learn whether a client may see an event."""
+
+    def authz(self, result: str, seconds: float) -> None:
+        """A right was found to be `ok`, `unauthorized`, `forbidden` or `not-found`, or could not be asked (`error`)."""
+
+
+class _EventId(BaseModel):
+    id: StrictStr | StrictInt
+
+
+class _Event(BaseModel):
+    data: _EventId
+
+
+class _ListedEvent(_EventId):
+    # Whatever the collection's owner made of the field.
+    name: Any = None
+
+
+class _EventList(BaseModel):
+    model_config = ConfigDict(strict=True)
+    data: list[_ListedEvent]
+
+
+class Authorizer:
+    """Knows rights by asking Directus. Never raises: what goes wrong is a result."""
+
+    def __init__(self, directus: Directus, observer: AuthzObserver) -> None:
+        self._directus = directus
+        self._observer = observer
+
+    async def may_see(self, event_id: str, cookie: str | None, forwarded_for: str) -> Authorization:
+        """Tell whether a session may see an event.
+
+        Directus says `forbidden` of missing events as well. Ids that no event can have are not asked for.
+
+        Args:
+            event_id: Whatever a client wrote.
+            cookie: The client's Cookie header as it came.
+            forwarded_for: The client's address, or chain of addresses.
+        """
+        started_at = time.perf_counter()
+        authorization = await self._judge(event_id, cookie, forwarded_for)
+        self._observer.authz(authorization.result, time.perf_counter() - started_at)
+        return authorization
+
+    async def visible_events(self, cookie: str | None, forwarded_for: str) -> list[dict[str, Any]] | None:
+        """Return up to 200 events that a session may see, each with `id` and, where it may see that, `name`.
+
+        There are none when Directus refuses; None says that it could not be asked.
+        """
+        if cookie is None or not can_be_sent(cookie):
+            return []
+        answer = await self._list(_NAMED, cookie, forwarded_for)
+        if isinstance(answer, Answer) and answer.status == _FORBIDDEN:
+            # The whole question is refused when one of its fields is.
+            answer = await self._list(_UNNAMED, cookie, forwarded_for)
+        if isinstance(answer, Unavailable):
+            return None
+        if answer.content is None:
+            return []
+        return [_shown(event) for event in answer.content.data[:MAX_EVENTS]]
+
+    async def _judge(self, event_id: str, cookie: str | None, forwarded_for: str) -> Authorization:
+        if cookie is None or not can_be_sent(cookie):
+            return _RESULTS[401]
+        if not can_be_an_id(event_id):
+            return _RESULTS[404]
+        path = f"/items/events/{quote(event_id, safe='')}?fields=id"
+        answer = await self._directus.ask(path, _Event, cookie=cookie, forwarded_for=forwarded_for)
+        if isinstance(answer, Unavailable):
+            return Authorization("error", answer.retry_after_s)
+        if answer.content is None:
+            return _RESULTS[answer.status]
+        # Another event than the one asked for would be shown under a wrong topic.
+        return Authorization("ok" if str(answer.content.data.id) == event_id else "error")
+
+    async def _list(self, path: str, cookie: str, forwarded_for: str) -> Answer[_EventList] | Unavailable:
+        return await self._directus.ask(
+            path, _EventList, cookie=cookie, forwarded_for=forwarded_for, max_bytes=_MAX_LIST_BYTES
+        )
+
+
+def can_be_an_id(event_id: str) -> bool:
+    """Return whether an event can have this id: a text that fits a path segment and a database.
+
+    `.` and `..` stay what they are when percent-encoded, and would be another path.
+    """
+    return 0 < len(event_id) <= MAX_ID_CHARS and event_id not in {".", ".."} and can_be_sent(event_id)
+
+
+def _shown(event: _ListedEvent) -> dict[str, Any]:
+    shown = {"id": str(event.id)}
+    if isinstance(event.name, str) and event.name:
+        shown["name"] = event.name
+    return shown

@@ -1,0 +1,212 @@
+"""Questions to Directus: few, bounded, and in the name of the client who caused them."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+import aiohttp
+from cachetools import TTLCache
+from mode import Service
+from pydantic import BaseModel, ValidationError
+from yarl import URL
+
+from telemetry_app.database.outage import Outage
+from telemetry_app.live.rights.retry_after import Holds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+logger = logging.getLogger(__name__)
+
+#: Answers with these are answers; any other status means that Directus could not be asked.
+_ANSWERING: Final = frozenset({200, 401, 403, 404})
+#: Requests under way at a time; what comes on top waits, within its own timeout.
+MAX_CONCURRENT: Final = 16
+#: One user or one event is a hundred bytes; what is longer is not from Directus.
+MAX_BODY_BYTES: Final = 64 * 1024
+#: What browsers and servers take as a header.
+MAX_HEADER_CHARS: Final = 8192
+#: All answers that are kept, together; each is counted with what keeping it costs.
+_CACHE_BYTES: Final = 16 * 1024 * 1024
+_ENTRY_BYTES: Final = 1024
+#: Below the 5 s after which Directus closes an idle connection, so that none is used in that moment.
+_KEEPALIVE_S: Final = 3.0
+
+# Control characters would end the header; what did not arrive as UTF-8 stands as lone surrogates in the text.
+_UNSENDABLE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[M]):
+    """What Directus answered: 200 with what was asked for, or 401, 403, 404 without."""
+
+    status: int
+    content: M | None
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """Directus could not be asked, or did not answer sensibly; after how long to try again, if it said so."""
+
+    reason: str
+    retry_after_s: float | None = None
+
+
+class Directus(Service):
+    """Asks Directus with a client's own Cookie header and address, and nothing else of the client's.
+
+    Identical questions at the same time are asked once and identical ones within `cache_s` not again; only answers
+    are kept, failures never. A 429 with Retry-After silences the address it was meant for, a 503 with Retry-After
+    every question, until the time is over.
+
+    Args:
+        base_url: Where Directus is, without a slash at the end.
+        timeout_s: How long one question may take, waiting for its turn included.
+        cache_s: How long an answer is used; 0 = not at all.
+    """
+
+    logger = logger
+
+    def __init__(self, base_url: str, *, timeout_s: float, cache_s: float, **kwargs: Any) -> None:
+        self._base_url = base_url
+        self._timeout_s = timeout_s
+        self._session: aiohttp.ClientSession | None = None
+        self._answers: TTLCache[bytes, Answer[Any]] = TTLCache(
+            _CACHE_BYTES, cache_s, getsizeof=lambda answer: answer.size_bytes + _ENTRY_BYTES
+        )
+        self._questions: dict[bytes, asyncio.Task[Answer[Any] | Unavailable]] = {}
+        self._holds = Holds()
+        # Without it, a key that leaks into a dump could be compared with guesses.
+        self._salt = secrets.token_bytes(32)
+        self._outage = Outage(logger, "Directus")
+        super().__init__(**kwargs)
+
+    async def on_start(self) -> None:
+        """Make the client session, without a connection."""
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=MAX_CONCURRENT, keepalive_timeout=_KEEPALIVE_S),
+            # Directus renews cookies in its answers: one client's must never go out with another's question.
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "telemetry-processor"},
+            timeout=aiohttp.ClientTimeout(total=None),
+            auto_decompress=False,
+        )
+
+    async def on_stop(self) -> None:
+        """End what is under way and close every connection."""
+        questions = list(self._questions.values())
+        for question in questions:
+            question.cancel()
+        await asyncio.gather(*questions, return_exceptions=True)
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def ask(
+        self, path: str, shape: type[M], *, cookie: str, forwarded_for: str, max_bytes: int = MAX_BODY_BYTES
+    ) -> Answer[M] | Unavailable:
+        """Ask one question, or share the answer of one just like it. Never raises.
+
+        Args:
+            path: Path and query, already percent-encoded, from `/` on.
+            shape: What the body of a 200 must be.
+            cookie: The client's Cookie header, which `can_be_sent`.
+            forwarded_for: The client's address, or chain of addresses; left out when empty or when it cannot be sent.
+            max_bytes: Longest body that is read.
+        """
+        key = self._key(path, cookie)
+        answer: Answer[M] | None = self._answers.get(key)
+        if answer is not None:
+            return answer
+        address = forwarded_for if can_be_sent(forwarded_for) else ""
+        if left_s := self._holds.left_s(address):
+            return Unavailable("it asked to be left alone for a while", left_s)
+        question = self._questions.get(key)
+        if question is None:
+            asking = self._ask_in_time(key, _Question(path, shape, _headers(cookie, address), address, max_bytes))
+            question = asyncio.create_task(asking)
+            self._questions[key] = question
+            question.add_done_callback(lambda _: self._questions.pop(key, None))
+        # Not awaited itself: a client that leaves must not take the question away from the others.
+        await asyncio.wait((question,))
+        return Unavailable("the service is stopping") if question.cancelled() else question.result()
+
+    async def _ask_in_time(self, key: bytes, question: _Question) -> Answer[Any] | Unavailable:
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                outcome = await self._ask(question)
+        except TimeoutError:
+            outcome = Unavailable(f"no answer within {self._timeout_s:g} s")
+        except (aiohttp.ClientError, OSError) as error:
+            outcome = Unavailable(_why(error))
+        if isinstance(outcome, Unavailable):
+            self._outage.failed(outcome.reason)
+        else:
+            self._answers[key] = outcome
+            self._outage.over()
+        return outcome
+
+    async def _ask(self, question: _Question) -> Answer[Any] | Unavailable:
+        if self._session is None:
+            return Unavailable("the service is not running")
+        url = URL(self._base_url + question.path, encoded=True)
+        async with self._session.get(url, headers=question.headers, allow_redirects=False) as response:
+            if response.status not in _ANSWERING:
+                retry_after = response.headers.get("Retry-After")
+                retry_after_s = self._holds.note(response.status, retry_after, question.address)
+                return Unavailable(f"status {response.status}", retry_after_s)
+            body = await _read(response.content, question.max_bytes)
+        if body is None:
+            return Unavailable(f"an answer of more than {question.max_bytes} bytes")
+        if response.status != 200:  # noqa: PLR2004 - the one status with content
+            return Answer(response.status, None, len(body))
+        try:
+            return Answer(200, question.shape.model_validate_json(body), len(body))
+        except ValidationError as error:
+            return Unavailable(f"an answer that is not a {question.shape.__name__.lstrip('_')} ({error.error_count()})")
+
+    def _key(self, path: str, cookie: str) -> bytes:
+        text = f"{path}\n{cookie}".encode()
+        return hashlib.blake2b(text, key=self._salt, digest_size=24).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    path: str
+    shape: type[BaseModel]
+    headers: Mapping[str, str]
+    address: str
+    max_bytes: int
+
+
+def can_be_sent(header: str) -> bool:
+    """Return whether a header's value is one that can be sent on as it came."""
+    return 0 < len(header) <= MAX_HEADER_CHARS and not _UNSENDABLE.search(header)
+
+
+def _headers(cookie: str, address: str) -> dict[str, str]:
+    return {"Cookie": cookie, "X-Forwarded-For": address} if address else {"Cookie": cookie}
+
+
+async def _read(content: aiohttp.StreamReader, max_bytes: int) -> bytes | None:
+    """Return a body, None as soon as it turns out to be too long."""
+    body = bytearray()
+    async for chunk in content.iter_any():
+        body += chunk
+        if len(body) > max_bytes:
+            return None
+    return bytes(body)
+
+
+def _why(error: Exception) -> str:
+    # Of a connection that was not made the text is host and cause; other texts may quote what was sent.
+    return str(error) if isinstance(error, aiohttp.ClientConnectorError) else type(error).__name__

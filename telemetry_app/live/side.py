@@ -1,0 +1,147 @@
+"""The live side, put together from its parts."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from mode import Service
+
+from faust_redis.redis.errors import ANY_REDIS_ERROR
+from telemetry_app.live.clients.registry import Registry
+from telemetry_app.live.delivery.fanout import FanOut
+from telemetry_app.live.delivery.housekeeping import Housekeeper
+from telemetry_app.live.delivery.opening import Opener
+from telemetry_app.live.delivery.requests import Session
+from telemetry_app.live.delivery.resume import Resumer
+from telemetry_app.live.positions.gather import Gatherer
+from telemetry_app.live.positions.history import KEPT_S, History
+from telemetry_app.live.wire.protocol import CloseCode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mode import ServiceT
+
+    from telemetry_app.live.clients.connection import Connection
+    from telemetry_app.live.clients.limits import LiveLimits
+    from telemetry_app.live.ports import (
+        Authenticator,
+        Authorizer,
+        DeviceEvents,
+        LiveObserver,
+        Replay,
+        SnapshotReader,
+        Source,
+        StoredReader,
+    )
+    from telemetry_app.records.position import Position
+
+logger = logging.getLogger(__name__)
+
+#: Clients may take so long to answer the goodbye of a stopping server, and the whole of it takes no longer than twice.
+_GOODBYE_S: Final = 0.4
+
+
+class LiveSide(Service):
+    """Everything behind the WebSocket but the socket itself (see `view`).
+
+    Args:
+        streams: Keys of the partitions, in order.
+        source: The reader whose batches are given to `deliver`.
+        replay: Reads the streams again.
+        authenticator: Knows sessions.
+        authorizer: Knows rights.
+        device_events: Knows devices and events.
+        snapshots: Reads the newest positions.
+        stored: Reads how far the database is.
+        limits: What clients are granted.
+        observer: Told what happens.
+    """
+
+    logger = logger
+
+    def __init__(  # noqa: PLR0913 - the parts, each given by name
+        self,
+        *,
+        streams: Sequence[str],
+        source: Source,
+        replay: Replay,
+        authenticator: Authenticator,
+        authorizer: Authorizer,
+        device_events: DeviceEvents,
+        snapshots: SnapshotReader,
+        stored: StoredReader,
+        limits: LiveLimits,
+        observer: LiveObserver,
+        **kwargs: Any,
+    ) -> None:
+        self.authenticator = authenticator
+        self.authorizer = authorizer
+        self.limits = limits
+        self.observer = observer
+        self.registry = Registry(observer)
+        self.history = History()
+        self.slow: set[Connection] = set()
+        self.begun = asyncio.Event()
+        self._source = source
+        self._resumer = Resumer(replay, streams, self.history, device_events.events_of, observer)
+        self._fan_out = FanOut(streams, self.history, self.registry, device_events, source, observer)
+        self.session = Session(
+            registry=self.registry,
+            fan_out=self._fan_out,
+            opener=Opener(
+                self.registry,
+                self.history,
+                self._fan_out,
+                Gatherer(snapshots, stored, self.history),
+                device_events,
+                limits,
+            ),
+            resumer=self._resumer,
+            authorizer=authorizer,
+            limits=limits,
+        )
+        self._housekeeper = Housekeeper(self.session, self.slow)
+        super().__init__(**kwargs)
+
+    def on_init_dependencies(self) -> Iterable[ServiceT]:
+        """Return what runs along."""
+        return [self._housekeeper]
+
+    @property
+    def accepting(self) -> bool:
+        """Whether clients are let in: the broadcast has begun, and nobody has told it to stop."""
+        return self.begun.is_set() and not self.should_stop
+
+    async def deliver(self, stream: str, last_id: bytes, decoded: Sequence[tuple[Position, bytes]]) -> None:
+        """Send a batch to everyone who wants it; see `FanOut.deliver`. Waits only for the broadcast to begin."""
+        await self.begun.wait()
+        self._fan_out.deliver(stream, last_id, decoded)
+
+    @Service.task
+    async def _begin(self) -> None:
+        """Take note of where the reader begins, and what came shortly before, which may not be stored yet."""
+        start = await self._source.start_vector()
+        self._fan_out.start_at(start)
+        self._resumer.start_at(start)
+        try:
+            await self._resumer.reach_back(tuple((max(ms - round(KEPT_S * 1000), 0), 0) for ms, _ in start))
+        except ANY_REDIS_ERROR as error:
+            self.observer.retried("look back")
+            logger.warning("what came before the broadcast began cannot be read: %s", error)
+        self.begun.set()
+
+    async def close_connections(self) -> None:
+        """End every connection with 1001, within a second."""
+        self.begun.clear()
+        for connection in list(self.registry.connections):
+            connection.close(CloseCode.SHUTDOWN, grace_s=_GOODBYE_S)
+        deadline = asyncio.get_running_loop().time() + 2 * _GOODBYE_S
+        while self.registry.connections and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - a registry has no event
+            await asyncio.sleep(0.01)
+
+    async def on_stop(self) -> None:
+        """End every connection."""
+        await self.close_connections()

@@ -1,0 +1,241 @@
+"""The frames of the WebSocket: what clients may send, and what they are sent."""
+
+from __future__ import annotations
+
+import enum
+import json
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from telemetry_app.live.wire.position import LivePosition
+
+#: Longest topic and longest cursor that a client may send, and longest id as JSON, in characters.
+MAX_TEXT: Final = 255
+_EVENT: Final = "event:"
+
+ErrorCode = Literal["forbidden", "not-found", "unknown-topic", "bad-request", "limit", "error"]
+
+
+class CloseCode(enum.IntEnum):
+    """Why the server ends a connection."""
+
+    SHUTDOWN = 1001
+    FRAME_TOO_LARGE = 1009
+    SESSION_ENDED = 4401
+    SLOW_CLIENT = 4408
+    TOO_MANY_REQUESTS = 4429
+
+
+# --- from the client ---
+
+
+class _ClientFrame(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, hide_input_in_errors=True)
+
+    topic: str = Field(min_length=1, max_length=MAX_TEXT, description="`event:` and the id of an event")
+    id: JsonValue = Field(None, description=f"Handed back with the answer; at most {MAX_TEXT} characters of JSON")
+
+
+class Subscribe(_ClientFrame):
+    """Ask for the positions of an event: a snapshot, or what was missed, and then every new one."""
+
+    type: Literal["subscribe"]
+    since: str | None = Field(
+        None, max_length=MAX_TEXT, description="Cursor of the last frame of this topic, from whichever worker"
+    )
+
+
+class Unsubscribe(_ClientFrame):
+    """Ask for no more positions of an event."""
+
+    type: Literal["unsubscribe"]
+
+
+ClientFrame = Annotated[Subscribe | Unsubscribe, Field(discriminator="type")]
+_client_frame: TypeAdapter[Subscribe | Unsubscribe] = TypeAdapter(ClientFrame)
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A frame that was understood, and its `id` as JSON, if it had one."""
+
+    frame: Subscribe | Unsubscribe
+    reference: msgspec.Raw | UnsetType
+
+
+class BadRequestError(ValueError):
+    """The frame is none that the protocol knows; `reference` is its `id` as JSON, if it could be found."""
+
+    def __init__(self, message: str, reference: msgspec.Raw | UnsetType = UNSET) -> None:
+        super().__init__(message)
+        self.reference = reference
+
+
+def parse(data: bytes | str) -> Request:
+    """Read a frame.
+
+    Raises:
+        BadRequestError: Whatever the input, nothing else.
+    """
+    try:
+        frame = _client_frame.validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BadRequestError(f"{where or 'frame'}: {first['msg']}"[:MAX_TEXT], _find_reference(data)) from None
+    return Request(frame, _reference(frame.id) if "id" in frame.model_fields_set else UNSET)
+
+
+def event_of(topic: str) -> str | None:
+    """Return the event id of a topic; None when it is no topic of ours."""
+    return topic[len(_EVENT) :] or None if topic.startswith(_EVENT) else None
+
+
+def topic_of(event_id: str) -> str:
+    """Return the topic of an event."""
+    return _EVENT + event_id
+
+
+def _reference(value: Any) -> msgspec.Raw:
+    """Write an id as it will be handed back; Python's own writer takes integers of any size."""
+    try:
+        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        raise BadRequestError("id: cannot be handed back") from None
+    if len(text) > MAX_TEXT:
+        raise BadRequestError(f"id: has more than {MAX_TEXT} characters")
+    return msgspec.Raw(text.encode())
+
+
+def _find_reference(data: bytes | str) -> msgspec.Raw | UnsetType:
+    try:
+        value = from_json(data)
+        return _reference(value["id"]) if isinstance(value, dict) and "id" in value else UNSET
+    except ValueError:
+        return UNSET
+
+
+# --- to the client ---
+
+
+class Position(msgspec.Struct, frozen=True, gc=False):
+    """Where a device is; `ts` in epoch ms, `speed` in km/h, `course` in degrees, both left out when 0."""
+
+    deviceId: str  # noqa: N815 - the protocol's spelling
+    lat: float
+    lon: float
+    ts: int
+    speed: float | UnsetType = UNSET
+    course: float | UnsetType = UNSET
+
+
+class PositionFrame(msgspec.Struct, frozen=True, gc=False, tag="position"):
+    """A position of a device of the event; `cursor` is where to go on after it, empty while devices are still owed."""
+
+    topic: str
+    deviceId: str  # noqa: N815 - the protocol's spelling
+    lat: float
+    lon: float
+    ts: int
+    cursor: str
+    speed: float | UnsetType = UNSET
+    course: float | UnsetType = UNSET
+
+
+class Subscribed(msgspec.Struct, frozen=True, tag="subscribed"):
+    """The subscription stands; with `resumed` the missed positions follow as ordinary frames.
+
+    So do the devices of an event that is too large for one answer: then `cursor` is empty.
+    """
+
+    topic: str
+    snapshot: list[Position]
+    cursor: str
+    id: msgspec.Raw | UnsetType = UNSET
+    resumed: Literal[True] | UnsetType = UNSET
+
+
+class Unsubscribed(msgspec.Struct, frozen=True, tag="unsubscribed"):
+    """No more positions of this event will follow."""
+
+    topic: str
+    id: msgspec.Raw | UnsetType = UNSET
+
+
+class Error(msgspec.Struct, frozen=True, tag="error"):
+    """Something was refused or has ended; with a `topic`, that subscription does not stand."""
+
+    code: ErrorCode
+    message: str
+    topic: str | UnsetType = UNSET
+    id: msgspec.Raw | UnsetType = UNSET
+
+
+ServerFrame = PositionFrame | Subscribed | Unsubscribed | Error
+
+
+class _Body(Position, frozen=True, gc=False, kw_only=True):
+    cursor: str
+
+
+_END: Final = b'"}'
+
+encode = msgspec.json.Encoder().encode
+
+
+def to_wire(position: LivePosition) -> Position:
+    """Return a position as it stands in a snapshot."""
+    return Position(
+        position.device_id,
+        position.lat,
+        position.lon,
+        position.ts_ms,
+        position.speed or UNSET,
+        position.course or UNSET,
+    )
+
+
+def subscribed(
+    topic: str,
+    snapshot: Sequence[LivePosition],
+    cursor: str,
+    *,
+    reference: msgspec.Raw | UnsetType = UNSET,
+    resumed: bool = False,
+) -> bytes:
+    """Return the answer to a subscribe."""
+    positions = [to_wire(position) for position in snapshot]
+    return encode(Subscribed(topic, positions, cursor, reference, resumed=True if resumed else UNSET))
+
+
+def position_body(position: LivePosition, cursor: str) -> bytes:
+    """Return what a position's frame holds whatever its topic: the end of a JSON object, from the second brace on."""
+    return encode(
+        _Body(
+            deviceId=position.device_id,
+            lat=position.lat,
+            lon=position.lon,
+            ts=position.ts_ms,
+            speed=position.speed or UNSET,
+            course=position.course or UNSET,
+            cursor=cursor,
+        )
+    )[1:]
+
+
+def without_cursor(body: bytes, cursor: str) -> bytes:
+    """Return a position's body with an empty cursor instead; a cursor comes last and needs no escapes."""
+    return body[: -len(cursor) - len(_END)] + _END
+
+
+@lru_cache(maxsize=4096)
+def position_head(topic: str) -> bytes:
+    """Return what precedes a position's body in the frames of a topic."""
+    return b'{"type":"position","topic":' + encode(topic) + b","

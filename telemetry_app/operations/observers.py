@@ -1,0 +1,142 @@
+"""Adapters from what the transport and the writer report to the metrics."""
+
+from __future__ import annotations
+
+from math import nan
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from telemetry_app.operations.metrics import Metrics
+
+
+class TransportMetrics:
+    """Counts what the Redis transport reports."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def read(self, result: str) -> None:
+        """Count a read."""
+        self._metrics.consumer_reads.labels(result).inc()
+
+    def delivered(self, entries: int) -> None:
+        """Count records handed to the streams."""
+        self._metrics.consumer_records.inc(entries)
+
+    def redelivered(self, entries: int) -> None:
+        """Count records delivered again."""
+        self._metrics.redeliveries.inc(entries)
+
+    def trimmed(self, entries: int) -> None:
+        """Count records that were trimmed away before they were processed."""
+        self._metrics.trimmed.inc(entries)
+
+    def acknowledged(self, entries: int) -> None:
+        """Count acknowledged records."""
+        self._metrics.acks.inc(entries)
+
+    def dead_lettered(self, reason: str, entries: int) -> None:
+        """Count dead letters."""
+        self._metrics.dead_letters.labels(reason).inc(entries)
+
+    def partitions_owned(self, partitions: int) -> None:
+        """Show the partitions held."""
+        self._metrics.partitions_owned.set(partitions)
+
+    def lag(self, entries: int | None) -> None:
+        """Show the lag; NaN while Redis does not know it."""
+        self._metrics.consumer_lag.set(nan if entries is None else entries)
+
+    def state_size(self, table: str, keys: int) -> None:  # noqa: ARG002 - there is one table
+        """Show the number of devices."""
+        self._metrics.device_state_size.set(keys)
+
+    def evicted(self, table: str, keys: int) -> None:  # noqa: ARG002 - there is one table
+        """Count evicted devices."""
+        self._metrics.device_state_evictions.inc(keys)
+
+    def retried(self, operation: str) -> None:
+        """Count a failed try."""
+        self._metrics.retries.labels(operation).inc()
+
+
+class WriteMetrics:
+    """Counts what the writer reports."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def inserted(self, rows: int) -> None:
+        """Count rows that are new in the database."""
+        self._metrics.position_writes.labels("inserted").inc(rows)
+
+    def duplicates(self, rows: int) -> None:
+        """Count rows that the database had already."""
+        self._metrics.position_writes.labels("duplicate").inc(rows)
+
+    def failed(self, rows: int) -> None:
+        """Count rows that the database refused."""
+        self._metrics.position_writes.labels("failed").inc(rows)
+
+    def duration(self, seconds: float) -> None:
+        """Observe the duration of one statement."""
+        self._metrics.position_write_duration.observe(seconds)
+
+    def retried(self, reason: str) -> None:  # noqa: ARG002 - the log tells the reason
+        """Count a failed try."""
+        self._metrics.retries.labels("postgres").inc()
+
+
+class LiveMetrics:
+    """Counts what the live side reports."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def connections(self, number: int) -> None:
+        """Show the open connections."""
+        self._metrics.live_connections.set(number)
+
+    def subscriptions(self, number: int) -> None:
+        """Show the subscriptions."""
+        self._metrics.live_subscriptions.set(number)
+
+    def frames(self, result: str, number: int) -> None:
+        """Count positions sent or left out."""
+        self._metrics.live_frames.labels(result).inc(number)
+
+    def orphans(self, positions: int) -> None:
+        """Count positions of devices that are in no event."""
+        self._metrics.live_orphan_positions.inc(positions)
+
+    def late(self, positions: int) -> None:
+        """Count positions that are not newer than one already sent."""
+        self._metrics.live_late_positions.inc(positions)
+
+    def slow_client(self) -> None:
+        """Count a client that stayed behind."""
+        self._metrics.live_slow_clients.inc()
+
+    def delivered(self, seconds: float) -> None:
+        """Observe the time from the stream to the sockets."""
+        self._metrics.live_delivery.observe(seconds)
+
+    def auth(self, result: str, seconds: float) -> None:
+        """Observe a question who somebody is."""
+        self._metrics.live_auth_duration.labels(result).observe(seconds)
+
+    def authz(self, result: str, seconds: float) -> None:
+        """Observe a question what somebody may see."""
+        self._metrics.live_authz_duration.labels(result).observe(seconds)
+
+    def snapshot_failed(self) -> None:
+        """Count a snapshot that was left empty."""
+        self._metrics.retries.labels("snapshot").inc()
+
+    def snapshot(self, seconds: float) -> None:
+        """Observe the reading of a snapshot."""
+        self._metrics.live_snapshot_duration.observe(seconds)
+
+    def retried(self, operation: str) -> None:
+        """Count a failed try."""
+        self._metrics.retries.labels(operation).inc()

@@ -1,0 +1,248 @@
+"""The attributes of a record: an open JSON object with big integers and bytes in it.
+
+JSON of the producer's kind has neither, so the wire writes `{"__bigint":"1152921504606846976"}` and
+`{"__buffer_b64":"3q2+7w=="}`, at any depth. Such an object of exactly one member is a *sentinel*.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from telemetry_app.records.refusal import CodecError, child_path, explain_attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    # What a sentinel of a kind stands for, given its content and its path; raises CodecError.
+    _Meaning = Callable[[str, object, str], object]
+
+# The payload object itself is level 1, so an attributes object may have one level less.
+MAX_DEPTH = 32
+
+_BIGINT = "__bigint"
+_BUFFER = "__buffer_b64"
+# What a double, and so the producer's language, counts exactly.
+_MAX_EXACT_INT = 2**53
+
+# A sentinel as the producer spells it: no blanks, no leading zeros, canonical padding. It cannot match inside a JSON
+# string, where its quotes would be escaped. 600 digits: int() is free to refuse more than 640. Possessive quantifiers,
+# and no `{` inside: linear.
+_SENTINEL = re.compile(
+    rb'\{"__b(?:igint":"(?:0|-?[1-9][0-9]{0,599})'
+    rb'|uffer_b64":"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?)"\}'
+)
+# The same once it was checked: the content needs no rewriting unless a number begins with a zero too many.
+_CHECKED_SENTINEL = re.compile(rb'\{"__b(?:igint|uffer_b64)":(?!"-0|"0[0-9])("[0-9A-Za-z+/=-]*+")\}')
+_MARK = b'"__b'
+# Between objects that are looked at together: no byte of valid JSON.
+_SEPARATOR = b"\x00"
+_NO_OBJECT = re.compile(rb"\x00(?!\{)")
+_EXPONENT = re.compile(rb"e[+-]?[0-9]")
+# Of every run of 300 digits, taking each 30th byte leaves 10 digits in a row.
+_RUN_STEP = 30
+_SAMPLED_RUN = re.compile(rb"[0-9]{10}")
+_DECIMAL = re.compile(r"-?[0-9]+", re.ASCII)
+# A string that never ends swallows the rest, so that nothing is scanned twice.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+# Looking for a byte as an int takes a third of the time of looking for it as bytes.
+_BACKSLASH, _UNDERSCORE, _BRACE, _UPPER_E = b"\\_{E"
+
+_json = msgspec.json.Decoder()
+
+
+def nothing_to_check(raws: Sequence[bytes]) -> bool:
+    """Tell whether every one of many attributes objects is sure to pass `check_attributes`; True costs little.
+
+    Args:
+        raws: JSON values whose syntax, encoding and depth were checked already.
+    """
+    # Nothing is left of an object that is itself a sentinel.
+    rest = _SENTINEL.sub(b"", _SEPARATOR.join([b"", *raws]))
+    return not _NO_OBJECT.search(rest) and not _doubtful(rest)
+
+
+def check_attributes(raw: bytes) -> None:
+    """Make sure that an attributes object can be unpacked and stored.
+
+    Args:
+        raw: JSON whose syntax, encoding and depth were checked already.
+
+    Raises:
+        CodecError: It is no object, or a value in it is not what it says.
+    """
+    if raw[0] != _BRACE:
+        raise CodecError("attributes", "is no object")
+    rest = _SENTINEL.sub(b"", raw)
+    if not rest or _doubtful(rest):
+        _convert(raw, _python_value)
+
+
+def _doubtful(rest: bytes) -> bool:
+    """Tell whether what is left without well-formed sentinels may hold something that is not what it says.
+
+    Skipping over JSON proves its syntax only. An escape may hide a mark or be half a surrogate pair; an exponent or
+    hundreds of digits may be no finite number. Decoding every record to know costs more than the rest of the codec.
+    """
+    return bool(
+        _BACKSLASH in rest
+        or (_UNDERSCORE in rest and _MARK in rest)
+        or _UPPER_E in rest
+        or _EXPONENT.search(rest)
+        or _SAMPLED_RUN.search(rest[::_RUN_STEP])
+    )
+
+
+def unpack_attributes(raw: bytes) -> dict[str, Any]:
+    """Return attributes as Python values: sentinels become int and bytes, at any depth.
+
+    Raises:
+        CodecError: Never for the attributes of a decoded position.
+    """
+    return _convert(raw, _python_value)
+
+
+def storable_attributes(raw: bytes) -> str:
+    """Return the JSON for the database: big integers as decimal strings, bytes as base64 strings, at any depth.
+
+    Args:
+        raw: Attributes of a decoded position.
+
+    Raises:
+        CodecError: Never for the attributes of a decoded position.
+    """
+    plain = _with_contents(raw)
+    if plain is None:
+        plain = msgspec.json.encode(_convert(raw, _stored_value))
+    return plain.decode()
+
+
+def storable_attributes_of(raws: Sequence[bytes]) -> list[str]:
+    """Return `storable_attributes` of many at once, which costs half as much."""
+    plain = _with_contents(_SEPARATOR.join(raws))
+    if plain is None:
+        return [storable_attributes(raw) for raw in raws]
+    return plain.decode().split(_SEPARATOR.decode()) if raws else []
+
+
+def _with_contents(raw: bytes) -> bytes | None:
+    """Return JSON with each sentinel's content in its place, or None where a sentinel may hide."""
+    # Splitting keeps the group, the quoted content, between the pieces around the sentinels.
+    plain = b"".join(_CHECKED_SENTINEL.split(raw))
+    return None if _BACKSLASH in plain or (_UNDERSCORE in plain and _MARK in plain) else plain
+
+
+def pack_attributes(attributes: Mapping[str, Any]) -> bytes:
+    """Return attributes as they go over the wire; the reverse of `unpack_attributes`.
+
+    Raises:
+        CodecError: A value that JSON and the sentinels cannot express, such as NaN.
+    """
+    packed = {key: _pack(value, child_path("attributes", key)) for key, value in attributes.items()}
+    if _is_sentinel(packed):
+        raise CodecError("attributes", "would be read as a sentinel")
+    try:
+        return msgspec.json.encode(packed)
+    except (TypeError, ValueError) as exc:
+        raise CodecError("attributes", str(exc)) from exc
+
+
+def depth_exceeds(text: bytes, levels: int) -> bool:
+    """Tell whether brackets outside strings are nested deeper than `levels`, valid JSON or not."""
+    if text.count(b"{") + text.count(b"[") <= levels:
+        return False
+    depth = 0
+    for byte in _STRING.sub(b"", text):
+        if byte in b"{[":
+            depth += 1
+            if depth > levels:
+                return True
+        elif byte in b"}]":
+            depth -= 1
+    return False
+
+
+def _convert(raw: bytes, meaning: _Meaning) -> dict[str, Any]:
+    if depth_exceeds(raw, MAX_DEPTH - 1):
+        raise CodecError("attributes", f"is nested deeper than {MAX_DEPTH - 1} levels")
+    try:
+        value = _json.decode(raw)
+    except msgspec.DecodeError as exc:
+        raise explain_attributes(raw, exc) from exc
+    except UnicodeDecodeError as exc:
+        raise CodecError("attributes", "is not UTF-8") from exc
+    converted = _walk(value, "attributes", meaning)
+    # A sentinel in place of the object stands for a number or bytes.
+    if not isinstance(converted, dict):
+        raise CodecError("attributes", "is no object")
+    return converted
+
+
+def _walk(value: object, path: str, meaning: _Meaning) -> object:
+    """Return `value` with its sentinels replaced; as deep as the JSON it came from, hence bounded."""
+    if isinstance(value, dict):
+        if _is_sentinel(value):
+            [(kind, content)] = value.items()
+            return meaning(kind, content, path)
+        # Most members are plain: their paths are not worth building.
+        return {
+            key: _walk(member, child_path(path, key), meaning) if isinstance(member, dict | list) else member
+            for key, member in value.items()
+        }
+    if isinstance(value, list):
+        return [_walk(element, child_path(path, index), meaning) for index, element in enumerate(value)]
+    return value
+
+
+def _is_sentinel(value: dict[str, object]) -> bool:
+    return len(value) == 1 and (_BIGINT in value or _BUFFER in value)
+
+
+def _python_value(kind: str, content: object, path: str) -> int | bytes:
+    return _integer(content, path) if kind == _BIGINT else _bytes(content, path)
+
+
+def _stored_value(kind: str, content: object, path: str) -> object:
+    return str(_integer(content, path)) if kind == _BIGINT else content
+
+
+def _integer(content: object, path: str) -> int:
+    if not isinstance(content, str) or not _DECIMAL.fullmatch(content):
+        raise CodecError("attributes", f"{path} is no decimal integer in a string")
+    try:
+        return int(content)
+    except ValueError as exc:
+        raise CodecError("attributes", f"{path} is an integer of too many digits") from exc
+
+
+def _bytes(content: object, path: str) -> bytes:
+    if not isinstance(content, str):
+        raise CodecError("attributes", f"{path} is no base64 in a string")
+    try:
+        return base64.b64decode(content, validate=True)
+    except ValueError as exc:
+        raise CodecError("attributes", f"{path} is no base64") from exc
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _pack(value: object, path: str) -> object:
+    if isinstance(value, bytes):
+        return {_BUFFER: _base64(value)}
+    if isinstance(value, dict):
+        if _is_sentinel(value):
+            raise CodecError("attributes", f"{path} would be read as a sentinel")
+        return {key: _pack(member, child_path(path, key)) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_pack(element, child_path(path, i)) for i, element in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise CodecError("attributes", f"{path} is no finite number")
+    if type(value) is int and abs(value) > _MAX_EXACT_INT:
+        return {_BIGINT: str(value)}
+    return value

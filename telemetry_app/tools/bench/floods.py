@@ -1,0 +1,140 @@
+"""Servers under a flood of positions: the worker, and the reference beside it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+import psutil
+
+from faust_redis.redis.client import connect, execute
+from telemetry_app.tools.bench.helper import serving
+from telemetry_app.tools.bench.sink import Connect, Connected, Flood, Flooded
+from telemetry_app.tools.bench.usage import live_frames
+from telemetry_app.tools.demo.event import EVENT_ID
+from telemetry_app.tools.embedded.process import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from telemetry_app.tools.bench.helper import Helper
+    from telemetry_app.tools.demo.stack import Stack, WorkerProcess
+
+STREAM: Final = "telemetry:teltonika"
+TOPIC: Final = f"event:{EVENT_ID}"
+_PATH: Final = "/live"
+
+
+class Load(msgspec.Struct, frozen=True):
+    """A flood, as the subscribers received it and as the server's processor paid for it.
+
+    Attributes:
+        subscribers: Each subscribed to the one event.
+        chunk: Positions appended at once.
+        records: Positions appended.
+        expected: Frames due: one for each record and subscriber.
+        received: Frames that came to the subscribers' sockets.
+        conflated: Frames the server left out for subscribers that were behind.
+        deliveries_per_s: Frames received, per second.
+        cpu_us_per_delivery: Processor time of the server process for each frame received.
+        cpu_us_per_record: The same for each record.
+        server_cpu: Share of one processor the server used.
+        client_cpu: Share of one processor the client process used.
+    """
+
+    subscribers: int
+    chunk: int
+    records: int
+    expected: int
+    received: int
+    conflated: int
+    deliveries_per_s: float
+    cpu_us_per_delivery: float
+    cpu_us_per_record: float
+    server_cpu: float
+    client_cpu: float
+
+
+class Target:
+    """A server with subscribers, all of them in the one client process.
+
+    Args:
+        sink: The client process.
+        redis_url: Where the stream is.
+        port: Of its WebSocket.
+        process: The server's process.
+        worker: The server, unless it is the reference.
+    """
+
+    def __init__(
+        self, sink: Helper, redis_url: str, *, port: int, process: psutil.Process, worker: WorkerProcess | None
+    ) -> None:
+        self._sink = sink
+        self._redis_url = redis_url
+        self._port = port
+        self._worker = worker
+        self._subscribers = 0
+        self.process = process
+
+    async def connect(self, subscribers: int) -> None:
+        """Let so many clients subscribe; those of before leave."""
+        await self._sink.ask(Connect(self._port, _PATH, TOPIC, subscribers), Connected)
+        self._subscribers = subscribers
+
+    async def flood(self, chunk: int, seconds: float) -> Load:
+        """Flood the subscribers with chunks of so many positions.
+
+        Raises:
+            RuntimeError: A frame is missing, or one too many came.
+        """
+        conflated = self._conflated()
+        flooded = await self._sink.ask(Flood(self._redis_url, STREAM, chunk, seconds, self.process.pid), Flooded)
+        if flooded.received != flooded.expected:
+            raise RuntimeError(f"{flooded.received} frames were received of {flooded.expected}")
+        return Load(
+            subscribers=self._subscribers,
+            chunk=chunk,
+            records=flooded.records,
+            expected=flooded.expected,
+            received=flooded.received,
+            conflated=self._conflated() - conflated,
+            deliveries_per_s=round(flooded.received / flooded.elapsed_s),
+            cpu_us_per_delivery=round(flooded.server_cpu_s / flooded.received * 1e6, 4),
+            cpu_us_per_record=round(flooded.server_cpu_s / flooded.records * 1e6, 2),
+            server_cpu=round(flooded.server_cpu_s / flooded.elapsed_s, 2),
+            client_cpu=round(flooded.client_cpu_s / flooded.elapsed_s, 2),
+        )
+
+    def _conflated(self) -> int:
+        return 0 if self._worker is None else live_frames(self._worker.url, "conflated")
+
+
+@contextlib.asynccontextmanager
+async def worker(stack: Stack, sink: Helper) -> AsyncIterator[Target]:
+    """Run a worker, which finds an empty stream."""
+    await _empty_stream(stack)
+    port = free_port()
+    process = stack.start_worker(LIVE_HOST="127.0.0.1", LIVE_PORT=str(port))
+    try:
+        process.wait_ready()
+        yield Target(sink, stack.valkey.url, port=port, process=psutil.Process(process.pid), worker=process)
+    finally:
+        process.stop()
+
+
+@contextlib.asynccontextmanager
+async def reference(stack: Stack, sink: Helper) -> AsyncIterator[Target]:
+    """Run the reference, which finds an empty stream."""
+    await _empty_stream(stack)
+    port = free_port()
+    arguments = [stack.valkey.url, STREAM, TOPIC]
+    with serving("telemetry_app.tools.bench.reference", arguments, port, stack.folder) as process:
+        yield Target(sink, stack.valkey.url, port=port, process=psutil.Process(process.pid), worker=None)
+
+
+async def _empty_stream(stack: Stack) -> None:
+    """Remove what came shortly before, which a worker would show to each new subscriber."""
+    redis = connect(stack.valkey.url)
+    await execute(redis, "DEL", STREAM)
+    await redis.aclose()

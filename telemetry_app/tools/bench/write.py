@@ -1,0 +1,203 @@
+"""How close the durable side comes to what the machine's database can take: both measured in one run."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import asyncpg
+import msgspec
+import psutil
+
+from faust_redis.redis.client import Client, connect, execute
+from telemetry_app.core.insert import insert
+from telemetry_app.core.rows import columns
+from telemetry_app.database.migrate import migrate
+from telemetry_app.records.codec import decode_entry
+from telemetry_app.tools.bench.usage import cpu_s, peak_rss_mb
+from telemetry_app.tools.demo.stack import Stack, WorkerProcess
+from telemetry_app.tools.simulation.backlog import bench_records
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from asyncpg.pool import PoolConnectionProxy
+
+    from telemetry_app.core.rows import Columns
+
+logger = logging.getLogger(__name__)
+
+STREAM = "telemetry:teltonika"
+GROUP = "processor"
+BATCH = 1000
+#: A worker that stores nothing for so long will not finish.
+_STALLED_S = 60.0
+_POLL_S = 0.02
+
+
+class WritePlan(NamedTuple):
+    """How many records of how many devices."""
+
+    records: int
+    devices: int
+
+
+class RawLimit(msgspec.Struct, frozen=True):
+    """Rows already decoded, by one connection, with the INSERT the worker uses."""
+
+    rows_per_s: float
+    cpu_us_per_row: float
+
+
+class Drain(msgspec.Struct, frozen=True):
+    """A worker process draining a backlog, timed from the first rows in the table to the last acknowledgement."""
+
+    records_per_s: float
+    cpu_us_per_record: float
+    peak_rss_mb: float
+
+
+class WriteResult(msgspec.Struct, frozen=True):
+    """Both measurements and what they are to each other."""
+
+    records: int
+    devices: int
+    raw: RawLimit
+    worker: Drain
+    throughput_ratio: float
+    cpu_ratio: float
+
+
+async def measure(plan: WritePlan, folder: Path, say: Callable[[str, float], None]) -> WriteResult:
+    """Run both measurements on the same servers.
+
+    Args:
+        plan: How much.
+        folder: Data folder for the servers; deleted at the end.
+        say: Told what is going on, and how much of it is done (0 to 1).
+
+    Raises:
+        EmbeddedServerError: A server or the worker did not start.
+        RuntimeError: The worker stored fewer rows than there were records, or none for a minute.
+    """
+    with Stack(folder, {"ROLES": "write", "LOG_LEVEL": "warning"}) as stack:
+        raw = await _raw_limit(plan, stack.postgres.url, say)
+        drain = await _drain(plan, stack, say)
+    return WriteResult(
+        records=plan.records,
+        devices=plan.devices,
+        raw=raw,
+        worker=drain,
+        throughput_ratio=round(drain.records_per_s / raw.rows_per_s, 3),
+        cpu_ratio=round(drain.cpu_us_per_record / raw.cpu_us_per_row, 2),
+    )
+
+
+async def _raw_limit(plan: WritePlan, server_url: str, say: Callable[[str, float], None]) -> RawLimit:
+    url = await _fresh_database(server_url, "bench_raw")
+    batches = list(_decoded_batches(plan))
+    connection = await asyncpg.connect(url)
+    gc.collect()
+    started, cpu = time.perf_counter(), time.process_time()
+    for number, rows in enumerate(batches):
+        await insert(cast("PoolConnectionProxy[Any]", connection), rows)
+        if number % 20 == 0:
+            say("raw limit", number / len(batches))
+    elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
+    await connection.close()
+    return RawLimit(round(plan.records / elapsed_s), round(cpu_s / plan.records * 1e6, 2))
+
+
+def _decoded_batches(plan: WritePlan) -> Iterator[Columns]:
+    latest = datetime.now(UTC) + timedelta(days=1)
+    batch = []
+    for fields in bench_records(plan.records, plan.devices):
+        batch.append(decode_entry(fields, latest=latest))
+        if len(batch) == BATCH:
+            yield columns(batch)
+            batch = []
+    if batch:
+        yield columns(batch)
+
+
+async def _drain(plan: WritePlan, stack: Stack, say: Callable[[str, float], None]) -> Drain:
+    url = await _fresh_database(stack.postgres.url, "bench_worker")
+    redis = connect(stack.valkey.url)
+    database = await asyncpg.connect(url)
+    try:
+        await _publish(plan, redis, say)
+        worker = stack.start_worker(POSTGRES_URL=url)
+        return await _time_drain(plan, _Watched(redis, database, worker), say)
+    finally:
+        await database.close()
+        await redis.aclose()
+
+
+class _Watched(NamedTuple):
+    redis: Client
+    database: asyncpg.Connection
+    worker: WorkerProcess
+
+    async def acknowledged(self) -> int:
+        """Return how many entries the group has read and acknowledged."""
+        for info in await execute(self.redis, "XINFO", "GROUPS", STREAM):
+            facts = info if isinstance(info, dict) else dict(zip(info[::2], info[1::2], strict=True))
+            return int(facts[b"entries-read"] or 0) - int(facts[b"pending"])
+        return 0
+
+
+async def _time_drain(plan: WritePlan, watched: _Watched, say: Callable[[str, float], None]) -> Drain:
+    process = psutil.Process(watched.worker.pid)
+    while not (first := await watched.acknowledged()):
+        if watched.worker.exit_code() is not None:
+            raise RuntimeError(f"the worker ended:\n{watched.worker.log_tail()}")
+        await asyncio.sleep(_POLL_S)
+    started, cpu_before_s = time.perf_counter(), cpu_s(process)
+    done, moved_at = first, started
+    while done < plan.records:
+        await asyncio.sleep(_POLL_S)
+        now_done = await watched.acknowledged()
+        if now_done > done:
+            done, moved_at = now_done, time.perf_counter()
+        elif time.perf_counter() - moved_at > _STALLED_S:
+            raise RuntimeError(f"the worker stalled at {done} of {plan.records} records:\n{watched.worker.log_tail()}")
+        say("worker", done / plan.records)
+    elapsed_s, used_s = time.perf_counter() - started, cpu_s(process) - cpu_before_s
+    stored = await watched.database.fetchval("SELECT count(*) FROM positions")
+    if stored != plan.records:
+        raise RuntimeError(f"{stored} rows stored of {plan.records} records")
+    timed = plan.records - first
+    return Drain(round(timed / elapsed_s), round(used_s / timed * 1e6, 2), round(peak_rss_mb(process), 1))
+
+
+async def _publish(plan: WritePlan, redis: Client, say: Callable[[str, float], None]) -> None:
+    pending, sent = [], 0
+    for fields in bench_records(plan.records, plan.devices):
+        pending.append(fields)
+        if len(pending) == BATCH:
+            sent += await _append(redis, pending)
+            say("publishing", sent / plan.records)
+    await _append(redis, pending)
+
+
+async def _append(redis: Client, entries: list[list[bytes]]) -> int:
+    pipeline = redis.pipeline(transaction=False)
+    for fields in entries:
+        pipeline.execute_command("XADD", STREAM, "*", *fields)
+    sent = len(await pipeline.execute()) if entries else 0
+    entries.clear()
+    return sent
+
+
+async def _fresh_database(server_url: str, name: str) -> str:
+    connection = await asyncpg.connect(server_url)
+    await connection.execute(f"CREATE DATABASE {name}")  # the names are this module's own
+    await connection.close()
+    url = server_url.rpartition("/")[0] + f"/{name}"
+    await migrate(url)
+    return url

@@ -1,0 +1,134 @@
+"""The demo from start to end: servers, worker, race, what one sees of it, and the report."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import webbrowser
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import asyncpg
+import click
+
+from faust_redis.redis.client import connect
+from telemetry_app.tools.demo.display import Display
+from telemetry_app.tools.demo.event import EVENT_ID, enter_devices
+from telemetry_app.tools.demo.figures import Gauges
+from telemetry_app.tools.demo.report import Report, make_report, stored_latencies_ms
+from telemetry_app.tools.demo.stack import Stack, WorkerProcess
+from telemetry_app.tools.demo.viewer import Viewer
+from telemetry_app.tools.embedded.process import free_port
+from telemetry_app.tools.simulation.publisher import Publisher
+from telemetry_app.tools.simulation.race import Race
+from telemetry_app.tools.simulation.runner import run as run_race
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from faust_redis.redis.client import Client
+    from telemetry_app.tools.demo.figures import Figures
+
+STREAM = "telemetry:teltonika"
+GROUP = "processor"
+_REFRESH_S = 1.0
+_SETTLE_TIMEOUT_S = 30.0
+
+
+class DemoPlan(NamedTuple):
+    """What to show: how many devices at which rate, for how long (None: until Ctrl-C), and whether in a browser."""
+
+    devices: int
+    hz: float
+    duration_s: float | None
+    open_browser: bool = False
+
+
+class Running(NamedTuple):
+    """Handles on a demo that runs."""
+
+    redis: Client
+    database: asyncpg.Connection
+    worker: WorkerProcess
+    gauges: Gauges
+    publisher: Publisher
+
+
+def run_demo(plan: DemoPlan) -> Report:
+    """Run the demo; return its report when it has an end.
+
+    Raises:
+        EmbeddedServerError: A server or the worker did not start, or ended before its time.
+    """
+    folder = Path(".data").absolute() / f"demo-{os.getpid()}"
+    live_port = free_port()
+    variables = {"LIVE_AUTH": "none", "LIVE_HOST": "127.0.0.1", "LIVE_PORT": str(live_port)}
+    race = Race(plan.devices, plan.hz, start=datetime.now(UTC))
+    with Stack(folder, variables) as stack:
+        asyncio.run(_prepare(stack, race))
+        worker = stack.start_worker()
+        worker.wait_ready()
+        page = f"http://127.0.0.1:{live_port}/#event={EVENT_ID}"
+        click.echo(f"live map: {page}")
+        click.echo(f"metrics:  {worker.url}/metrics   health: {worker.url}/readyz   log: {worker.log_path}")
+        if plan.open_browser:
+            webbrowser.open(page)
+        viewer = Viewer(f"http://127.0.0.1:{live_port}/live", f"event:{EVENT_ID}")
+        try:
+            return asyncio.run(_show(stack, worker, viewer, plan, race))
+        except ExceptionGroup as group:
+            # What went wrong first is what is wrong; the other tasks were cancelled for it.
+            raise group.exceptions[0] from group
+
+
+async def _prepare(stack: Stack, race: Race) -> None:
+    database = await asyncpg.connect(stack.postgres.url)
+    await enter_devices(database, race.device_ids)
+    await database.close()
+
+
+async def _show(stack: Stack, worker: WorkerProcess, viewer: Viewer, plan: DemoPlan, race: Race) -> Report:
+    async with _running(stack, worker) as demo:
+        with Display() as display:
+            async with asyncio.TaskGroup() as beside:
+                tasks = [beside.create_task(_watch(demo, display)), beside.create_task(viewer.watch())]
+                await viewer.watching.wait()
+                await run_race(demo.publisher, race, duration_s=plan.duration_s)
+                figures = await _settle(demo)
+                display.show(figures)
+                for task in tasks:
+                    task.cancel()
+        stored = await stored_latencies_ms(demo.redis, demo.database, STREAM)
+        return make_report(figures, stored, viewer.latencies_ms)
+
+
+@contextlib.asynccontextmanager
+async def _running(stack: Stack, worker: WorkerProcess) -> AsyncIterator[Running]:
+    redis = connect(stack.valkey.url)
+    database = await asyncpg.connect(stack.postgres.url)
+    try:
+        gauges = Gauges(redis, database, worker, stream=STREAM, group=GROUP)
+        yield Running(redis, database, worker, gauges, Publisher(redis, STREAM, 1))
+    finally:
+        # Ctrl-C may come in the middle of a query; a polite goodbye is not worth waiting for.
+        database.terminate()
+        await redis.aclose()
+
+
+async def _watch(demo: Running, display: Display) -> None:
+    while True:
+        demo.worker.require_alive()
+        display.show(await demo.gauges.read(demo.publisher.published))
+        await asyncio.sleep(_REFRESH_S)
+
+
+async def _settle(demo: Running) -> Figures:
+    """Wait until everything published is stored or refused; the figures tell when that did not come true."""
+    deadline = asyncio.get_running_loop().time() + _SETTLE_TIMEOUT_S
+    while asyncio.get_running_loop().time() < deadline:
+        if await demo.gauges.settled():
+            break
+        await asyncio.sleep(0.1)
+    return await demo.gauges.read(demo.publisher.published)

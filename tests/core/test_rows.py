@@ -1,0 +1,59 @@
+import json
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, strategies as st
+
+from telemetry_app.core.rows import COLUMN_NAMES, columns
+from tests.core.writing import FIRST_TS, position
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def test_one_list_per_column() -> None:
+    """Positions become one list per column, in the order of the columns and of the positions."""
+    rows = columns([position(0), position(1, device_id="other", codec=None, priority=2)])
+
+    assert dict(zip(COLUMN_NAMES, rows, strict=True)) == {
+        "device_id": ["356307042441013", "other"],
+        "ts": [FIRST_TS.timestamp(), FIRST_TS.timestamp() + 1],
+        "latitude": [41.99, 41.99],
+        "longitude": [21.43, 21.43],
+        "altitude": [240.0, 240.0],
+        "angle": [180.0, 180.0],
+        "speed": [33.0, 33.0],
+        "satellites": [12, 12],
+        "priority": [0, 2],
+        "codec": ["8E", None],
+        "attributes": ['{"239":1,"240":true,"label":"x"}'] * 2,
+    }
+
+
+def test_nothing() -> None:
+    """No position gives empty columns."""
+    assert columns([]) == tuple([] for _ in COLUMN_NAMES)
+
+
+def test_a_time_with_another_offset() -> None:
+    """A time is the same moment whatever zone it is written in."""
+    zoned = datetime.fromisoformat("2026-05-02T15:00:00+03:00")
+
+    assert columns([position(ts=zoned)])[1] == columns([position(0)])[1]
+
+
+def test_sentinels_become_strings() -> None:
+    """Attributes come out as JSON text, big integers and bytes in it as strings."""
+    raw = b'{"78":{"__bigint":"1152921504606846976"},"b":[{"__buffer_b64":"3q2+7w=="}],"n":1}'
+
+    assert json.loads(columns([position(attributes=raw)])[10][0]) == {
+        "78": "1152921504606846976",
+        "b": ["3q2+7w=="],
+        "n": 1,
+    }
+
+
+@given(st.datetimes(datetime(2000, 1, 1), datetime(2105, 12, 31), timezones=st.just(UTC)))  # noqa: DTZ001 - hypothesis adds the zone
+def test_microseconds_survive_the_float(ts: datetime) -> None:
+    """A float of seconds, read to the microsecond, is the time it was made from."""
+    (seconds,) = columns([position(ts=ts)])[1]
+
+    assert EPOCH + timedelta(microseconds=round(seconds * 1e6)) == ts

@@ -1,0 +1,113 @@
+"""The reader's own connection, on a real Valkey behind a line that a test breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import trustme
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from faust_redis.redis import wire as read_connection
+from faust_redis.redis.client import close, connect
+from faust_redis.redis.wire import ReadConnection
+from tests.conftest import ProxyFactory
+from tests.servers.proxy import TcpProxy, url_through
+from tests.support.waiting import eventually
+
+
+@pytest.fixture(params=["redis", "rediss"])
+def scheme(request: pytest.FixtureRequest) -> str:
+    """In plain text, or over TLS."""
+    scheme: str = request.param
+    return scheme
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+async def line(redis_url: str, tcp_proxy: ProxyFactory, scheme: str, authority: trustme.CA) -> TcpProxy:
+    """The network between the connection and Redis."""
+    parts = urlsplit(redis_url)
+    if scheme == "redis":
+        return await tcp_proxy(parts.hostname, parts.port)
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    return await tcp_proxy(parts.hostname, parts.port, server)
+
+
+@pytest.fixture
+async def connection(
+    line: TcpProxy, redis_url: str, scheme: str, authority: trustme.CA, tmp_path: Path
+) -> AsyncIterator[ReadConnection]:
+    url = url_through(line, redis_url)
+    if scheme == "rediss":
+        certificate = tmp_path / "ca.pem"
+        authority.cert_pem.write_to_path(str(certificate))
+        url = f"{url.replace('redis://', 'rediss://')}?ssl_ca_certs={certificate}"
+    client = connect(url)
+    yield ReadConnection(client)
+    await close(client)
+
+
+@pytest.mark.parametrize("scheme", ["rediss"], indirect=True)
+async def test_a_stranger_is_not_spoken_to(line: TcpProxy, redis_url: str) -> None:
+    """A server whose certificate nobody vouches for is sent nothing."""
+    client = connect(url_through(line, redis_url).replace("redis://", "rediss://"))
+    with pytest.raises(RedisConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
+        await ReadConnection(client).execute("ECHO", "hello")
+    await close(client)
+
+
+async def test_large_replies(connection: ReadConnection) -> None:
+    """A reply of many pieces arrives whole, one after the other."""
+    for size in (1, 300_000, 5, 2_000_000):
+        assert await connection.execute("ECHO", "x" * size) == b"x" * size
+
+
+async def test_a_late_reply_is_nobodys(
+    line: TcpProxy, connection: ReadConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command without an answer ends in a timeout; the answer that comes later is not taken for the next one's."""
+    assert await connection.execute("ECHO", "before") == b"before"
+    monkeypatch.setattr(read_connection, "REPLY_TIMEOUT_S", 0.3)
+    line.stall()
+    with pytest.raises(TimeoutError):
+        await connection.execute("ECHO", "late")
+    monkeypatch.undo()
+    line.flow()
+    assert await connection.execute("ECHO", "after") == b"after"
+
+
+async def test_an_abandoned_reply_is_nobodys(redis: Redis, connection: ReadConnection, stream: str) -> None:
+    """Nor is the answer to a command that was cancelled while it waited."""
+    waiting = asyncio.create_task(connection.execute("XREAD", "BLOCK", 0, "STREAMS", stream, "0"))
+
+    async def is_waiting() -> bool:
+        clients: Any = await redis.client_list()
+        return any(client["cmd"] == "xread" and "b" in client["flags"] for client in clients)
+
+    await eventually(is_waiting)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert waiting.cancelled()
+    await redis.xadd(stream, {"n": 1})
+    assert await connection.execute("ECHO", "after") == b"after"
+
+
+async def test_a_cut_line(line: TcpProxy, connection: ReadConnection) -> None:
+    """A connection that broke while nothing was asked costs one command; the next one has a new connection."""
+    assert await connection.execute("ECHO", "before") == b"before"
+    line.cut()
+    with pytest.raises(RedisConnectionError):
+        await connection.execute("ECHO", "lost")
+    assert await connection.execute("ECHO", "after") == b"after"
