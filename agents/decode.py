@@ -18,9 +18,8 @@ async def decode(batches: faust.StreamT[RecordBatch]) -> None:
     The batch is not acknowledged here (`noack`): the writer does that when its positions are stored. Passing on waits
     while the writer is behind, which in turn stops the reading.
     """
-    async for event in cast("faust.Stream[RecordBatch]", batches).noack().events():
-        batch: RecordBatch = event.value
-        decoded = decode_batch(batch, event)
+    async for batch in cast("faust.Stream[RecordBatch]", batches).noack():
+        decoded = decode_batch(batch)
         metrics.decode_errors.inc(decoded.refused)
         if decoded.positions:
             first_id, _ = batch.entries[0]

@@ -173,7 +173,7 @@ class Consumer(base.Consumer):
         message = BatchMessage(
             tp.topic, tp.partition, flight.offset, ms / 1000, 1, None, None, flight.batch, None, 0, 0, tp,
             time_in=time.monotonic(), generation_id=self.app.consumer_generation_id,
-            flight=flight, on_settled=self._settled.set,
+            flight=flight, consumer=self, on_settled=self._settled.set,
         )  # fmt: skip
         flight.message = weakref.ref(message)
         return message
@@ -357,7 +357,7 @@ class Consumer(base.Consumer):
         for message in list(self._unacked_messages):
             if isinstance(message, BatchMessage) and not message.acked:
                 logger.warning("stopping with %r in flight: left pending", message.value)
-                message.give_up(self)
+                message.give_up()
 
     async def on_shutdown(self) -> None:
         """Close the connections to Redis."""

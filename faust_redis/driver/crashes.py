@@ -39,7 +39,7 @@ class CrashWatch:
             # The handler runs in the agent's task, where the event that it was processing is the current one.
             event = current_event()
             if event is not None and isinstance(event.message, BatchMessage):
-                event.message.give_up(self._consumer)
+                event.message.give_up()
             if own_handler is not None:
                 await own_handler(crashed, error)
 

@@ -16,15 +16,18 @@ if TYPE_CHECKING:
 
 
 class BatchMessage(ConsumerMessage):
-    """A Faust message whose acknowledgement settles its batch in the ledger.
+    """A Faust message whose acknowledgement settles its batch in the ledger; the `Delivery` of that batch.
 
     Faust has two code paths that acknowledge, one of them compiled; both set `acked`, and both also do so for a
     message that a stream *skipped* because a rebalance overtook it. Such a message was never tracked, and its batch
     must not be settled: it is read again from the pending entries.
     """
 
-    def __init__(self, *args: Any, flight: InFlight, on_settled: Callable[[], None], **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, flight: InFlight, consumer: ConsumerT, on_settled: Callable[[], None], **kwargs: Any
+    ) -> None:
         self.flight = flight
+        self._consumer = consumer
         self._on_settled = on_settled
         self._acked = False
         super().__init__(*args, **kwargs)
@@ -41,9 +44,13 @@ class BatchMessage(ConsumerMessage):
             self.flight.settled = True
             self._on_settled()
 
-    def give_up(self, consumer: ConsumerT) -> None:
+    def settle(self) -> None:
+        """Acknowledge the message."""
+        self.ack(self._consumer)
+
+    def give_up(self) -> None:
         """Let Faust forget the message without settling its batch, whose entries stay pending."""
         self._acked = True
         self.flight.given_up = True
-        consumer.unacked.discard(self)
-        notify(getattr(consumer, "_waiting_for_ack", None))
+        self._consumer.unacked.discard(self)
+        notify(getattr(self._consumer, "_waiting_for_ack", None))

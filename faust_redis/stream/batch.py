@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,6 +15,16 @@ class Verdict(NamedTuple):
     reason: str
 
 
+class Delivery(Protocol):
+    """The way back to whoever delivered a batch."""
+
+    def settle(self) -> None:
+        """Allow the batch to be committed."""
+
+    def give_up(self) -> None:
+        """Leave the batch pending."""
+
+
 class RecordBatch:
     """Entries of one partition in stream order, and the verdict on those that cannot be processed.
 
@@ -25,19 +35,49 @@ class RecordBatch:
       transport allows, then go to the dead letters;
     * buried entries, which go to the dead letters at once.
 
+    Whoever takes a batch from a stream without automatic acknowledgement (`noack`) ends it by `settle` or `give_up`;
+    until then it must be held on to, since a batch that nobody refers to any more counts as dropped.
+
     Attributes:
         stream: Key of the partition's stream.
         redelivered: Whether the entries had been delivered before.
     """
 
-    __slots__ = ("buried", "entries", "redelivered", "refused", "stream")
+    __slots__ = ("_delivery", "buried", "entries", "redelivered", "refused", "stream")
 
-    def __init__(self, stream: str, entries: Sequence[tuple[bytes, list[bytes]]], *, redelivered: bool = False) -> None:
+    def __init__(
+        self,
+        stream: str,
+        entries: Sequence[tuple[bytes, list[bytes]]],
+        *,
+        redelivered: bool = False,
+        delivery: Delivery | None = None,
+    ) -> None:
         self.stream = stream
         self.entries = entries
         self.redelivered = redelivered
         self.refused: dict[bytes, Verdict] = {}
         self.buried: dict[bytes, Verdict] = {}
+        self._delivery = delivery
+
+    def delivered_by(self, delivery: Delivery) -> RecordBatch:
+        """Return this batch, verdicts included, with a way back to its deliverer.
+
+        A batch of its own: the deliverer keeps the original, and must be able to tell that nobody holds the other.
+        """
+        delivered = RecordBatch(self.stream, self.entries, redelivered=self.redelivered, delivery=delivery)
+        delivered.refused, delivered.buried = self.refused, self.buried
+        return delivered
+
+    def settle(self) -> None:
+        """Allow the batch to be committed: everything that should outlive it is durable."""
+        if self._delivery is not None:
+            self._delivery.settle()
+
+    def give_up(self) -> None:
+        """Leave the batch pending, so that it is delivered again, here or elsewhere."""
+        if self._delivery is not None:
+            self._delivery.give_up()
 
     def refuse(self, entry_id: bytes, kind: str, reason: str) -> None:
         """Leave an entry pending, for instance because a later version may be able to read it."""

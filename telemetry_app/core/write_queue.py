@@ -36,32 +36,32 @@ class WriteQueue(Service):
         self._closed = False
         super().__init__(**kwargs)
 
-    async def submit(self, batch: DecodedBatch) -> None:
+    async def submit(self, decoded: DecodedBatch) -> None:
         """Start writing a batch; waits for a free place."""
-        if not batch.positions:
-            batch.acknowledge()
+        if not decoded.positions:
+            decoded.batch.settle()
             return
         await self._free.acquire()
         if self._closed:
             self._free.release()
-            batch.give_up()
+            decoded.batch.give_up()
             return
-        write = asyncio.create_task(self._write(batch))
+        write = asyncio.create_task(self._write(decoded))
         self._writes.add(write)
         write.add_done_callback(self._writes.discard)
 
-    async def _write(self, batch: DecodedBatch) -> None:
+    async def _write(self, decoded: DecodedBatch) -> None:
         try:
-            result = await self._writer.write(batch.positions)
+            result = await self._writer.write(decoded.positions)
         except (WriteAbandoned, asyncio.CancelledError):
-            batch.give_up()
+            decoded.batch.give_up()
         else:
             if result.refused:
                 first = result.refused[0].reason
                 logger.warning("the database refuses %d rows: dead letters; the first: %s", len(result.refused), first)
             for refused in result.refused:
-                batch.bury(refused.index, "database", refused.reason)
-            batch.acknowledge()
+                decoded.bury(refused.index, "database", refused.reason)
+            decoded.batch.settle()
         finally:
             self._free.release()
 

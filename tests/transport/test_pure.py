@@ -1,5 +1,6 @@
 """Parts of the transport that need no server."""
 
+import weakref
 from collections import defaultdict
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ from redis.crc import key_slot
 from redis.exceptions import NoScriptError, ResponseError
 
 from faust_redis.driver.message import BatchMessage
+from faust_redis.driver.schema import BatchSchema
 from faust_redis.redis import keys
 from faust_redis.redis.errors import Backoff, is_busy_group, is_no_group
 from faust_redis.stream.batch import RecordBatch, entry_position
@@ -22,10 +24,10 @@ def batch(*ids: str) -> RecordBatch:
     return RecordBatch("s", [(entry_id.encode(), [b"payload", b"x"]) for entry_id in ids])
 
 
-def message_of(flight: InFlight, settled: list[int]) -> BatchMessage:
+def message_of(flight: InFlight, settled: list[int], consumer: Any = None) -> BatchMessage:
     return BatchMessage(
         "s", 0, flight.offset, 0.0, 1, None, None, flight.batch, None, 0, 0, TP("s", 0),
-        flight=flight, on_settled=lambda: settled.append(flight.offset),
+        flight=flight, consumer=consumer, on_settled=lambda: settled.append(flight.offset),
     )  # fmt: skip
 
 
@@ -162,12 +164,37 @@ def test_both_of_fausts_ways_to_acknowledge(*, compiled: bool) -> None:
 def test_given_up_message_can_no_longer_be_acknowledged() -> None:
     """A batch that was given up counts as abandoned, and a late acknowledgement does not settle it."""
     flight = Ledger().register(batch())
-    message = message_of(flight, [])
+    message = message_of(flight, [], MagicMock(_waiting_for_ack=None))
     message.tracked = True
     message.incref(1)
-    message.give_up(MagicMock(_waiting_for_ack=None))
+    message.give_up()
     message.ack(MagicMock())
     assert (message.acked, flight.settled, flight.abandoned) == (True, False, True)
+
+
+def test_a_delivered_batch_is_settled_through_its_message() -> None:
+    """The batch that a stream gets shares its verdicts with the one in flight, and settling it acknowledges."""
+    flight, consumer = Ledger().register(batch("1-1")), MagicMock()
+    message = message_of(flight, [], consumer)
+    message.tracked = True
+    message.incref(1)
+    delivered = BatchSchema().loads_value(MagicMock(), message)
+    delivered.refuse(b"1-1", "kind", "reason")
+    delivered.settle()
+    consumer.ack.assert_called_once_with(message)
+    assert list(flight.batch.refused) == [b"1-1"]
+
+
+def test_a_batch_nobody_holds_any_more_counts_as_dropped() -> None:
+    """Who holds on to the delivered batch keeps its delivery alive; when it is let go, the batch is abandoned."""
+    flight = Ledger().register(batch())
+    message = message_of(flight, [])
+    flight.message = weakref.ref(message)
+    delivered = BatchSchema().loads_value(MagicMock(), message)
+    del message
+    assert not flight.abandoned
+    del delivered
+    assert flight.abandoned
 
 
 # --- names, ids, errors, waits ---
