@@ -19,7 +19,7 @@ from faust_redis.driver.partitioning import partition_for, partitions_of
 from faust_redis.group.ownership import Ownership
 from faust_redis.options import RedisOptions
 from faust_redis.redis.client import close, connect, drop_connections, execute, pause
-from faust_redis.redis.errors import ANY_REDIS_ERROR, Backoff, PartitionLostError, severity
+from faust_redis.redis.errors import ANY_REDIS_ERROR, Backoff, PartitionLost, severity
 from faust_redis.redis.retry import insist
 from faust_redis.stream.batch import entry_position
 from faust_redis.stream.commit import Committer
@@ -273,7 +273,7 @@ class Consumer(base.Consumer):
                     observer=self.observer,
                     stopping=self._app_stopping,
                 )
-            except PartitionLostError:
+            except PartitionLost:
                 logger.warning("lost the lease of %s before a commit; its next owner goes on", partition.stream)
                 self.ownership.lose(partition)
                 return False

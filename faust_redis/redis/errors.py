@@ -31,13 +31,42 @@ PASSING_ERRORS: tuple[type[Exception], ...] = (
     OutOfMemoryError,
 )
 
-#: Those, and what Redis refuses until somebody mends it: a key of the wrong type, a missing permission. The transport
+#: Those, and what Redis refuses until somebody fixes it: a key of the wrong type, a missing permission. The transport
 #: waits and tries again here too, since other work of the process may go on and nothing was lost.
 ANY_REDIS_ERROR: tuple[type[Exception], ...] = (*PASSING_ERRORS, ResponseError)
 
 
-class PartitionLostError(Exception):
-    """The partition's lease is no longer ours; whatever was in flight belongs to its next owner."""
+class FaustRedisError(Exception):
+    """The transport cannot go on as it is.
+
+    The first sentence of each class is its message; what it happened to, and why, follows it. The classes differ in
+    what the caller does next.
+    """
+
+    def __init__(self, detail: str = "") -> None:
+        message = (self.__doc__ or "").partition("\n")[0].rstrip(".")
+        super().__init__(f"{message}: {detail}" if detail else message)
+
+
+class PartitionLost(FaustRedisError):  # noqa: N818 - a state of the partition, not a mistake
+    """The lease of the partition is no longer ours.
+
+    Give up what is in flight: it belongs to the partition's next owner.
+    """
+
+
+class Unavailable(FaustRedisError):  # noqa: N818 - a state of Redis, not a mistake
+    """Redis does not answer or cannot do its work at present.
+
+    Wait and try again: this ends by itself.
+    """
+
+
+class Misconfigured(FaustRedisError):  # noqa: N818 - reads better where it is raised
+    """The application or Redis is set up in a way that cannot work.
+
+    Stop, or leave alone what it concerns: only people can fix it.
+    """
 
 
 def severity(error: BaseException) -> int:

@@ -8,7 +8,7 @@ import msgspec
 
 from faust_redis.redis import keys, scripts
 from faust_redis.redis.client import Client, Script
-from faust_redis.redis.errors import PartitionLostError
+from faust_redis.redis.errors import PartitionLost
 from faust_redis.stream.ledger import DELETED
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Committer:
             flight: The batch and the changes it made.
 
         Raises:
-            PartitionLostError: The lease is no longer ours; nothing was changed.
+            PartitionLost: The lease is no longer ours; nothing was changed.
         """
         batch = flight.batch
         args: list[Any] = [partition.token, self._group, self._dead_letter_after]
@@ -69,7 +69,7 @@ class Committer:
         ]
         acknowledged, *outcomes = await self._commit([*fixed, *hashes], args)
         if acknowledged < 0:
-            raise PartitionLostError(partition.stream)
+            raise PartitionLost(partition.stream)
         return CommitResult(acknowledged, [v for v, dead in zip(judged, outcomes, strict=True) if dead])
 
 
