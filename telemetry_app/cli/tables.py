@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from telemetry_app.tools.bench.floods import Load
     from telemetry_app.tools.bench.latency import Compared, LatencyResult, Stalled
     from telemetry_app.tools.bench.live import LiveResult
     from telemetry_app.tools.bench.probe import Latency
+    from telemetry_app.tools.bench.targets import Load
     from telemetry_app.tools.bench.write import WriteResult
 
 

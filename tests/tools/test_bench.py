@@ -17,7 +17,7 @@ from rich.console import Console
 
 from telemetry_app.cli.tables import of_latency
 from telemetry_app.live.wire.frames import PING, text_frame
-from telemetry_app.tools.bench.flood import Chunk, Clock, Entries
+from telemetry_app.tools.bench.entries import Chunk, Clock, Entries
 from telemetry_app.tools.bench.helper import Helper
 from telemetry_app.tools.bench.latency import LatencyResult
 from telemetry_app.tools.bench.sink import Connect, Connected

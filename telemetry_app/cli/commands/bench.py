@@ -67,10 +67,10 @@ def write(records: int, devices: int, as_json: bool) -> None:  # noqa: FBT001 - 
     type=click.IntRange(10, 10_000),
     default=5000,
     show_default=True,
-    help="Connections whose memory is measured while they are idle, and which are flooded then.",
+    help="Connections whose memory is measured while they are idle, and which receive positions then.",
 )
 @click.option(
-    "--seconds", type=click.FloatRange(0.1, 60), default=5.0, show_default=True, help="How long each flood lasts."
+    "--seconds", type=click.FloatRange(0.1, 60), default=5.0, show_default=True, help="How long each load lasts."
 )
 @_as_json
 def live(subscribers: int, idle: int, seconds: float, as_json: bool) -> None:  # noqa: FBT001 - see above

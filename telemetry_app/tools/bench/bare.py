@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import hiredis
 
 from telemetry_app.live.wire.frames import text_frame
-from telemetry_app.tools.bench.flood import command
+from telemetry_app.tools.bench.entries import command
 
 _GROUP: Final = b"bare"
 _COUNT: Final = b"1000"

@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import asyncpg
 import msgspec
 
-from telemetry_app.tools.bench.floods import TOPIC
 from telemetry_app.tools.bench.helper import Helper, serving
 from telemetry_app.tools.bench.live import prepare
 from telemetry_app.tools.bench.probe import Latency, Probe, Probed, Way
+from telemetry_app.tools.bench.targets import TOPIC
 from telemetry_app.tools.bench.usage import live_frames
 from telemetry_app.tools.bench.wsclient import PONG, Address, subscribe_all
-from telemetry_app.tools.demo.stack import Stack
 from telemetry_app.tools.embedded.process import free_port
+from telemetry_app.tools.embedded.stack import Stack
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
-    from telemetry_app.tools.demo.stack import WorkerProcess
+    from telemetry_app.tools.embedded.stack import WorkerProcess
 
 #: Subscribers that never read, and what their systems take before their sockets stand still.
 _STALLED: Final = 20

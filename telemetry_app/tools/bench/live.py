@@ -9,12 +9,12 @@ import asyncpg
 import msgspec
 
 from telemetry_app.database.migrate import migrate
-from telemetry_app.tools.bench import floods
-from telemetry_app.tools.bench.floods import Load, Target
+from telemetry_app.tools.bench import targets
 from telemetry_app.tools.bench.helper import Helper
+from telemetry_app.tools.bench.targets import Load, Target
 from telemetry_app.tools.bench.usage import allow_open_files, rss_kb
-from telemetry_app.tools.demo.event import enter_devices
-from telemetry_app.tools.demo.stack import Stack
+from telemetry_app.tools.embedded.stack import Stack
+from telemetry_app.tools.simulation.event import enter_devices
 from telemetry_app.tools.simulation.imei import imei
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _OTHER_FILES: Final = 200
 
 
 class LivePlan(NamedTuple):
-    """How many subscribers, how many in the largest crowd, and how long each flood lasts."""
+    """How many subscribers, how many in the largest crowd, and how long each load lasts."""
 
     subscribers: int
     idle: int
@@ -51,13 +51,13 @@ class LiveResult(msgspec.Struct, frozen=True):
 
     Attributes:
         worker: Full load.
-        reference: The same flood through a loop of one `send_str` for each frame and subscriber.
+        reference: The same load through a loop of one `send_str` for each frame and subscriber.
         throughput_ratio: Deliveries per second, worker to reference.
         cpu_ratio: Processor time per delivery, reference to worker.
         crowds: The same small chunks to few, to the ordinary number, and to the largest crowd of subscribers.
         cpu_us_per_further_delivery: What each subscriber more cost for each record, from one crowd to the next: without
             what a record costs before it is delivered to anybody.
-        idle: The largest crowd before its flood.
+        idle: The largest crowd before its load.
     """
 
     worker: Load
@@ -70,7 +70,7 @@ class LiveResult(msgspec.Struct, frozen=True):
 
 
 async def measure(plan: LivePlan, folder: Path, say: Callable[[str, float], None]) -> LiveResult:
-    """Run all floods on the same servers, with the same client process.
+    """Measure all loads on the same servers, with the same client process.
 
     Args:
         plan: How much.
@@ -86,21 +86,21 @@ async def measure(plan: LivePlan, folder: Path, say: Callable[[str, float], None
         await prepare(stack.postgres.url)
         async with Helper("telemetry_app.tools.bench.sink") as sink:
             say(f"{plan.subscribers} subscribers, one send each", 0.1)
-            async with floods.reference(stack, sink) as target:
+            async with targets.reference(stack, sink) as target:
                 await target.connect(plan.subscribers)
-                reference = await target.flood(_FULL, plan.seconds)
+                reference = await target.measure(_FULL, plan.seconds)
             say(f"{plan.subscribers} subscribers", 0.3)
-            async with floods.worker(stack, sink) as target:
+            async with targets.worker(stack, sink) as target:
                 await target.connect(plan.subscribers)
-                full, ordinary = [await target.flood(chunk, plan.seconds) for chunk in (_FULL, _SMALL)]
+                full, ordinary = [await target.measure(chunk, plan.seconds) for chunk in (_FULL, _SMALL)]
             say(f"{_FEW} subscribers", 0.6)
-            async with floods.worker(stack, sink) as target:
+            async with targets.worker(stack, sink) as target:
                 await target.connect(_FEW)
-                few = await target.flood(_SMALL, plan.seconds)
+                few = await target.measure(_SMALL, plan.seconds)
             say(f"{plan.idle} connections", 0.8)
-            async with floods.worker(stack, sink) as target:
+            async with targets.worker(stack, sink) as target:
                 idle = await _idle(target, plan.idle)
-                many = await target.flood(_SMALL, plan.seconds)
+                many = await target.measure(_SMALL, plan.seconds)
     return _result(full, reference, [few, ordinary, many], idle)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import psutil
 
-from telemetry_app.tools.bench.flood import Clock, Entries, RedisSocket
+from telemetry_app.tools.bench.entries import Clock, Entries, RedisSocket
 from telemetry_app.tools.bench.helper import serve
 from telemetry_app.tools.bench.usage import cpu_s
 from telemetry_app.tools.bench.wsclient import PONG, Address, payloads, subscribe_all

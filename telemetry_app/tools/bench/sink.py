@@ -1,4 +1,4 @@
-"""The subscribers of `telemetry bench live`, all in one process: they flood the stream and count what comes back."""
+"""The subscribers of `telemetry bench live`, all in one process: they fill the stream and count what comes back."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self
 import msgspec
 import psutil
 
-from telemetry_app.tools.bench.flood import Chunk, Clock, RedisSocket
+from telemetry_app.tools.bench.entries import Chunk, Clock, RedisSocket
 from telemetry_app.tools.bench.helper import serve
 from telemetry_app.tools.bench.usage import cpu_s
 from telemetry_app.tools.bench.wsclient import PONG, Address, payloads, subscribe_all
@@ -41,7 +41,7 @@ class Connect(msgspec.Struct, frozen=True, tag=True):
     subscribers: int
 
 
-class Flood(msgspec.Struct, frozen=True, tag=True):
+class Publish(msgspec.Struct, frozen=True, tag=True):
     """Append chunks of positions for some time, as fast as every subscriber receives them."""
 
     redis_url: str
@@ -57,7 +57,7 @@ class Connected(msgspec.Struct, frozen=True):
     subscribers: int
 
 
-class Flooded(msgspec.Struct, frozen=True):
+class Published(msgspec.Struct, frozen=True):
     """What was received.
 
     Attributes:
@@ -100,9 +100,9 @@ class Sink:
         self._total = 0
         self._ponged_at = time.monotonic()
 
-    def carry_out(self, order: Connect | Flood) -> Connected | Flooded:
+    def carry_out(self, order: Connect | Publish) -> Connected | Published:
         """Do what was ordered."""
-        return self.connect(order) if isinstance(order, Connect) else self.flood(order)
+        return self.connect(order) if isinstance(order, Connect) else self.publish(order)
 
     def connect(self, order: Connect) -> Connected:
         """Subscribe; see `Connect`."""
@@ -115,8 +115,8 @@ class Sink:
             self._selector.register(one, selectors.EVENT_READ, number)
         return Connected(len(self._sockets))
 
-    def flood(self, order: Flood) -> Flooded:
-        """Flood; see `Flood`.
+    def publish(self, order: Publish) -> Published:
+        """Publish; see `Publish`.
 
         Raises:
             RuntimeError: Frames are missing, too many, or not in order.
@@ -135,7 +135,7 @@ class Sink:
             self._selector.unregister(redis)
             redis.close()
         self._check_witness(chunk.size * chunks)
-        return Flooded(
+        return Published(
             records=chunks * chunk.size,
             expected=chunks * chunk.size * len(self._sockets),
             received=sum(self._frames(received, chunk_bytes, chunk.size) for received in self._received),
@@ -214,4 +214,4 @@ class Sink:
 
 
 if __name__ == "__main__":
-    serve(Connect | Flood, Sink().carry_out)
+    serve(Connect | Publish, Sink().carry_out)

@@ -19,7 +19,7 @@ from telemetry_app.core.rows import columns
 from telemetry_app.database.migrate import migrate
 from telemetry_app.records.codec import decode_entry
 from telemetry_app.tools.bench.usage import cpu_s, peak_rss_mb
-from telemetry_app.tools.demo.stack import Stack, WorkerProcess
+from telemetry_app.tools.embedded.stack import Stack, WorkerProcess
 from telemetry_app.tools.simulation.backlog import bench_records
 
 if TYPE_CHECKING:

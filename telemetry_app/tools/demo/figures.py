@@ -14,7 +14,7 @@ from faust_redis.redis.client import Client, execute
 from telemetry_app.records.decoding import decode_entries
 
 if TYPE_CHECKING:
-    from telemetry_app.tools.demo.stack import WorkerProcess
+    from telemetry_app.tools.embedded.stack import WorkerProcess
 
 #: More pending entries than these are in flight for sure.
 _MOST_PENDING = 5000

@@ -15,12 +15,12 @@ import click
 
 from faust_redis.redis.client import connect
 from telemetry_app.tools.demo.display import Display
-from telemetry_app.tools.demo.event import EVENT_ID, enter_devices
 from telemetry_app.tools.demo.figures import Gauges
 from telemetry_app.tools.demo.report import Report, make_report, stored_latencies_ms
-from telemetry_app.tools.demo.stack import Stack, WorkerProcess
 from telemetry_app.tools.demo.viewer import Viewer
 from telemetry_app.tools.embedded.process import free_port
+from telemetry_app.tools.embedded.stack import Stack, WorkerProcess
+from telemetry_app.tools.simulation.event import EVENT_ID, enter_devices
 from telemetry_app.tools.simulation.publisher import Publisher
 from telemetry_app.tools.simulation.race import Race
 from telemetry_app.tools.simulation.runner import run as run_race

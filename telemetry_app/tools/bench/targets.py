@@ -1,4 +1,4 @@
-"""Servers under a flood of positions: the worker, and the reference beside it."""
+"""Servers under a load of positions: the worker, and the reference beside it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import psutil
 
 from faust_redis.redis.client import connect, execute
 from telemetry_app.tools.bench.helper import serving
-from telemetry_app.tools.bench.sink import Connect, Connected, Flood, Flooded
+from telemetry_app.tools.bench.sink import Connect, Connected, Publish, Published
 from telemetry_app.tools.bench.usage import live_frames
-from telemetry_app.tools.demo.event import EVENT_ID
 from telemetry_app.tools.embedded.process import free_port
+from telemetry_app.tools.simulation.event import EVENT_ID
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from telemetry_app.tools.bench.helper import Helper
-    from telemetry_app.tools.demo.stack import Stack, WorkerProcess
+    from telemetry_app.tools.embedded.stack import Stack, WorkerProcess
 
 STREAM: Final = "telemetry:teltonika"
 TOPIC: Final = f"event:{EVENT_ID}"
@@ -27,7 +27,7 @@ _PATH: Final = "/live"
 
 
 class Load(msgspec.Struct, frozen=True):
-    """A flood, as the subscribers received it and as the server's processor paid for it.
+    """A load, as the subscribers received it and as the server's processor paid for it.
 
     Attributes:
         subscribers: Each subscribed to the one event.
@@ -82,28 +82,28 @@ class Target:
         await self._sink.ask(Connect(self._port, _PATH, TOPIC, subscribers), Connected)
         self._subscribers = subscribers
 
-    async def flood(self, chunk: int, seconds: float) -> Load:
-        """Flood the subscribers with chunks of so many positions.
+    async def measure(self, chunk: int, seconds: float) -> Load:
+        """Send the subscribers chunks of so many positions.
 
         Raises:
             RuntimeError: A frame is missing, or one too many came.
         """
         conflated = self._conflated()
-        flooded = await self._sink.ask(Flood(self._redis_url, STREAM, chunk, seconds, self.process.pid), Flooded)
-        if flooded.received != flooded.expected:
-            raise RuntimeError(f"{flooded.received} frames were received of {flooded.expected}")
+        published = await self._sink.ask(Publish(self._redis_url, STREAM, chunk, seconds, self.process.pid), Published)
+        if published.received != published.expected:
+            raise RuntimeError(f"{published.received} frames were received of {published.expected}")
         return Load(
             subscribers=self._subscribers,
             chunk=chunk,
-            records=flooded.records,
-            expected=flooded.expected,
-            received=flooded.received,
+            records=published.records,
+            expected=published.expected,
+            received=published.received,
             conflated=self._conflated() - conflated,
-            deliveries_per_s=round(flooded.received / flooded.elapsed_s),
-            cpu_us_per_delivery=round(flooded.server_cpu_s / flooded.received * 1e6, 4),
-            cpu_us_per_record=round(flooded.server_cpu_s / flooded.records * 1e6, 2),
-            server_cpu=round(flooded.server_cpu_s / flooded.elapsed_s, 2),
-            client_cpu=round(flooded.client_cpu_s / flooded.elapsed_s, 2),
+            deliveries_per_s=round(published.received / published.elapsed_s),
+            cpu_us_per_delivery=round(published.server_cpu_s / published.received * 1e6, 4),
+            cpu_us_per_record=round(published.server_cpu_s / published.records * 1e6, 2),
+            server_cpu=round(published.server_cpu_s / published.elapsed_s, 2),
+            client_cpu=round(published.client_cpu_s / published.elapsed_s, 2),
         )
 
     def _conflated(self) -> int:
