@@ -5,9 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
-import faust
-
-from faust_redis.driver.assignor import LeaseAssignor
+from faust_redis.driver.app import App
 from faust_redis.driver.consumer import Consumer
 from faust_redis.driver.schema import BatchSchema
 from faust_redis.driver.table import Table
@@ -66,13 +64,6 @@ class Recorder:
         self.retries[operation] += 1
 
 
-class _App(faust.App):
-    redis_options: RedisOptions
-
-    def _create_directories(self) -> None:
-        """Create none."""
-
-
 class TransportApp:
     """One application with one agent, which counts how often it saw each payload, and its table.
 
@@ -104,19 +95,14 @@ class TransportApp:
         self.counted: list[str] = []
         self.offsets: list[int] = []
         self._handle = handle
-        self.app = _App(
+        self.app = App(
             GROUP,
             broker=url,
-            store="redis://",
-            PartitionAssignor=LeaseAssignor,
-            Table=Table,
             topic_partitions=partitions,
-            topic_disable_leader=True,
-            stream_buffer_maxsize=2,
+            redis_options=RedisOptions(observer=self.observer, **options),
             web_enabled=False,
             **faust_settings or {},
         )
-        self.app.redis_options = RedisOptions(observer=self.observer, **options)
         self.topic = self.app.topic(stream, partitions=partitions, schema=BatchSchema())
         self.table = cast("Table", self.app.Table(TABLE, default=int, options=table_options))
         self.app.agent(self.topic)(self._noack_agent if noack else self._auto_agent)
