@@ -4,7 +4,8 @@ from typing import cast
 
 import faust
 
-from faust_redis.stream.batch import RecordBatch, entry_position
+from faust_redis.redis.replies import EntryId
+from faust_redis.stream.batch import RecordBatch
 from tables.device_state import device_state
 from telemetry_app.app import app, decoded_batches, metrics, telemetry_topic
 from telemetry_app.core.batch import decode_batch
@@ -23,6 +24,6 @@ async def decode(batches: faust.StreamT[RecordBatch]) -> None:
         metrics.decode_errors.inc(decoded.refused)
         if decoded.positions:
             first_id, _ = batch.entries[0]
-            changes = fold(device_state.encoded(), decoded.positions, entry_position(first_id))
+            changes = fold(device_state.encoded(), decoded.positions, EntryId.parse(first_id))
             device_state.update_encoded(changes)
         await decoded_batches.put(decoded)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import ResponseError
 
-from faust_redis.broadcast.replay import named
 from faust_redis.redis import keys, scripts
 from faust_redis.redis.client import Client, Script, execute
 from faust_redis.redis.errors import is_no_group
+from faust_redis.redis.replies import facts, text
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -49,7 +49,7 @@ class Broadcasters:
         """Destroy the groups of instances that are not alive and whose consumers have read nothing for as long."""
         for stream in streams:
             for info in await execute(self._client, "XINFO", "GROUPS", stream):
-                group = named(info)["name"].decode()
+                group = text(facts(info)["name"])
                 instance_id = group.removeprefix(keys.BROADCAST_GROUP)
                 if group == instance_id or instance_id in alive or await self._is_read(stream, group):
                     continue
@@ -63,4 +63,4 @@ class Broadcasters:
             if is_no_group(error):
                 return True
             raise
-        return any(int(named(consumer)["idle"]) < self._silence_ms for consumer in consumers)
+        return any(int(facts(consumer)["idle"]) < self._silence_ms for consumer in consumers)

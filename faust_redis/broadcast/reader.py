@@ -19,12 +19,12 @@ from faust_redis.redis.client import (
     drop_connections,
     execute,
     is_cluster,
-    pause,
-    stream_entries,
 )
-from faust_redis.redis.errors import ANY_REDIS_ERROR, Backoff, is_busy_group, is_no_group, severity
+from faust_redis.redis.errors import ANY_REDIS_ERROR, is_busy_group, is_no_group, severity
+from faust_redis.redis.replies import Entry, EntryId, streams as streams_of
+from faust_redis.redis.retry import Backoff, pause
 from faust_redis.redis.wire import ReadConnection
-from faust_redis.stream.batch import RecordBatch, entry_position
+from faust_redis.stream.batch import RecordBatch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -85,8 +85,8 @@ class FanOutReader(Service):
         self._backoff = Backoff()
         self._positioned = False
         self.streams: Sequence[str] = [keys.partition_stream(topic, n, partitions) for n in range(partitions)]
-        self.reached: dict[str, tuple[int, int]] = {}
-        self._start: dict[str, tuple[int, int]] = {}
+        self.reached: dict[str, EntryId] = {}
+        self._start: dict[str, EntryId] = {}
         self.caught_up_at = float("-inf")
         self.begun = asyncio.Event()
         self.failure: str | None = "the broadcast has not begun"
@@ -106,7 +106,7 @@ class FanOutReader(Service):
             self._reads = ReadConnection(self.client)
         return self._reads
 
-    async def start_vector(self) -> tuple[tuple[int, int], ...]:
+    async def start_vector(self) -> tuple[EntryId, ...]:
         """Wait until the groups stand, then return where reading begins in each stream."""
         await self.begun.wait()
         return tuple(self._start[stream] for stream in self.streams)
@@ -135,20 +135,20 @@ class FanOutReader(Service):
             self._positioned = False
             return
         for stream, entries in reply:
-            self.reached[stream] = entry_position(entries[-1][0])
+            self.reached[stream] = EntryId.parse(entries[-1][0])
             await self._put(RecordBatch(stream, entries))
             # Whoever takes the batch comes first: asking for the next one takes as long as delivering a small one.
             await asyncio.sleep(0)
         if all(len(entries) < self._batch_size for _, entries in reply):
             self.caught_up_at = begun_at
 
-    async def _read_streams(self) -> list[tuple[str, list[tuple[bytes, list[bytes]]]]]:
+    async def _read_streams(self) -> list[tuple[str, list[Entry]]]:
         """Read all streams at once; in a cluster each by itself, since slots differ."""
         if is_cluster(self.client):
             replies = await asyncio.gather(*(self._read_group([stream]) for stream in self.streams))
         else:
             replies = [await self._read_group(self.streams)]
-        return [(stream.decode(), entries) for reply in replies for stream, entries in stream_entries(reply) if entries]
+        return [(stream.decode(), entries) for reply in replies for stream, entries in streams_of(reply) if entries]
 
     async def _read_group(self, streams: Sequence[str]) -> Any:
         return await self.reads.execute(
@@ -165,7 +165,7 @@ class FanOutReader(Service):
             if start > last:
                 logger.warning("stream %s has begun anew: going on at its end", stream)
                 start = last
-            await self._set_group(stream, f"{start[0]}-{start[1]}")
+            await self._set_group(stream, str(start))
             self.reached[stream] = start
         self._positioned = True
         if not self.begun.is_set():

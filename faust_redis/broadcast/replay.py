@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from redis.exceptions import ResponseError
 
 from faust_redis.redis.client import Client, close, connect, execute
 from faust_redis.redis.errors import is_no_group
-from faust_redis.stream.batch import entry_position
+from faust_redis.redis.replies import BEFORE_ALL, Entry, EntryId, entries, facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,20 +17,20 @@ _PAGE: Final = 1000
 
 
 class StreamTips(NamedTuple):
-    """What a stream can still give; ids as (milliseconds, sequence).
+    """What a stream can still give.
 
     Attributes:
         first: Oldest entry that is still there; None when there is none.
-        last: Id of the last entry ever added; (0, 0) when there was none.
+        last: Id of the last entry ever added; 0-0 when there was none.
         complete: Whether nothing was ever removed from it.
     """
 
-    first: tuple[int, int] | None
-    last: tuple[int, int]
+    first: EntryId | None
+    last: EntryId
     complete: bool
 
 
-_NOTHING: Final = StreamTips(None, (0, 0), complete=True)
+_NOTHING: Final = StreamTips(None, BEFORE_ALL, complete=True)
 
 
 async def stream_tips(client: Client, stream: str) -> StreamTips:
@@ -41,19 +41,13 @@ async def stream_tips(client: Client, stream: str) -> StreamTips:
         if is_no_group(error):
             return _NOTHING
         raise
-    facts = named(reply)
-    entry = facts["first-entry"]
+    said = facts(reply)
+    entry = said["first-entry"]
     return StreamTips(
-        entry_position(entry[0]) if entry else None,
-        entry_position(facts["last-generated-id"]),
-        int(facts["entries-added"]) == int(facts["length"]),
+        EntryId.parse(entry[0]) if entry else None,
+        EntryId.parse(said["last-generated-id"]),
+        int(said["entries-added"]) == int(said["length"]),
     )
-
-
-def named(reply: Any) -> dict[str, Any]:
-    """Return facts by name: RESP2 answers a flat list, RESP3 a map."""
-    pairs = reply.items() if isinstance(reply, dict) else zip(reply[::2], reply[1::2], strict=True)
-    return {name.decode() if isinstance(name, bytes) else name: value for name, value in pairs}
 
 
 class StreamReplay:
@@ -78,14 +72,10 @@ class StreamReplay:
         """Return what each stream can still give."""
         return [await stream_tips(self.client, stream) for stream in streams]
 
-    async def page(
-        self, stream: str, after: tuple[int, int], until: tuple[int, int]
-    ) -> list[tuple[bytes, list[bytes]]]:
+    async def page(self, stream: str, after: tuple[int, int], until: tuple[int, int]) -> list[Entry]:
         """Return the first thousand entries of `after < id <= until`; none when there are no more."""
-        reply = await execute(
-            self.client, "XRANGE", stream, f"({after[0]}-{after[1]}", f"{until[0]}-{until[1]}", "COUNT", _PAGE
-        )
-        return [(entry[0], entry[1]) for entry in reply or ()]
+        start, end = f"({EntryId(*after)}", str(EntryId(*until))
+        return entries(await execute(self.client, "XRANGE", stream, start, end, "COUNT", _PAGE))
 
     async def close(self) -> None:
         """Close the connections."""

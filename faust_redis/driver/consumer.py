@@ -18,10 +18,10 @@ from faust_redis.driver.message import BatchMessage
 from faust_redis.driver.partitioning import partition_for, partitions_of
 from faust_redis.group.ownership import Ownership
 from faust_redis.options import RedisOptions
-from faust_redis.redis.client import close, connect, drop_connections, execute, pause
-from faust_redis.redis.errors import ANY_REDIS_ERROR, Backoff, PartitionLost, severity
-from faust_redis.redis.retry import insist
-from faust_redis.stream.batch import entry_position
+from faust_redis.redis.client import close, connect, drop_connections, execute
+from faust_redis.redis.errors import ANY_REDIS_ERROR, PartitionLost, severity
+from faust_redis.redis.replies import EntryId
+from faust_redis.redis.retry import Backoff, pause, retry_until_stopped
 from faust_redis.stream.commit import Committer
 from faust_redis.stream.reader import Reader
 
@@ -169,7 +169,7 @@ class Consumer(base.Consumer):
 
     def _to_message(self, tp: TP, record: Any) -> BatchMessage:
         flight: InFlight = record
-        ms, _ = entry_position(flight.batch.entries[0][0])
+        ms = EntryId.parse(flight.batch.entries[0][0]).ms
         message = BatchMessage(
             tp.topic, tp.partition, flight.offset, ms / 1000, 1, None, None, flight.batch, None, 0, 0, tp,
             time_in=time.monotonic(), generation_id=self.app.consumer_generation_id,
@@ -267,7 +267,7 @@ class Consumer(base.Consumer):
     async def _commit_partition(self, partition: Partition, offset: int) -> bool:
         for flight in partition.ledger.settled_before(offset):
             try:
-                result = await insist(
+                result = await retry_until_stopped(
                     partial(self._committer.commit, partition, flight),
                     operation="commit",
                     observer=self.observer,
@@ -282,14 +282,14 @@ class Consumer(base.Consumer):
                 self._commits_given_up = True
                 return False
             partition.ledger.forget(flight)
-            self._report(result.acknowledged, [verdict.kind for verdict in result.dead])
+            self._report(result.acknowledged, [verdict.reason for verdict in result.dead])
         return True
 
     def _report(self, acknowledged: int, dead: list[str]) -> None:
         if acknowledged:
             self.observer.acknowledged(acknowledged)
-        for kind in set(dead):
-            self.observer.dead_lettered(kind, dead.count(kind))
+        for reason in set(dead):
+            self.observer.dead_lettered(reason, dead.count(reason))
 
     # --- seeking, in Faust's sense ---
 

@@ -12,7 +12,7 @@ from faust.types.tuples import RecordMetadata
 
 from faust_redis.driver.partitioning import partition_for, stream_of
 from faust_redis.redis.client import close, connect, execute
-from faust_redis.stream.batch import entry_position
+from faust_redis.redis.replies import EntryId
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -70,7 +70,7 @@ class Producer(base.Producer):
         for name, header in dict(headers or {}).items():
             fields += (name, header)
         entry_id = await execute(self._client, "XADD", stream_of(self.app, topic, number), "*", *fields)
-        ms, _ = entry_position(entry_id)
+        ms = EntryId.parse(entry_id).ms
         return RecordMetadata(topic, number, TP(topic, number), ms, timestamp or time.time(), 1)
 
     def key_partition(self, topic: str, key: bytes) -> TP:

@@ -14,7 +14,8 @@ from faust_redis.driver.message import BatchMessage
 from faust_redis.options import RedisOptions
 from faust_redis.redis import keys
 from faust_redis.redis.client import execute
-from faust_redis.redis.retry import insist
+from faust_redis.redis.replies import pairs
+from faust_redis.redis.retry import retry_until_stopped
 from faust_redis.stream.ledger import DELETED
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
 
     async def _load(self, stream: str) -> dict[str, bytes]:
         key = keys.state(stream, self.app.conf.id, self.table_name)
-        values = await insist(
+        values = await retry_until_stopped(
             partial(self._scan, key),
             operation="load state",
             observer=self._observer,
@@ -238,8 +239,7 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
                 "HSCAN", key, cursor, "COUNT", _PAGE,
             )  # fmt: skip
             cursor, page = reply
-            pairs = page.items() if isinstance(page, dict) else zip(page[::2], page[1::2], strict=True)
-            for field, raw in pairs:
+            for field, raw in pairs(page):
                 self._take(values, key, field, raw)
             if int(cursor) == 0:
                 return values

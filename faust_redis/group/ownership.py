@@ -15,7 +15,7 @@ from faust_redis.group.balance import share
 from faust_redis.group.lease import Leases
 from faust_redis.redis.client import drop_connections
 from faust_redis.redis.errors import ANY_REDIS_ERROR, PASSING_ERRORS, severity
-from faust_redis.redis.retry import insist
+from faust_redis.redis.retry import retry_until_stopped
 from faust_redis.stream.partition import Partition
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ class Ownership(Service):
     async def _make_group(self, partition: Partition) -> bool:
         """Make sure that a partition just taken has its group; give it back if Redis refuses that."""
         try:
-            await insist(
+            await retry_until_stopped(
                 lambda: self.consumer.reader.ensure_group(partition.stream),
                 operation="create group",
                 observer=self.observer,

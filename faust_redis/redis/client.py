@@ -1,8 +1,7 @@
-"""Clients for one Redis server, a unix socket or a Redis Cluster, and replies in one shape."""
+"""Clients for one Redis server, a unix socket or a Redis Cluster."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 Client = Redis | RedisCluster
 
-#: Commands whose raw reply the transport parses itself: redis-py would build a dict for each entry.
+#: The transport parses the raw replies of these commands itself: redis-py would build a dict for each entry.
 _RAW_REPLIES = ("XREADGROUP", "XAUTOCLAIM", "XCLAIM", "XRANGE")
 _CONNECT_TIMEOUT_S = 5.0
 #: Longer than any block of a read (one second) and any script; a stalled connection is noticed after this time.
@@ -93,18 +92,3 @@ class Script:
         """Run the script; all keys must lie in one slot."""
         with lost_connections_told():
             return await self._script(keys=keys, args=args)
-
-
-def stream_entries(reply: Any) -> list[tuple[bytes, list[tuple[bytes, list[bytes]]]]]:
-    """Return a read's reply as pairs of stream and entries: RESP2 answers a list of pairs, RESP3 a map."""
-    if not reply:
-        return []
-    return list(reply.items()) if isinstance(reply, dict) else [tuple(pair) for pair in reply]
-
-
-async def pause(seconds: float, stopping: Callable[[], bool]) -> None:
-    """Wait, but not much longer than until the caller is told to stop."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + seconds
-    while not stopping() and (left := deadline - loop.time()) > 0:  # noqa: ASYNC110 - callers have flags, not events
-        await asyncio.sleep(min(left, 0.1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 
 from redis.exceptions import (
     BusyLoadingError,
@@ -88,23 +87,3 @@ def is_busy_group(error: ResponseError) -> bool:
 def _is_unblocked(error: BaseException) -> bool:
     """Tell whether a blocking read was ended because the server is no longer the master."""
     return isinstance(error, ResponseError) and str(error).startswith("UNBLOCKED")
-
-
-class Backoff:
-    """Growing waits with full jitter, capped; `reset` after a success."""
-
-    def __init__(self, first_s: float = 0.05, cap_s: float = 2.0) -> None:
-        self._first_s = first_s
-        self._cap_s = cap_s
-        self._failures = 0
-
-    def next_s(self) -> float:
-        """Return how long to wait now, in seconds."""
-        ceiling = min(self._cap_s, self._first_s * 2.0 ** min(self._failures, 16))
-        self._failures += 1
-        # A floor keeps a run of unlucky draws from hammering a server that is down.
-        return ceiling * (0.3 + 0.7 * random.random())  # noqa: S311 - jitter needs no cryptography
-
-    def reset(self) -> None:
-        """Start again from the first wait."""
-        self._failures = 0

@@ -1,13 +1,13 @@
-"""Repeating an operation on Redis until it succeeds or the application stops."""
+"""Trying an operation on Redis again until it succeeds or the application stops."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from typing import TYPE_CHECKING, TypeVar
 
-from faust_redis.redis.client import pause
-from faust_redis.redis.errors import ANY_REDIS_ERROR, Backoff, severity
+from faust_redis.redis.errors import ANY_REDIS_ERROR, severity
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,7 +22,35 @@ T = TypeVar("T")
 _LOOK_S = 0.2
 
 
-async def insist(
+class Backoff:
+    """Growing waits with full jitter, capped; `reset` after a success."""
+
+    def __init__(self, first_s: float = 0.05, cap_s: float = 2.0) -> None:
+        self._first_s = first_s
+        self._cap_s = cap_s
+        self._failures = 0
+
+    def next_s(self) -> float:
+        """Return how long to wait now, in seconds."""
+        ceiling = min(self._cap_s, self._first_s * 2.0 ** min(self._failures, 16))
+        self._failures += 1
+        # A floor keeps a run of unlucky draws from hammering a server that is down.
+        return ceiling * (0.3 + 0.7 * random.random())  # noqa: S311 - jitter needs no cryptography
+
+    def reset(self) -> None:
+        """Start again from the first wait."""
+        self._failures = 0
+
+
+async def pause(seconds: float, stopping: Callable[[], bool]) -> None:
+    """Wait, but not much longer than until the caller is told to stop."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while not stopping() and (left := deadline - loop.time()) > 0:  # noqa: ASYNC110 - callers have flags, not events
+        await asyncio.sleep(min(left, 0.1))
+
+
+async def retry_until_stopped(
     step: Callable[[], Awaitable[T]],
     *,
     operation: str,

@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from faust_redis.redis.replies import Entry
+
 
 class Verdict(NamedTuple):
-    """Why an entry was not processed: a short class of reasons for counting, and a sentence for people."""
+    """Why an entry was not processed.
 
-    kind: str
+    Attributes:
+        reason: A short class of reasons, for counting.
+        detail: A sentence for people.
+    """
+
     reason: str
+    detail: str
 
 
 class Delivery(Protocol):
@@ -48,7 +55,7 @@ class RecordBatch:
     def __init__(
         self,
         stream: str,
-        entries: Sequence[tuple[bytes, list[bytes]]],
+        entries: Sequence[Entry],
         *,
         redelivered: bool = False,
         delivery: Delivery | None = None,
@@ -79,15 +86,15 @@ class RecordBatch:
         if self._delivery is not None:
             self._delivery.give_up()
 
-    def refuse(self, entry_id: bytes, kind: str, reason: str) -> None:
+    def refuse(self, entry_id: bytes, reason: str, detail: str) -> None:
         """Leave an entry pending, for instance because a later version may be able to read it."""
-        self.refused[entry_id] = Verdict(kind, reason)
+        self.refused[entry_id] = Verdict(reason, detail)
 
-    def bury(self, entry_id: bytes, kind: str, reason: str) -> None:
+    def bury(self, entry_id: bytes, reason: str, detail: str) -> None:
         """Send an entry to the dead letters when the batch is committed."""
-        self.buried[entry_id] = Verdict(kind, reason)
+        self.buried[entry_id] = Verdict(reason, detail)
 
-    def __iter__(self) -> Iterator[tuple[bytes, list[bytes]]]:
+    def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)
 
     def __len__(self) -> int:
@@ -95,9 +102,3 @@ class RecordBatch:
 
     def __repr__(self) -> str:
         return f"<RecordBatch {self.stream} {len(self.entries)} entries>"
-
-
-def entry_position(entry_id: bytes) -> tuple[int, int]:
-    """Return an entry id as comparable numbers: milliseconds since the epoch, and the sequence within them."""
-    ms, _, sequence = entry_id.partition(b"-")
-    return int(ms), int(sequence or 0)

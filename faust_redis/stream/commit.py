@@ -84,7 +84,7 @@ def _add_verdicts(args: list[Any], batch: RecordBatch) -> list[Verdict]:
             continue
         when = "always" if entry_id in batch.buried else "limit"
         kept = fields if len(fields) <= _MOST_FIELDS else [PACKED, msgspec.msgpack.encode(fields)]
-        args += (entry_id, when, verdict.reason, len(kept), *kept)
+        args += (entry_id, when, verdict.detail, len(kept), *kept)
         judged.append(verdict)
     args[at] = len(judged)
     return judged

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from faust_redis.redis import keys
 from faust_redis.redis.client import Client, execute
+from faust_redis.redis.replies import entries, text
 from faust_redis.stream.commit import PACKED
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class DeadLetters:
             transaction.execute_command("XADD", letter.stream, "*", *letter.fields)
             transaction.execute_command("XDEL", keys.dead_letters(letter.stream), letter.dead_id)
             new_id, _ = await transaction.execute()
-        return _text(new_id)
+        return text(new_id)
 
     async def purge(self) -> int:
         """Throw all dead letters away; return how many there were."""
@@ -84,17 +85,12 @@ class DeadLetters:
 
     async def _range(self, stream: str, start: str, count: int) -> list[DeadLetter]:
         reply = await execute(self._client, "XRANGE", keys.dead_letters(stream), start, "+", "COUNT", count)
-        return [_parse(stream, entry_id, fields) for entry_id, fields in reply]
+        return [_parse(stream, entry_id, fields) for entry_id, fields in entries(reply)]
 
 
-def _parse(stream: str, dead_id: Any, fields: Any) -> DeadLetter:
-    flat = [part for pair in fields.items() for part in pair] if isinstance(fields, dict) else list(fields)
-    original, added = flat[:-_ADDED_FIELDS], flat[-_ADDED_FIELDS:]
+def _parse(stream: str, dead_id: bytes, fields: list[bytes]) -> DeadLetter:
+    original, added = fields[:-_ADDED_FIELDS], fields[-_ADDED_FIELDS:]
     if len(original) == 2 and original[0] == PACKED:  # noqa: PLR2004 - one name, one value
         original = msgspec.msgpack.decode(original[1], type=list[bytes])
     _, reason, _, attempts, _, original_id = added
-    return DeadLetter(stream, _text(dead_id), _text(original_id), _text(reason), int(attempts), original)
-
-
-def _text(value: bytes | str) -> str:
-    return value if isinstance(value, str) else value.decode(errors="replace")
+    return DeadLetter(stream, text(dead_id), text(original_id), text(reason), int(attempts), original)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ResponseError
 
 from faust_redis.redis import scripts
-from faust_redis.redis.client import Client, Script, execute, is_cluster, stream_entries
+from faust_redis.redis.client import Client, Script, execute, is_cluster
 from faust_redis.redis.errors import is_busy_group, is_no_group
+from faust_redis.redis.replies import entries, facts, streams, text
 from faust_redis.stream.batch import RecordBatch
 
 if TYPE_CHECKING:
@@ -67,9 +68,9 @@ class Reader:
     async def lag(self, stream: str) -> int | None:
         """Return how many entries the group has not read; None when Redis does not know."""
         for info in await execute(self._client, "XINFO", "GROUPS", stream):
-            facts = info if isinstance(info, dict) else dict(zip(info[::2], info[1::2], strict=True))
-            if _fact(facts, "name") in (self._group, self._group.encode()):
-                lag = _fact(facts, "lag")
+            group = facts(info)
+            if text(group["name"]) == self._group:
+                lag = group.get("lag")
                 return None if lag is None else int(lag)
         return None
 
@@ -100,11 +101,11 @@ class Reader:
         claimed = await execute(
             self._client, "XCLAIM", partition.stream, self._group, self._options.instance_id, 0, *ids
         )
-        entries = [(entry[0], entry[1]) for entry in claimed or () if entry and entry[1] is not None]
-        if not entries:
+        found = entries(claimed)
+        if not found:
             return None
-        self._observer.redelivered(len(entries))
-        return partition, RecordBatch(partition.stream, entries, redelivered=True)
+        self._observer.redelivered(len(found))
+        return partition, RecordBatch(partition.stream, found, redelivered=True)
 
     async def _read_new(self, partitions: list[Partition], block_ms: int) -> list[Read]:
         """Read new entries of all partitions at once; in a cluster of each by itself, since slots differ."""
@@ -114,14 +115,14 @@ class Reader:
             replies = await asyncio.gather(*reads, return_exceptions=True)
             for error in (one for one in replies if isinstance(one, BaseException)):
                 raise error
-            reply = [pair for one in replies for pair in stream_entries(one)]
+            reply = [pair for one in replies for pair in streams(one)]
         else:
-            reply = stream_entries(await self._read_group(partitions, block_ms))
+            reply = streams(await self._read_group(partitions, block_ms))
         by_stream = {partition.stream.encode(): partition for partition in partitions}
         batches = []
-        for stream, entries in reply:
+        for stream, fresh in reply:
             partition = by_stream[stream]
-            batches.append((partition, RecordBatch(partition.stream, entries)))
+            batches.append((partition, RecordBatch(partition.stream, fresh)))
         self._observer.read("ok" if batches else "empty")
         return batches
 
@@ -154,8 +155,3 @@ class Reader:
             entries,
             partition.stream,
         )
-
-
-def _fact(facts: dict[Any, Any], name: str) -> Any:
-    """Look a fact up that RESP2 and decoding clients spell differently."""
-    return facts.get(name, facts.get(name.encode()))

@@ -81,7 +81,7 @@ async def test_decode_refuses_an_entry_and_keeps_its_neighbours(decoded: Any, de
         await agent.put(batch)
         result: DecodedBatch = await asyncio.wait_for(decoded.get(), 5)
     assert len(result.positions) == 2
-    assert {entry_id: verdict.reason.split(":")[0] for entry_id, verdict in batch.refused.items()} == {
+    assert {entry_id: verdict.detail.split(":")[0] for entry_id, verdict in batch.refused.items()} == {
         b"1700000000000-1": "latitude",
         b"1700000000000-2": "payload",
     }

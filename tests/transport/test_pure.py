@@ -15,8 +15,10 @@ from redis.exceptions import NoScriptError, ResponseError
 from faust_redis.driver.message import BatchMessage
 from faust_redis.driver.schema import BatchSchema
 from faust_redis.redis import keys
-from faust_redis.redis.errors import Backoff, is_busy_group, is_no_group
-from faust_redis.stream.batch import RecordBatch, entry_position
+from faust_redis.redis.errors import is_busy_group, is_no_group
+from faust_redis.redis.replies import EntryId
+from faust_redis.redis.retry import Backoff
+from faust_redis.stream.batch import RecordBatch
 from faust_redis.stream.ledger import InFlight, Ledger
 
 
@@ -179,7 +181,7 @@ def test_a_delivered_batch_is_settled_through_its_message() -> None:
     message.tracked = True
     message.incref(1)
     delivered = BatchSchema().loads_value(MagicMock(), message)
-    delivered.refuse(b"1-1", "kind", "reason")
+    delivered.refuse(b"1-1", "decode", "it is broken")
     delivered.settle()
     consumer.ack.assert_called_once_with(message)
     assert list(flight.batch.refused) == [b"1-1"]
@@ -216,15 +218,24 @@ def test_one_partition_is_the_stream_of_the_topic() -> None:
 
 
 @given(st.tuples(st.integers(0, 2**63), st.integers(0, 2**63)), st.tuples(st.integers(0, 2**63), st.integers(0, 9)))
-def test_entry_positions_compare_as_redis_compares(one: tuple[int, int], other: tuple[int, int]) -> None:
-    """Entry ids become numbers that order as the server orders the entries."""
-    assert entry_position(b"%d-%d" % one) == one
-    assert (entry_position(b"%d-%d" % one) < entry_position(b"%d-%d" % other)) == (one < other)
+def test_entry_ids_compare_as_redis_compares(one: tuple[int, int], other: tuple[int, int]) -> None:
+    """Entry ids become numbers that order as the server orders the entries, and are written as they were read."""
+    raw, text = b"%d-%d" % one, "{}-{}".format(*other)
+    assert (EntryId.parse(raw), EntryId.parse(text)) == (one, other)
+    assert (EntryId.parse(raw) < EntryId.parse(text)) == (one < other)
+    assert (str(EntryId.parse(raw)), str(EntryId.parse(text))) == (raw.decode(), text)
 
 
-def test_entry_position_without_sequence() -> None:
+def test_entry_id_without_sequence() -> None:
     """An id without a sequence is the first of its millisecond."""
-    assert entry_position(b"1700000000000") == (1_700_000_000_000, 0)
+    assert EntryId.parse(b"1700000000000") == (1_700_000_000_000, 0)
+
+
+@pytest.mark.parametrize("raw", [b"", "x-1", b"1-x"])
+def test_what_is_not_an_entry_id(raw: bytes | str) -> None:
+    """What is not an entry id is refused."""
+    with pytest.raises(ValueError, match="invalid literal"):
+        EntryId.parse(raw)
 
 
 @given(st.integers(1, 2000))

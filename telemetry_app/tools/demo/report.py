@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from faust_redis.redis.client import Client, execute
-from faust_redis.stream.batch import entry_position
+from faust_redis.redis.replies import EntryId
 from telemetry_app.records.decoding import decode_entries
 
 if TYPE_CHECKING:
@@ -89,6 +89,6 @@ async def _first_published_ms(redis: Client, stream: str) -> dict[tuple[str, dat
     while page := await execute(redis, "XRANGE", stream, start, "+", "COUNT", _PAGE):
         decoded = decode_entries((entry_id, fields) for entry_id, fields in page)
         for position, entry_id in zip(decoded.positions, decoded.entry_ids, strict=True):
-            published.setdefault((position.device_id, position.ts), entry_position(entry_id)[0])
+            published.setdefault((position.device_id, position.ts), EntryId.parse(entry_id).ms)
         start = f"({page[-1][0].decode()}"
     return published

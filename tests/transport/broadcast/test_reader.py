@@ -17,7 +17,8 @@ from faust_redis.broadcast.reader import FanOutReader
 from faust_redis.observer import NullObserver
 from faust_redis.redis import wire as read_connection
 from faust_redis.redis.client import connect
-from faust_redis.stream.batch import RecordBatch, entry_position
+from faust_redis.redis.replies import EntryId
+from faust_redis.stream.batch import RecordBatch
 from tests.conftest import ProxyFactory, ValkeyFactory
 from tests.support.waiting import eventually
 from tests.transport.conftest import Stream
@@ -163,7 +164,7 @@ async def test_a_lost_reply_is_read_again(redis: Redis, redis_url: str, stream: 
             """Whether Redis has handed out an entry that has not arrived."""
             third: Any = await redis.xrange(stream, count=3)
             (group,) = await redis.xinfo_groups(stream)
-            return entry_position(group["last-delivered-id"]) > entry_position(third[-1][0])
+            return EntryId.parse(group["last-delivered-id"]) > EntryId.parse(third[-1][0])
 
         await eventually(taken)
         assert desk.numbers == list(range(3))

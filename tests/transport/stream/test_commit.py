@@ -119,7 +119,7 @@ async def test_commit_twice_is_commit_once(bench: Bench, records: Stream) -> Non
     batch.bury(batch.entries[0][0], "kind", "reason")
     first = await bench.committer.commit(bench.partition, flight)
     again = await bench.committer.commit(bench.partition, flight)
-    assert (first.acknowledged, [verdict.kind for verdict in first.dead]) == (2, ["kind"])
+    assert (first.acknowledged, [verdict.reason for verdict in first.dead]) == (2, ["kind"])
     assert (again.acknowledged, again.dead) == (0, [])
     assert (await records.pending(), await records.state(), len(await records.dead())) == (0, {"k": 1}, 1)
 
@@ -146,7 +146,7 @@ async def test_dead_letter_of_any_size(bench: Bench, records: Stream, fields: in
     flight = bench.partition.ledger.register(batch)
     batch.bury(entry_id, "kind", "because")
     result = await bench.committer.commit(bench.partition, flight)
-    assert [verdict.reason for verdict in result.dead] == ["because"]
+    assert [verdict.detail for verdict in result.dead] == ["because"]
     (letter,) = [letter async for letter in DeadLetters(bench.client, [records.name])]
     assert letter.fields == [word.encode() for pair in original.items() for word in pair]
     assert (letter.original_id, letter.reason, letter.attempts) == (entry_id.decode(), "because", 1)
