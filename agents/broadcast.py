@@ -3,7 +3,7 @@
 import faust
 
 from faust_redis.stream.batch import RecordBatch
-from telemetry_app.app import app, broadcast_batches, live
+from telemetry_app.app import app, broadcast_batches, live_side
 from telemetry_app.records.decoding import decode_entries
 
 
@@ -13,4 +13,6 @@ async def broadcast(batches: faust.StreamT[RecordBatch]) -> None:
     async for batch in batches:
         decoded = decode_entries(batch)
         last_id, _ = batch.entries[-1]
-        await live.deliver(batch.stream, last_id, list(zip(decoded.positions, decoded.entry_ids, strict=True)))
+        await live_side.live.deliver(
+            batch.stream, last_id, list(zip(decoded.positions, decoded.entry_ids, strict=True))
+        )

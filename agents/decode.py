@@ -7,7 +7,7 @@ import faust
 from faust_redis.redis.replies import EntryId
 from faust_redis.stream.batch import RecordBatch
 from tables.device_state import device_state
-from telemetry_app.app import app, decoded_batches, metrics, telemetry_topic
+from telemetry_app.app import app, decoded_batches, operations, telemetry_topic
 from telemetry_app.core.batch import decode_batch
 from telemetry_app.core.device_state import fold
 
@@ -21,7 +21,7 @@ async def decode(batches: faust.StreamT[RecordBatch]) -> None:
     """
     async for batch in cast("faust.Stream[RecordBatch]", batches).noack():
         decoded = decode_batch(batch)
-        metrics.decode_errors.inc(decoded.refused)
+        operations.metrics.decode_errors.inc(decoded.refused)
         if decoded.positions:
             first_id, _ = batch.entries[0]
             changes = fold(device_state.encoded(), decoded.positions, EntryId.parse(first_id))

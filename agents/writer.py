@@ -2,7 +2,7 @@
 
 import faust
 
-from telemetry_app.app import app, decoded_batches, write_queue
+from telemetry_app.app import app, decoded_batches, write_side
 from telemetry_app.core.batch import DecodedBatch
 
 
@@ -10,4 +10,4 @@ from telemetry_app.core.batch import DecodedBatch
 async def writer(batches: faust.StreamT[DecodedBatch]) -> None:
     """Hand each batch to the write queue, which waits while as many as allowed are being written."""
     async for batch in batches:
-        await write_queue.submit(batch)
+        await write_side.queue.submit(batch)

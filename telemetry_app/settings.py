@@ -258,13 +258,28 @@ class Settings(BaseSettings):
         """Return the fields for `repr` and `str`, passwords masked."""
         return [(name, redact_url(v) if isinstance(v, str) else v) for name, v in super().__repr_args__()]
 
+    @property
+    def has_write_side(self) -> bool:
+        """Whether this worker stores positions."""
+        return "write" in self.roles
+
+    @property
+    def has_live_side(self) -> bool:
+        """Whether this worker shows positions; not when nobody could sign in to see them."""
+        return "live" in self.roles and (self.everybody_may_see or self.directus_base_url is not None)
+
+    @property
+    def everybody_may_see(self) -> bool:
+        """Whether nobody has to sign in."""
+        return self.live_auth == "none"
+
     def require_live_auth(self) -> None:
         """Refuse a live side that nobody can sign in to.
 
         Raises:
             SettingsError: `LIVE_AUTH` is `directus` and there is no `DIRECTUS_BASE_URL`.
         """
-        if self.live_auth == "directus" and self.directus_base_url is None:
+        if not self.everybody_may_see and self.directus_base_url is None:
             problem = (
                 "is unset, but the live side must have it as long as LIVE_AUTH is directus "
                 "(LIVE_AUTH=none is for the demo and tests, ROLES=write runs without the live side)"

@@ -134,7 +134,7 @@ class PositionWriter:
         self._complained_at: dict[str, float] = {}
         self._failure: str | None = None
 
-    async def status(self) -> str | None:
+    async def why_not_ready(self) -> str | None:
         """Return None unless the last attempt failed, else why."""
         return self._failure
 

@@ -29,7 +29,7 @@ class Migrator(Service):
 
     Args:
         url: The database.
-        enabled: Whether to migrate at all; if not, `status` says nothing is missing.
+        enabled: Whether to migrate at all; if not, `why_not_ready` says nothing is missing.
         retried: Told of each try that failed and will be repeated.
     """
 
@@ -41,7 +41,7 @@ class Migrator(Service):
         self._missing: str | None = "migrations have not been applied yet" if enabled else None
         super().__init__(**kwargs)
 
-    async def status(self) -> str | None:
+    async def why_not_ready(self) -> str | None:
         """Return None when the schema is up to date as far as this worker is concerned, else what is missing."""
         return self._missing
 

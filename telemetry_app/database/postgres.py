@@ -150,7 +150,7 @@ class Postgres(Service):
         finally:
             await pool.release(connection)
 
-    async def ping(self) -> str | None:
+    async def why_not_ready(self) -> str | None:
         """Return None when the server takes writes, else one sentence saying what is wrong."""
         try:
             async with asyncio.timeout(_PING_TIMEOUT_S), self.acquire() as connection:

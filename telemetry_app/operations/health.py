@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
 
 from telemetry_app.redaction import redact_url
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    Probe = Callable[[], Awaitable[str | None]]
+WhyNotReady = Callable[[], Awaitable[str | None]]
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +17,20 @@ OK: Final = "ok"
 PROBE_TIMEOUT_S: Final = 2.0
 # A reason is for one line of a terminal or a dashboard.
 MAX_REASON_CHARS: Final = 300
+
+
+class Probe(NamedTuple):
+    """Something that a worker depends on.
+
+    Attributes:
+        name: As readiness shows it.
+        why_not_ready: Returns None when it is ready, else the reason why not.
+        cache_s: An answer is used for so long, in seconds.
+    """
+
+    name: str
+    why_not_ready: WhyNotReady
+    cache_s: float = 0.0
 
 
 class Readiness:
@@ -32,7 +44,7 @@ class Readiness:
         self._timeout_s = timeout_s
         self._probes: dict[str, _CachedProbe] = {}
 
-    def add(self, name: str, probe: Probe, cache_s: float = 0.0) -> None:
+    def add(self, name: str, probe: WhyNotReady, cache_s: float = 0.0) -> None:
         """Add a probe whose answer is used for `cache_s` seconds.
 
         Raises:
@@ -49,7 +61,7 @@ class Readiness:
 
 
 class _CachedProbe:
-    def __init__(self, name: str, probe: Probe, cache_s: float, timeout_s: float) -> None:
+    def __init__(self, name: str, probe: WhyNotReady, cache_s: float, timeout_s: float) -> None:
         self._name = name
         self._probe = probe
         self._cache_s = cache_s

@@ -14,7 +14,7 @@ from agents.writer import writer
 from faust_redis.driver.channel import DrainingChannel
 from faust_redis.stream.batch import RecordBatch
 from tables.device_state import device_state
-from telemetry_app.app import app, decoded_batches, metrics, write_queue
+from telemetry_app.app import app, decoded_batches, operations, write_side
 from telemetry_app.core.batch import DecodedBatch
 from telemetry_app.core.device_state import DeviceState
 
@@ -75,7 +75,7 @@ async def test_decode_passes_positions_on_and_folds_them_into_the_table(decoded:
 
 async def test_decode_refuses_an_entry_and_keeps_its_neighbours(decoded: Any, device_id: str) -> None:
     """A refused entry is marked with its field and counted; its neighbours go through."""
-    before = metrics.decode_errors._value.get()
+    before = operations.metrics.decode_errors._value.get()
     batch = batch_of(fields(device_id), fields(device_id, latitude=91), [b"no", b"payload"], fields(device_id))
     async with decode.test_context() as agent:
         await agent.put(batch)
@@ -85,7 +85,7 @@ async def test_decode_refuses_an_entry_and_keeps_its_neighbours(decoded: Any, de
         b"1700000000000-1": "latitude",
         b"1700000000000-2": "payload",
     }
-    assert metrics.decode_errors._value.get() - before == 2
+    assert operations.metrics.decode_errors._value.get() - before == 2
 
 
 async def test_writer_submits_each_batch_to_the_write_queue(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +95,7 @@ async def test_writer_submits_each_batch_to_the_write_queue(monkeypatch: pytest.
     async def submit(batch: object) -> None:
         submitted.append(batch)
 
-    monkeypatch.setattr(write_queue, "submit", submit)
+    monkeypatch.setattr(write_side.queue, "submit", submit)
     async with writer.test_context() as agent:
         for number in range(3):
             await agent.put(number)

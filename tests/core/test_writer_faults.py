@@ -192,11 +192,11 @@ async def test_in_recovery(server: EmbeddedPostgres) -> None:
     server.start()
     async with desk(server.url) as it, writing(it) as write:
         await eventually(it.failing)
-        assert await it.postgres.ping() == "Postgres is in recovery and takes no writes."
+        assert await it.postgres.why_not_ready() == "Postgres is in recovery and takes no writes."
         async with session(server.url) as other:
             await other.fetchval("SELECT pg_promote()")
         assert (await write).inserted == 10
-        assert await it.postgres.ping() is None
+        assert await it.postgres.why_not_ready() is None
 
     assert it.observed.retries["ReadOnlySQLTransactionError"] >= 2
 
@@ -270,10 +270,10 @@ async def test_no_table(postgres_url: str, caplog: pytest.LogCaptureFixture) -> 
     """Without the table the batch waits, and the log says once what to do."""
     async with desk(postgres_url) as it, writing(it) as write:
         await eventually(it.failing)
-        assert "run `telemetry migrate`" in (await it.writer.status() or "")
+        assert "run `telemetry migrate`" in (await it.writer.why_not_ready() or "")
         await migrate(postgres_url)
         assert (await write).inserted == 10
-        assert await it.writer.status() is None
+        assert await it.writer.why_not_ready() is None
 
     advice = [record for record in caplog.records if "run `telemetry migrate`" in record.message]
     assert [record.levelno for record in advice] == [logging.WARNING]

@@ -19,18 +19,18 @@ async def test_starts_without_a_server(tcp_proxy: ProxyFactory, plain_postgres_u
     proxy = await tcp_proxy(parts.hostname, parts.port)
     await proxy.refuse()
     async with pool(url_through(proxy, plain_postgres_url), size=1) as postgres:
-        said = await postgres.ping()
+        said = await postgres.why_not_ready()
         assert said is not None
         assert said.startswith("Postgres is not usable: ConnectionRefusedError")
         await proxy.accept()
-        assert await postgres.ping() is None
+        assert await postgres.why_not_ready() is None
 
 
 async def test_not_started() -> None:
     """A pool that is not started says so."""
     postgres = Postgres("postgresql://localhost/x", size=1)
 
-    assert await postgres.ping() == "Postgres is not usable: InterfaceError: the Postgres pool is not started."
+    assert await postgres.why_not_ready() == "Postgres is not usable: InterfaceError: the Postgres pool is not started."
 
 
 async def test_its_sessions(plain_postgres_url: str) -> None:

@@ -1,0 +1,163 @@
+"""The Faust application of a worker: its settings, and what starts and stops around its streams."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import logging
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import mode.loop
+from faust.app.base import BootStrategy
+
+import faust_redis
+from faust_redis.options import RedisOptions
+from telemetry_app.assembly.operations import PROBE_CACHE_S
+from telemetry_app.assembly.worker import Worker
+from telemetry_app.operations.health import Probe
+from telemetry_app.operations.logging import logging_config
+from telemetry_app.operations.observers import TransportMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mode import ServiceT
+
+    from faust_redis.driver.consumer import Consumer
+    from telemetry_app.assembly.live_side import LiveAssembly
+    from telemetry_app.assembly.operations import Operations
+    from telemetry_app.assembly.write_side import WriteAssembly
+    from telemetry_app.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_WRITE_MODULES: Final = ("agents.decode", "agents.writer", "tables.device_state")
+_LIVE_MODULES: Final = ("agents.broadcast",)
+
+
+class Boot(BootStrategy):
+    """Starts what the streams need before them, so that it is stopped after they have drained."""
+
+    app: App
+
+    def server(self) -> Iterable[ServiceT]:
+        """Return the services in the order in which they start; they stop in reverse."""
+        write_side, live_side = self.app.write_side, self.app.live_side
+        return [
+            self.app.operations.monitoring,
+            *(write_side.services if write_side else ()),
+            *(live_side.services if live_side else ()),
+            *super().server(),
+            *(live_side.feeds if live_side else ()),
+        ]
+
+    def web_server(self) -> Iterable[ServiceT]:
+        """Return the live port's server; without a live side there is nothing to serve."""
+        return [self.app.web] if self.app.live_side else []
+
+
+class App(faust_redis.App):
+    """The application of a worker, which runs one side or both."""
+
+    BootStrategy = Boot
+    settings: Settings
+    operations: Operations
+    write_side: WriteAssembly | None
+    live_side: LiveAssembly | None
+
+    async def on_first_start(self) -> None:
+        """Say what is left out and what is left open."""
+        settings = self.settings
+        if "live" in settings.roles and not settings.has_live_side:
+            logger.error("the live side is not started: neither DIRECTUS_BASE_URL is set nor LIVE_AUTH=none")
+        if settings.has_live_side and settings.everybody_may_see:
+            logger.warning("LIVE_AUTH=none: everybody may see every event")
+        await super().on_first_start()
+
+    async def on_started(self) -> None:
+        """Settle the garbage collector: everything is imported and started by now."""
+        _spare_the_garbage_collector()
+        await super().on_started()
+
+    async def on_stop(self) -> None:
+        """Tell the sides to come to an end, then let Faust drain its streams."""
+        self.operations.stopping.set()
+        await super().on_stop()
+
+    async def on_shutdown(self) -> None:
+        """Close what is left, when everything has stopped."""
+        if self.live_side:
+            await self.live_side.replay.close()
+
+
+def build_app(
+    settings: Settings, operations: Operations, write_side: WriteAssembly | None, live_side: LiveAssembly | None
+) -> App:
+    """Return the application that runs the sides given; nothing is connected yet."""
+    app = App(
+        settings.redis_consumer_group,
+        broker=settings.redis_url,
+        redis_options=_redis_options(settings, operations),
+        origin="telemetry_app",
+        autodiscover=[*(_WRITE_MODULES if write_side else ()), *(_LIVE_MODULES if live_side else ())],
+        Worker=Worker,
+        topic_partitions=settings.redis_telemetry_partitions,
+        web_bind=settings.live_host,
+        web_port=settings.live_port,
+        web_application_options=live_side.web_options if live_side else {},
+        logging_config=logging_config(settings.log_level, settings.log_format),
+    )
+    app.settings, app.operations = settings, operations
+    app.write_side, app.live_side = write_side, live_side
+    app.boot_strategy.enable_kafka = write_side is not None
+    for probe in _probes(app):
+        operations.readiness.add(*probe)
+    app.on_worker_init.connect(_prepare_worker)
+    return app
+
+
+def _redis_options(settings: Settings, operations: Operations) -> RedisOptions:
+    return RedisOptions(
+        instance_id=settings.instance_id,
+        batch_size=settings.batch_size,
+        block_ms=settings.batch_block_ms,
+        lease_ttl_ms=settings.lease_ttl_ms,
+        dead_letter_after=settings.dead_letter_after,
+        observer=TransportMetrics(operations.metrics),
+    )
+
+
+def _probes(app: App) -> list[Probe]:
+    """Return what readiness asks, in the order in which it is shown."""
+
+    def consumer() -> Consumer:
+        # Made by Faust when it is first needed: it belongs to the event loop that runs it.
+        return cast("Consumer", app.consumer)
+
+    transport = [
+        Probe("redis", lambda: consumer().ping(), PROBE_CACHE_S),
+        Probe("consumer", lambda: consumer().consuming()),
+    ]
+    return [
+        *([*transport, *app.write_side.probes] if app.write_side else ()),
+        *(app.live_side.probes if app.live_side else ()),
+    ]
+
+
+def _prepare_worker(app: App, /, *_: Any, **__: Any) -> None:
+    if importlib.util.find_spec("uvloop"):
+        mode.loop.use("uvloop")
+    if app.live_side:
+        app.live_side.serve(app)
+
+
+def _spare_the_garbage_collector() -> None:
+    """Leave what is loaded by now out of every collection, and collect less often.
+
+    A batch makes thousands of short-lived containers, none of them in a cycle; with Python's own thresholds a fifth
+    of a busy worker's time goes into looking through everything that was ever imported. On the live side what waits
+    for stalled clients does the same, and everybody else waits 40 ms for each such look.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)

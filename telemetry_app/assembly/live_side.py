@@ -1,0 +1,158 @@
+"""The live side: from the broadcast to everyone who watches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from faust_redis.broadcast.reader import FanOutReader
+from faust_redis.broadcast.replay import StreamReplay
+from telemetry_app.assembly.operations import PROBE_CACHE_S
+from telemetry_app.database.postgres import Postgres
+from telemetry_app.live.clients.limits import LiveLimits
+from telemetry_app.live.http.routes import APPLICATION_OPTIONS, LivePages, add_views
+from telemetry_app.live.positions.database import SnapshotReader
+from telemetry_app.live.positions.device_events import DeviceEvents
+from telemetry_app.live.positions.stored import StoredPositions
+from telemetry_app.live.rights.authentication import Authenticator
+from telemetry_app.live.rights.authorization import Authorizer
+from telemetry_app.live.rights.directus import Directus
+from telemetry_app.live.rights.open_access import OpenAuthenticator, OpenAuthorizer
+from telemetry_app.live.side import LiveSide
+from telemetry_app.operations.health import Probe
+from telemetry_app.operations.observers import LiveMetrics, TransportMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from faust.types import AppT
+    from mode import ServiceT
+
+    from faust_redis.stream.batch import RecordBatch
+    from telemetry_app.assembly.operations import Operations
+    from telemetry_app.live import ports
+    from telemetry_app.settings import Settings
+
+    Put = Callable[[RecordBatch], Awaitable[None]]
+
+#: Database connections of the live side, apart from the writer's, so that neither waits for the other.
+_POOL_SIZE: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class LiveAssembly:
+    """The live side of one worker.
+
+    Attributes:
+        services: Start in this order before the streams, and stop in reverse once these have drained.
+        feeds: Start after the streams, whose agents then listen, and stop first.
+        probes: Why the side is not ready.
+        live: Takes the batches of the broadcast.
+        pages: What the live port serves.
+        replay: Reads the streams again; closed when everything has stopped.
+    """
+
+    services: tuple[ServiceT, ...]
+    feeds: tuple[ServiceT, ...]
+    probes: tuple[Probe, ...]
+    live: LiveSide
+    pages: LivePages
+    replay: StreamReplay
+
+    @property
+    def web_options(self) -> Mapping[str, Any]:
+        """What the live port's application is made with."""
+        return APPLICATION_OPTIONS
+
+    def serve(self, app: AppT) -> None:
+        """Show the pages on the live port of a Faust application."""
+        add_views(app, self.pages, self.live)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rights:
+    """Who asks whom: the services to run, who knows sessions, who knows rights."""
+
+    services: tuple[ServiceT, ...]
+    authenticator: ports.Authenticator
+    authorizer: ports.Authorizer
+
+
+def build_live_side(settings: Settings, operations: Operations, put: Put) -> LiveAssembly:
+    """Return the live side; nothing is connected yet.
+
+    Args:
+        settings: Of the worker.
+        operations: What the side reports to.
+        put: Takes each batch of the broadcast on its way to the agent that delivers it.
+    """
+    observer = LiveMetrics(operations.metrics)
+    postgres = Postgres(settings.postgres_url, size=_POOL_SIZE)
+    reader = _build_reader(settings, operations, put)
+    replay = StreamReplay(settings.redis_url)
+    rights = _build_rights(settings, postgres, observer)
+    refresh_s = settings.live_device_event_refresh_ms / 1000
+    device_events = DeviceEvents(postgres, refresh_s=refresh_s, observer=observer)
+    live = LiveSide(
+        streams=reader.streams,
+        source=reader,
+        replay=replay,
+        authenticator=rights.authenticator,
+        authorizer=rights.authorizer,
+        device_events=device_events,
+        snapshots=SnapshotReader(postgres, observer),
+        stored=StoredPositions(postgres),
+        limits=_limits(settings),
+        observer=observer,
+    )
+
+    async def broadcast_not_ready() -> str | None:
+        return reader.failure or (None if live.accepting else "clients are not let in yet")
+
+    # Beside a write side it is the same server, which that side asks already.
+    database = () if settings.has_write_side else (Probe("postgres", postgres.why_not_ready, PROBE_CACHE_S),)
+    return LiveAssembly(
+        services=(postgres, *rights.services, device_events, live),
+        feeds=(reader,),
+        probes=(Probe("broadcast", broadcast_not_ready), *database),
+        live=live,
+        pages=LivePages(
+            live, path=settings.live_path, allowed_origins=settings.live_allowed_origins, auth=settings.live_auth
+        ),
+        replay=replay,
+    )
+
+
+def _build_reader(settings: Settings, operations: Operations, put: Put) -> FanOutReader:
+    return FanOutReader(
+        settings.redis_url,
+        topic=settings.redis_telemetry_stream,
+        partitions=settings.redis_telemetry_partitions,
+        instance_id=settings.instance_id,
+        put=put,
+        batch_size=settings.batch_size,
+        block_ms=settings.batch_block_ms,
+        observer=TransportMetrics(operations.metrics),
+    )
+
+
+def _build_rights(settings: Settings, postgres: Postgres, observer: LiveMetrics) -> _Rights:
+    if settings.everybody_may_see:
+        return _Rights((), OpenAuthenticator(), OpenAuthorizer(postgres))
+    directus = Directus(
+        settings.directus_base_url or "",
+        timeout_s=settings.directus_timeout_ms / 1000,
+        cache_s=settings.directus_cache_ms / 1000,
+    )
+    return _Rights((directus,), Authenticator(directus, observer), Authorizer(directus, observer))
+
+
+def _limits(settings: Settings) -> LiveLimits:
+    return LiveLimits(
+        max_connections=settings.live_max_connections,
+        max_subscriptions=settings.live_max_subscriptions,
+        slow_client_bytes=settings.live_slow_client_bytes,
+        slow_client_ms=settings.live_slow_client_ms,
+        reauthorize_ms=settings.live_reauthorize_ms,
+        answer_age_ms=settings.directus_cache_ms,
+    )

@@ -1,0 +1,41 @@
+"""What every worker has, whichever sides it runs: metrics, readiness and their port."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from telemetry_app.operations.health import Readiness
+from telemetry_app.operations.metrics import Metrics
+from telemetry_app.operations.monitoring import MonitoringServer
+
+if TYPE_CHECKING:
+    from telemetry_app.settings import Settings
+
+#: Probes that cost a round trip are asked at most this often, however many clients ask.
+PROBE_CACHE_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """What the sides report to.
+
+    Attributes:
+        metrics: Counts and gauges of the process.
+        readiness: Asks the probes of whatever runs.
+        monitoring: Serves both.
+        stopping: Set when the worker begins to stop.
+    """
+
+    metrics: Metrics
+    readiness: Readiness
+    monitoring: MonitoringServer
+    stopping: asyncio.Event
+
+
+def build_operations(settings: Settings) -> Operations:
+    """Return the operations of one worker; nothing listens yet."""
+    metrics, readiness = Metrics(), Readiness()
+    monitoring = MonitoringServer(settings.metrics_host, settings.metrics_port, metrics, readiness)
+    return Operations(metrics, readiness, monitoring, asyncio.Event())

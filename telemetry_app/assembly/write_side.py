@@ -1,0 +1,57 @@
+"""The durable side: from decoded batches to the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from telemetry_app.assembly.operations import PROBE_CACHE_S
+from telemetry_app.core.write_queue import WriteQueue
+from telemetry_app.core.writer import PositionWriter
+from telemetry_app.database.migrator import Migrator
+from telemetry_app.database.postgres import Postgres
+from telemetry_app.operations.health import Probe
+from telemetry_app.operations.observers import WriteMetrics
+
+if TYPE_CHECKING:
+    from mode import ServiceT
+
+    from telemetry_app.assembly.operations import Operations
+    from telemetry_app.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class WriteAssembly:
+    """The durable side of one worker.
+
+    Attributes:
+        services: Start in this order before the streams, and stop in reverse once these have drained.
+        probes: Why the side is not ready.
+        queue: Takes decoded batches.
+    """
+
+    services: tuple[ServiceT, ...]
+    probes: tuple[Probe, ...]
+    queue: WriteQueue
+
+
+def build_write_side(settings: Settings, operations: Operations) -> WriteAssembly:
+    """Return the durable side; nothing is connected yet."""
+    metrics = operations.metrics
+    postgres = Postgres(settings.postgres_url, size=settings.postgres_pool_size)
+    migrator = Migrator(
+        settings.postgres_url, enabled=settings.migrate_on_start, retried=metrics.retries.labels("migrations").inc
+    )
+    writer = PositionWriter(
+        postgres, max_rows=settings.write_batch_size, observer=WriteMetrics(metrics), stopping=operations.stopping
+    )
+    queue = WriteQueue(writer, concurrency=settings.write_concurrency, stopping=operations.stopping)
+    return WriteAssembly(
+        services=(postgres, migrator, queue),
+        probes=(
+            Probe("postgres", postgres.why_not_ready, PROBE_CACHE_S),
+            Probe("migrations", migrator.why_not_ready),
+            Probe("writer", writer.why_not_ready),
+        ),
+        queue=queue,
+    )
