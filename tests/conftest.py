@@ -12,12 +12,13 @@ from redis.asyncio import Redis
 
 from telemetry_app.tools.embedded.postgres import EmbeddedPostgres
 from telemetry_app.tools.embedded.valkey import EmbeddedValkey
+from telemetry_app.tools.embedded.worker import COMMAND, WorkerProcess
 from tests.servers.databases import fresh_database
 from tests.servers.proxy import TcpProxy
 from tests.servers.server import TEST_SETTINGS, ExternalServer, Server, server_folder, started
 from tests.servers.timescale import embedded_timescale, timescale_server
-from tests.servers.worker import COMMAND, WorkerProcess
 
+PROJECT = Path(__file__).parent.parent
 ValkeyFactory = Callable[..., EmbeddedValkey]
 PostgresFactory = Callable[..., EmbeddedPostgres]
 ProxyFactory = Callable[..., Awaitable[TcpProxy]]
@@ -148,11 +149,16 @@ async def tcp_proxy() -> AsyncIterator[ProxyFactory]:
 
 @pytest.fixture
 def worker_process(tmp_path: Path) -> Iterator[WorkerFactory]:
-    """Give a function of `env` that starts a worker; the logs are shown when the test fails."""
+    """Give a function of `env` that starts a worker; the logs are shown when the test fails.
+
+    Of our own environment a worker sees only the search paths and the home folder.
+    """
+    inherited = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME") if name in os.environ}
     workers: list[WorkerProcess] = []
 
     def make(env: Mapping[str, str], command: Sequence[str] = COMMAND) -> WorkerProcess:
-        worker = WorkerProcess(env, tmp_path / f"worker-{len(workers)}.log", command)
+        log_path = tmp_path / f"worker-{len(workers)}.log"
+        worker = WorkerProcess({**inherited, **env}, log_path, cwd=PROJECT, command=command)
         worker.start()
         workers.append(worker)
         return worker
@@ -160,4 +166,4 @@ def worker_process(tmp_path: Path) -> Iterator[WorkerFactory]:
     yield make
     for number, worker in enumerate(workers):
         worker.kill()
-        print(f"worker {number}: {worker.log_tail()}")  # noqa: T201 - pytest shows it when the test failed
+        print(f"worker {number}, end of its log: {worker.log_tail()}")  # noqa: T201 - pytest shows it when the test failed

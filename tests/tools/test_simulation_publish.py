@@ -17,7 +17,7 @@ from telemetry_app.cli import main
 from telemetry_app.tools.simulation.publisher import Publisher, PublishError
 from telemetry_app.tools.simulation.race import Race
 from telemetry_app.tools.simulation.record import Record
-from telemetry_app.tools.simulation.runner import run
+from telemetry_app.tools.simulation.runner import run_race
 from tests.conftest import ProxyFactory, ValkeyFactory
 from tests.servers.proxy import url_through
 from tests.support.waiting import eventually
@@ -85,7 +85,7 @@ async def test_a_run_publishes_what_it_says(redis: Redis, client: Client, stream
     """The counts by kind add up to the entries on the stream, and progress ends there."""
     publisher = Publisher(client, stream, 1)
     seen: list[int] = []
-    kinds = await run(publisher, race(), duration_s=0.3, on_progress=seen.append)
+    kinds = await run_race(publisher, race(), duration_s=0.3, on_progress=seen.append)
     length = await redis.xlen(stream)
     assert length == publisher.published == sum(kinds.values()) == seen[-1]
     assert seen == sorted(seen)
@@ -96,7 +96,7 @@ async def test_a_run_publishes_what_it_says(redis: Redis, client: Client, stream
 async def test_a_burst_comes_first(redis: Redis, client: Client, stream: str) -> None:
     """The backlog, more than one batch of it, then the race."""
     publisher = Publisher(client, stream, 1)
-    kinds = await run(publisher, race(), duration_s=0.05, burst=2500)
+    kinds = await run_race(publisher, race(), duration_s=0.05, burst=2500)
     times = [fields[b"ts"].decode() for _, fields in await entries(redis, stream)]
     assert kinds["backlog"] == 2500
     assert max(times[:2500]) < START.isoformat()

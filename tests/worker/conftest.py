@@ -11,15 +11,14 @@ import aiohttp
 import asyncpg
 import msgspec
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
 from faust_redis.redis import keys
 from telemetry_app.core.device_state import DeviceState
+from telemetry_app.tools.embedded.worker import COMMAND, WorkerProcess
 from tests.conftest import WorkerFactory
 from tests.live.conftest import directus, real_directus, stand_in
 from tests.live.directus.stand_in import DirectusServer
-from tests.servers.worker import COMMAND, WorkerProcess
 from tests.support.waiting import eventually
 from tests.worker.spectators import TABLES, Spectators
 
@@ -99,17 +98,6 @@ class Pipeline:
         """Return the fields of each dead letter."""
         entries: Any = await self.redis.xrange(keys.dead_letters(self.stream))
         return [fields for _, fields in entries]
-
-
-async def scrape(worker: WorkerProcess) -> dict[str, float]:
-    """Return a worker's metrics: `name` or `name{label value}`."""
-    async with aiohttp.ClientSession() as session, session.get(f"{worker.metrics_url}/metrics") as answer:
-        text = await answer.text()
-    return {
-        sample.name + "".join(f"{{{value}}}" for value in sample.labels.values()): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
-from tests.servers.worker import WorkerProcess
+from telemetry_app.tools.embedded.worker import WorkerProcess
 
 RECEIVE_S: Final = 15
 TABLES = """
@@ -54,12 +54,12 @@ class Spectators:
 
     @contextlib.asynccontextmanager
     async def connect(self, worker: WorkerProcess, **headers: str) -> AsyncIterator[Client]:
-        url = f"http://127.0.0.1:{worker.env['LIVE_PORT']}/live"
+        url = f"{worker.live_url}/live"
         async with self._http.ws_connect(url, headers={"Cookie": self.cookie} | headers) as socket:
             yield Client(socket)
 
     async def refusal(self, worker: WorkerProcess, headers: dict[str, str]) -> int:
-        url = f"http://127.0.0.1:{worker.env['LIVE_PORT']}/live"
+        url = f"{worker.live_url}/live"
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await self._http.ws_connect(url, headers=headers)
         return refused.value.status

@@ -9,13 +9,13 @@ import aiohttp
 import asyncpg
 import pytest
 
+from telemetry_app.tools.embedded.worker import WorkerProcess
 from tests.conftest import PostgresFactory
 from tests.live.directus.stand_in import DirectusServer
 from tests.live.rawsocket import RawClient
 from tests.live.sightings import Shown
-from tests.servers.worker import WorkerProcess
 from tests.support.waiting import eventually
-from tests.worker.conftest import START, Pipeline, StartWorker, ms_of, record, scrape
+from tests.worker.conftest import START, Pipeline, StartWorker, ms_of, record
 from tests.worker.spectators import TABLES, Client, Spectators
 
 
@@ -38,7 +38,7 @@ async def test_snapshot_then_live(pipeline: Pipeline, spectators: Spectators, st
         ("position", f"event:{spectators.event_id}", record(3, 0)["device_id"], 7),
         ("position", f"event:{spectators.event_id}", record(1, 0)["device_id"], 8),
     ]
-    metrics = await scrape(worker)
+    metrics = await worker.metrics()
     assert metrics["processor_live_frames_total{sent}"] == 2
     assert metrics["processor_live_late_positions_total"] == 1
     assert metrics["processor_live_orphan_positions_total"] == 1
@@ -78,7 +78,7 @@ async def test_lost_rights_end_what_they_allowed(
         await eventually(lambda: _subscribes(client, spectators.event_id), message="the right is back")
         await directus.logout(cookie)
         assert await client.close_code() == 4401
-    assert (await scrape(worker))["processor_live_connections"] == 0
+    assert (await worker.metrics())["processor_live_connections"] == 0
 
 
 async def test_everyone_gets_everything(pipeline: Pipeline, spectators: Spectators, start_both: StartWorker) -> None:
@@ -135,7 +135,7 @@ async def test_nobody_misses_or_repeats_a_position(
     async with asyncio.timeout(60):
         _, *seen = await asyncio.gather(race(), *watching)
     assert [fault for shown in seen if shown for fault in shown.faults(published)] == []
-    assert (await scrape(worker))["processor_live_late_positions_total"] > 0
+    assert (await worker.metrics())["processor_live_late_positions_total"] > 0
 
 
 async def test_who_is_ready_lets_clients_in(
@@ -199,7 +199,7 @@ async def test_a_stuck_browser_delays_nobody(
     """While a spectator reads nothing at all, every record is stored and shown to others, until it is closed."""
     worker = start_both(LIVE_SLOW_CLIENT_BYTES="4096", LIVE_SLOW_CLIENT_MS="1000")
     await worker.wait_ready()
-    stuck = await RawClient.connect(int(worker.env["LIVE_PORT"]), spectators.cookie)
+    stuck = await RawClient.connect(worker.live_port, spectators.cookie)
     await stuck.send_json(type="subscribe", topic=f"event:{spectators.event_id}")
     async with spectators.connect(worker) as client:
         await client.subscribe(spectators.event_id)
@@ -212,7 +212,7 @@ async def test_a_stuck_browser_delays_nobody(
                 await pipeline.publish([record(device, seconds) for device in range(10)])
                 frames = [await client.receive() for _ in range(10)]
                 assert {frame["speed"] for frame in frames if "speed" in frame} <= {seconds % 100}
-            return (await scrape(worker))["processor_live_slow_clients_total"] == 1
+            return (await worker.metrics())["processor_live_slow_clients_total"] == 1
 
         await eventually(is_closed, timeout_s=60, message="the stuck spectator is closed")
         await eventually(lambda: _stored(pipeline, 10 * seconds), timeout_s=30)
@@ -281,4 +281,4 @@ async def _stored(pipeline: Pipeline, rows: int) -> bool:
 
 
 async def _owned(worker: WorkerProcess, partitions: int) -> bool:
-    return (await scrape(worker))["processor_partitions_owned"] == partitions
+    return (await worker.metrics())["processor_partitions_owned"] == partitions

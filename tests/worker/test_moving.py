@@ -8,8 +8,8 @@ from collections import defaultdict
 
 import aiohttp
 
+from telemetry_app.tools.embedded.worker import WorkerProcess
 from tests.live.sightings import Shown
-from tests.servers.worker import WorkerProcess
 from tests.worker.conftest import Pipeline, StartWorker, ms_of, record
 from tests.worker.spectators import Spectators
 

@@ -13,10 +13,10 @@ import pytest
 from redis.asyncio import Redis
 
 from faust_redis.redis import keys
-from tests.conftest import PostgresFactory, ValkeyFactory
-from tests.servers.worker import PROJECT, WorkerProcess
+from telemetry_app.tools.embedded.worker import WorkerProcess
+from tests.conftest import PROJECT, PostgresFactory, ValkeyFactory
 from tests.support.waiting import eventually
-from tests.worker.conftest import GROUP, Pipeline, StartWorker, record, scrape, until_drained
+from tests.worker.conftest import GROUP, Pipeline, StartWorker, record, until_drained
 
 FAUST = (str(Path(sys.executable).parent / "faust"), "-A", "telemetry_app.app", "worker", "-l", "info")
 TELEMETRY = (sys.executable, "-m", "telemetry_app", "worker")
@@ -34,7 +34,7 @@ async def test_both_forms_store_every_record_and_leave_in_order(
     await pipeline.publish([record(device, 7) for device in range(10)])  # resent
     await eventually(lambda: _count(pipeline, 1550), message="all rows are stored")
     await until_drained(pipeline)
-    metrics = await scrape(worker)
+    metrics = await worker.metrics()
     assert await worker.stop() == 0
     assert {name: metrics[f"processor_{name}"] for name in (
         "consumer_records_total", "acks_total", "position_writes_total{inserted}", "position_writes_total{duplicate}",
@@ -79,7 +79,7 @@ async def test_refused_records_stay_pending_and_their_neighbours_are_stored(
     worker = start_worker()
     await eventually(lambda: _count(pipeline, 2))
     await eventually(lambda: _pending(pipeline, 3), message="the refused records are pending")
-    assert (await scrape(worker))["processor_decode_errors_total"] == 3
+    assert (await worker.metrics())["processor_decode_errors_total"] == 3
     assert await worker.stop(signal.SIGINT) == 0
     assert await pipeline.pending() == 3
 
@@ -90,7 +90,7 @@ async def test_dead_letters_are_listed_shown_replayed_and_purged(pipeline: Pipel
     worker = start_worker(DEAD_LETTER_AFTER="1")
     await eventually(pipeline.dead_letters, message="the record is a dead letter")
     assert await pipeline.pending() == 0
-    assert (await scrape(worker))["processor_dead_letters_total{decode}"] == 1
+    assert (await worker.metrics())["processor_dead_letters_total{decode}"] == 1
     await worker.stop()
     shown = _telemetry(pipeline, "dead-letters", "show", original.decode())
     assert "longitude" in shown
@@ -115,7 +115,7 @@ async def test_rows_that_the_database_refuses_are_dead_letters_and_the_rest_is_s
     await until_drained(pipeline)
     reasons = [letter[b"reason"].decode() for letter in await pipeline.dead_letters()]
     assert [reason.split(":")[0] for reason in reasons] == ["attributes", "satellites"]
-    metrics = await scrape(worker)
+    metrics = await worker.metrics()
     assert metrics["processor_position_writes_total{failed}"] == 2
     assert metrics["processor_dead_letters_total{database}"] == 2
 
@@ -182,7 +182,7 @@ async def test_partitions_are_streams_of_their_own(pipeline: Pipeline, start_wor
     for stream in streams:
         await eventually(partial(_no_pending, pipeline, stream))
         assert [state.count for state in (await pipeline.states(stream)).values()] == [20]
-    assert (await scrape(worker))["processor_partitions_owned"] == 3
+    assert (await worker.metrics())["processor_partitions_owned"] == 3
 
 
 async def test_evicted_devices_leave_the_hash(pipeline: Pipeline, start_worker: StartWorker) -> None:
@@ -191,7 +191,7 @@ async def test_evicted_devices_leave_the_hash(pipeline: Pipeline, start_worker: 
     worker = start_worker(DEVICE_STATE_LRU_CAP="8", BATCH_SIZE="5")
     await until_drained_after_start(pipeline, 20)
     assert set(await pipeline.states()) == {record(device, 1)["device_id"] for device in range(12, 20)}
-    metrics = await scrape(worker)
+    metrics = await worker.metrics()
     assert metrics["processor_device_state_size"] == 8
     assert metrics["processor_device_state_evictions_total"] == 12
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
-import os
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import mode.loop
@@ -15,13 +12,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
 from telemetry_app.cli import tables
+from telemetry_app.cli.running import data_folder, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from pathlib import Path
 
     from rich.table import Table
 
-    Measure = Callable[[Path, Callable[[str, float], None]], Coroutine[object, object, "_Result"]]
+    Measure = Callable[[Path, Callable[[str, float], None]], Coroutine[Any, Any, "_Result"]]
 
 _Result = TypeVar("_Result")
 
@@ -108,7 +107,6 @@ def _run(measure: Measure[_Result]) -> _Result:
     """Run a measurement, on the event loop that the worker uses, with a progress bar on a terminal."""
     from telemetry_app.tools.embedded.process import EmbeddedServerError  # noqa: PLC0415 - see above
 
-    folder = Path(".data").absolute() / f"bench-{os.getpid()}"
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     if importlib.util.find_spec("uvloop"):
         mode.loop.use("uvloop")
@@ -120,7 +118,7 @@ def _run(measure: Measure[_Result]) -> _Result:
             progress.update(task, description=what, completed=done)
 
         try:
-            return asyncio.run(measure(folder, say))
+            return run(measure(data_folder("bench"), say))
         except (EmbeddedServerError, RuntimeError) as error:
             raise click.ClickException(str(error)) from error
 

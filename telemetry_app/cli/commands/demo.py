@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from pathlib import Path
 
 import click
+
+from telemetry_app.cli.running import data_folder, run
 
 
 def _has_desktop() -> bool:
@@ -46,10 +47,9 @@ def command(
     from telemetry_app.tools.demo.run import DemoPlan, run_demo  # noqa: PLC0415
     from telemetry_app.tools.embedded.process import EmbeddedServerError  # noqa: PLC0415
 
-    # A terminated demo takes its servers along as an interrupted one does.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    plan = DemoPlan(devices, hz, duration_s, open_browser=duration_s is None and _has_desktop())
     try:
-        report = run_demo(DemoPlan(devices, hz, duration_s, open_browser=duration_s is None and _has_desktop()))
+        report = run(run_demo(plan, data_folder("demo")))
     except EmbeddedServerError as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
+
+from telemetry_app.cli.running import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,7 +91,7 @@ def command(
     )
     try:
         with _progress(plan) as on_progress:
-            outcome = asyncio.run(_simulate(plan, on_progress))
+            outcome = run(_simulate(plan, on_progress))
     except PublishError as error:
         raise click.ClickException(redact_url(str(error))) from error
     except KeyboardInterrupt:
@@ -104,7 +105,7 @@ async def _simulate(plan: _Plan, on_progress: Callable[[int], None]) -> _Outcome
     from faust_redis.redis.client import connect, execute  # noqa: PLC0415 - the same
     from telemetry_app.tools.simulation.publisher import Publisher, PublishError  # noqa: PLC0415 - the same
     from telemetry_app.tools.simulation.race import Race  # noqa: PLC0415 - the same
-    from telemetry_app.tools.simulation.runner import run  # noqa: PLC0415 - the same
+    from telemetry_app.tools.simulation.runner import run_race  # noqa: PLC0415 - the same
 
     try:
         redis = connect(plan.redis_url)
@@ -117,7 +118,7 @@ async def _simulate(plan: _Plan, on_progress: Callable[[int], None]) -> _Outcome
             raise PublishError(f"Redis at {plan.redis_url} does not answer: {error}") from error
         publisher = Publisher(redis, plan.stream, plan.partitions)
         race = Race(plan.devices, plan.hz, seed=plan.seed, start=datetime.now(UTC))
-        kinds = await run(publisher, race, duration_s=plan.duration_s, burst=plan.burst, on_progress=on_progress)
+        kinds = await run_race(publisher, race, duration_s=plan.duration_s, burst=plan.burst, on_progress=on_progress)
         return _Outcome(publisher.published, publisher.retries, kinds)
     finally:
         await redis.aclose()

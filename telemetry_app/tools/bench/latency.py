@@ -25,10 +25,10 @@ from telemetry_app.tools.embedded.process import free_port
 from telemetry_app.tools.embedded.stack import Stack
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
-    from telemetry_app.tools.embedded.stack import WorkerProcess
+    from telemetry_app.tools.embedded.worker import WorkerProcess
 
 #: Subscribers that never read, and what their systems take before their sockets stand still.
 _STALLED: Final = 20
@@ -111,7 +111,7 @@ async def measure(plan: LatencyPlan, folder: Path, say: Callable[[str, float], N
         EmbeddedServerError: A server or the worker did not start.
         RuntimeError: A frame did not come, came twice or out of order, or a record was not stored.
     """
-    with Stack(folder, {"LIVE_AUTH": "none", "LIVE_HOST": "127.0.0.1", "LOG_LEVEL": "warning"}) as stack:
+    async with Stack(folder, {"LIVE_AUTH": "none", "LOG_LEVEL": "warning"}) as stack:
         await prepare(stack.postgres.url)
         async with Helper("telemetry_app.tools.bench.probe") as prober:
             comparison = _Comparison(plan, stack, prober, say)
@@ -139,19 +139,19 @@ class _Comparison:
 
     async def _live_side(self, rate: int, stream: str) -> tuple[Compared, Stalled]:
         alone, beside = f"{stream}:alone", f"{stream}:beside"
-        with (
+        async with (
             self._bare(stream) as bare_way,
             self._worker("live", alone) as (_, alone_way),
             self._worker("live", beside, **_PATIENT) as (worker, beside_way),
         ):
             async with _stalled(beside_way.port):
                 bare, live, other = await self._probe("live side", rate, bare_way, alone_way, beside_way)
-            left_out = other.published * (1 + _STALLED) - live_frames(worker.url, "sent")
+            left_out = other.published * (1 + _STALLED) - await live_frames(worker, "sent")
         return _compared(bare, live), Stalled(_STALLED, left_out, other, *_ratios(other, live))
 
     async def _both_sides(self, rate: int, stream: str) -> Compared:
         both = f"{stream}:both"
-        with (
+        async with (
             self._bare(stream) as bare_way,
             self._worker("write", stream),
             self._worker("write,live", both) as (_, both_way),
@@ -167,22 +167,19 @@ class _Comparison:
         order = Probe(self._stack.valkey.url, list(ways), rate, self._plan.seconds)
         return (await self._prober.ask(order, Probed)).ways
 
-    @contextlib.contextmanager
-    def _bare(self, stream: str) -> Iterator[Way]:
+    @contextlib.asynccontextmanager
+    async def _bare(self, stream: str) -> AsyncIterator[Way]:
         url, port, folder = self._stack.valkey.url, free_port(), self._stack.folder
         with serving("telemetry_app.tools.bench.bare", [url, stream], port, folder) as server:
             yield Way(stream, port, server.pid, None)
 
-    @contextlib.contextmanager
-    def _worker(self, roles: str, stream: str, **variables: str) -> Iterator[tuple[WorkerProcess, Way]]:
+    @contextlib.asynccontextmanager
+    async def _worker(self, roles: str, stream: str, **variables: str) -> AsyncIterator[tuple[WorkerProcess, Way]]:
         """Run a worker with a stream of its own: to a subscriber, positions of others would be ones too many."""
-        port = free_port()
-        worker = self._stack.start_worker(ROLES=roles, REDIS_TELEMETRY_STREAM=stream, LIVE_PORT=str(port), **variables)
-        try:
-            worker.wait_ready()
-            yield worker, Way(stream, port, worker.pid, TOPIC)
-        finally:
-            worker.stop()
+        worker = self._stack.start_worker(ROLES=roles, REDIS_TELEMETRY_STREAM=stream, **variables)
+        await worker.wait_ready()
+        yield worker, Way(stream, worker.live_port, worker.pid, TOPIC)
+        await self._stack.stop_worker(worker)
 
 
 @contextlib.asynccontextmanager

@@ -82,7 +82,7 @@ async def measure(plan: LivePlan, folder: Path, say: Callable[[str, float], None
         RuntimeError: A frame was missing or doubled, or the system allows too few open files.
     """
     allow_open_files(max(plan.subscribers, plan.idle) + _OTHER_FILES)
-    with Stack(folder, {"ROLES": "live", "LIVE_AUTH": "none", "LOG_LEVEL": "warning"}) as stack:
+    async with Stack(folder, {"ROLES": "live", "LIVE_AUTH": "none", "LOG_LEVEL": "warning"}) as stack:
         await prepare(stack.postgres.url)
         async with Helper("telemetry_app.tools.bench.sink") as sink:
             say(f"{plan.subscribers} subscribers, one send each", 0.1)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from telemetry_app.tools.bench.helper import Helper
-    from telemetry_app.tools.embedded.stack import Stack, WorkerProcess
+    from telemetry_app.tools.embedded.stack import Stack
+    from telemetry_app.tools.embedded.worker import WorkerProcess
 
 STREAM: Final = "telemetry:teltonika"
 TOPIC: Final = f"event:{EVENT_ID}"
@@ -88,7 +89,7 @@ class Target:
         Raises:
             RuntimeError: A frame is missing, or one too many came.
         """
-        conflated = self._conflated()
+        conflated = await self._conflated()
         published = await self._sink.ask(Publish(self._redis_url, STREAM, chunk, seconds, self.process.pid), Published)
         if published.received != published.expected:
             raise RuntimeError(f"{published.received} frames were received of {published.expected}")
@@ -98,7 +99,7 @@ class Target:
             records=published.records,
             expected=published.expected,
             received=published.received,
-            conflated=self._conflated() - conflated,
+            conflated=await self._conflated() - conflated,
             deliveries_per_s=round(published.received / published.elapsed_s),
             cpu_us_per_delivery=round(published.server_cpu_s / published.received * 1e6, 4),
             cpu_us_per_record=round(published.server_cpu_s / published.records * 1e6, 2),
@@ -106,21 +107,19 @@ class Target:
             client_cpu=round(published.client_cpu_s / published.elapsed_s, 2),
         )
 
-    def _conflated(self) -> int:
-        return 0 if self._worker is None else live_frames(self._worker.url, "conflated")
+    async def _conflated(self) -> int:
+        return 0 if self._worker is None else await live_frames(self._worker, "conflated")
 
 
 @contextlib.asynccontextmanager
 async def worker(stack: Stack, sink: Helper) -> AsyncIterator[Target]:
     """Run a worker, which finds an empty stream."""
     await _empty_stream(stack)
-    port = free_port()
-    process = stack.start_worker(LIVE_HOST="127.0.0.1", LIVE_PORT=str(port))
-    try:
-        process.wait_ready()
-        yield Target(sink, stack.valkey.url, port=port, process=psutil.Process(process.pid), worker=process)
-    finally:
-        process.stop()
+    started = stack.start_worker()
+    await started.wait_ready()
+    process = psutil.Process(started.pid)
+    yield Target(sink, stack.valkey.url, port=started.live_port, process=process, worker=started)
+    await stack.stop_worker(started)
 
 
 @contextlib.asynccontextmanager

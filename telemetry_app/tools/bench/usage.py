@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import resource
-import urllib.request
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING
 
 import psutil
-from prometheus_client.parser import text_string_to_metric_families
 
-_TIMEOUT_S: Final = 10.0
+if TYPE_CHECKING:
+    from telemetry_app.tools.embedded.worker import WorkerProcess
 
 
 def cpu_s(process: psutil.Process) -> float:
@@ -34,20 +33,14 @@ def peak_rss_mb(process: psutil.Process) -> float:
     return float(peak) / 2**20
 
 
-def live_frames(worker_url: str, result: str) -> int:
+async def live_frames(worker: WorkerProcess, result: str) -> int:
     """Return how many frames of its live side a worker counts.
 
     Args:
-        worker_url: Of its metrics' port.
+        worker: A running one.
         result: `sent`, or `conflated` for those left out for subscribers that had been behind.
     """
-    with urllib.request.urlopen(f"{worker_url}/metrics", timeout=_TIMEOUT_S) as answer:  # noqa: S310 - our own address
-        text = answer.read().decode()
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.name == "processor_live_frames_total" and sample.labels["result"] == result:
-                return int(sample.value)
-    raise RuntimeError(f"the worker does not tell how many frames were {result}")
+    return int((await worker.metrics())[f"processor_live_frames_total{{{result}}}"])
 
 
 def allow_open_files(number: int) -> None:

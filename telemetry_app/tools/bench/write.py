@@ -19,7 +19,7 @@ from telemetry_app.core.rows import columns
 from telemetry_app.database.migrate import migrate
 from telemetry_app.records.codec import decode_entry
 from telemetry_app.tools.bench.usage import cpu_s, peak_rss_mb
-from telemetry_app.tools.embedded.stack import Stack, WorkerProcess
+from telemetry_app.tools.embedded.stack import Stack
 from telemetry_app.tools.simulation.backlog import bench_records
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
     from telemetry_app.core.rows import Columns
+    from telemetry_app.tools.embedded.worker import WorkerProcess
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ async def measure(plan: WritePlan, folder: Path, say: Callable[[str, float], Non
         EmbeddedServerError: A server or the worker did not start.
         RuntimeError: The worker stored fewer rows than there were records, or none for a minute.
     """
-    with Stack(folder, {"ROLES": "write", "LOG_LEVEL": "warning"}) as stack:
+    async with Stack(folder, {"ROLES": "write", "LOG_LEVEL": "warning"}) as stack:
         raw = await _raw_limit(plan, stack.postgres.url, say)
         drain = await _drain(plan, stack, say)
     return WriteResult(
@@ -154,8 +155,7 @@ class _Watched(NamedTuple):
 async def _time_drain(plan: WritePlan, watched: _Watched, say: Callable[[str, float], None]) -> Drain:
     process = psutil.Process(watched.worker.pid)
     while not (first := await watched.acknowledged()):
-        if watched.worker.exit_code() is not None:
-            raise RuntimeError(f"the worker ended:\n{watched.worker.log_tail()}")
+        watched.worker.require_alive()
         await asyncio.sleep(_POLL_S)
     started, cpu_before_s = time.perf_counter(), cpu_s(process)
     done, moved_at = first, started

@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING
 import aiohttp
 import asyncpg
 import msgspec
-from prometheus_client.parser import text_string_to_metric_families
 
 from faust_redis.redis import keys
 from faust_redis.redis.client import Client, execute
 from telemetry_app.records.decoding import decode_entries
 
 if TYPE_CHECKING:
-    from telemetry_app.tools.embedded.stack import WorkerProcess
+    from telemetry_app.tools.embedded.worker import WorkerProcess
 
 #: More pending entries than these are in flight for sure.
 _MOST_PENDING = 5000
-_SCRAPE_TIMEOUT = aiohttp.ClientTimeout(total=2)
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -55,12 +53,12 @@ class Gauges:
 
     async def read(self, published: int) -> Figures:
         """Read everything once; `published` is the publisher's own count."""
-        metrics = await self._scrape()
+        metrics = await self._metrics()
         lag = metrics.get("processor_consumer_lag", float("nan"))
         return Figures(
             published=published,
             stored=await self._database.fetchval("SELECT count(*) FROM positions"),
-            duplicates=int(metrics.get('processor_position_writes_total{"status": "duplicate"}', 0)),
+            duplicates=int(metrics.get("processor_position_writes_total{duplicate}", 0)),
             refused=await self._refused(),
             lag=None if lag != lag else int(lag),  # noqa: PLR0124 - NaN stands for unknown
             devices=int(metrics.get("processor_device_state_size", 0)),
@@ -79,21 +77,9 @@ class Gauges:
         pending = await self._redis.xpending(self._stream, self._group)
         return int(pending["pending"]) + int(await self._redis.xlen(keys.dead_letters(self._stream)))
 
-    async def _scrape(self) -> dict[str, float]:
-        """Return the worker's metrics by name and labels; empty while it does not answer."""
+    async def _metrics(self) -> dict[str, float]:
+        """Return the worker's metrics; none while it does not answer."""
         try:
-            async with (
-                aiohttp.ClientSession(timeout=_SCRAPE_TIMEOUT) as session,
-                session.get(f"{self._worker.url}/metrics") as answer,
-            ):
-                text = await answer.text()
+            return await self._worker.metrics()
         except (TimeoutError, aiohttp.ClientError):
             return {}
-        return {
-            sample.name
-            + (msgspec.json.encode(sample.labels).decode().replace('":"', '": "') if sample.labels else ""): (
-                sample.value
-            )
-            for family in text_string_to_metric_families(text)
-            for sample in family.samples
-        }

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import webbrowser
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import asyncpg
@@ -18,18 +16,19 @@ from telemetry_app.tools.demo.display import Display
 from telemetry_app.tools.demo.figures import Gauges
 from telemetry_app.tools.demo.report import Report, make_report, stored_latencies_ms
 from telemetry_app.tools.demo.viewer import Viewer
-from telemetry_app.tools.embedded.process import free_port
-from telemetry_app.tools.embedded.stack import Stack, WorkerProcess
+from telemetry_app.tools.embedded.stack import Stack
 from telemetry_app.tools.simulation.event import EVENT_ID, enter_devices
 from telemetry_app.tools.simulation.publisher import Publisher
 from telemetry_app.tools.simulation.race import Race
-from telemetry_app.tools.simulation.runner import run as run_race
+from telemetry_app.tools.simulation.runner import run_race
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from faust_redis.redis.client import Client
     from telemetry_app.tools.demo.figures import Figures
+    from telemetry_app.tools.embedded.worker import WorkerProcess
 
 STREAM = "telemetry:teltonika"
 GROUP = "processor"
@@ -56,40 +55,46 @@ class Running(NamedTuple):
     publisher: Publisher
 
 
-def run_demo(plan: DemoPlan) -> Report:
+async def run_demo(plan: DemoPlan, folder: Path) -> Report:
     """Run the demo; return its report when it has an end.
+
+    Args:
+        plan: What to show.
+        folder: Data folder for the servers; deleted at the end unless something failed.
 
     Raises:
         EmbeddedServerError: A server or the worker did not start, or ended before its time.
     """
-    folder = Path(".data").absolute() / f"demo-{os.getpid()}"
-    live_port = free_port()
-    variables = {"LIVE_AUTH": "none", "LIVE_HOST": "127.0.0.1", "LIVE_PORT": str(live_port)}
     race = Race(plan.devices, plan.hz, start=datetime.now(UTC))
-    with Stack(folder, variables) as stack:
-        asyncio.run(_prepare(stack, race))
+    async with Stack(folder, {"LIVE_AUTH": "none"}) as stack:
+        await _enter_devices(stack, race)
         worker = stack.start_worker()
-        worker.wait_ready()
-        page = f"http://127.0.0.1:{live_port}/#event={EVENT_ID}"
-        click.echo(f"live map: {page}")
-        click.echo(f"metrics:  {worker.url}/metrics   health: {worker.url}/readyz   log: {worker.log_path}")
-        if plan.open_browser:
-            webbrowser.open(page)
-        viewer = Viewer(f"http://127.0.0.1:{live_port}/live", f"event:{EVENT_ID}")
+        await worker.wait_ready()
+        _tell(worker, open_browser=plan.open_browser)
         try:
-            return asyncio.run(_show(stack, worker, viewer, plan, race))
+            return await _show(stack, worker, plan, race)
         except ExceptionGroup as group:
             # What went wrong first is what is wrong; the other tasks were cancelled for it.
             raise group.exceptions[0] from group
 
 
-async def _prepare(stack: Stack, race: Race) -> None:
+async def _enter_devices(stack: Stack, race: Race) -> None:
     database = await asyncpg.connect(stack.postgres.url)
     await enter_devices(database, race.device_ids)
     await database.close()
 
 
-async def _show(stack: Stack, worker: WorkerProcess, viewer: Viewer, plan: DemoPlan, race: Race) -> Report:
+def _tell(worker: WorkerProcess, *, open_browser: bool) -> None:
+    page = f"{worker.live_url}/#event={EVENT_ID}"
+    metrics = worker.metrics_url
+    click.echo(f"live map: {page}")
+    click.echo(f"metrics:  {metrics}/metrics   health: {metrics}/readyz   log: {worker.log_path}")
+    if open_browser:
+        webbrowser.open(page)
+
+
+async def _show(stack: Stack, worker: WorkerProcess, plan: DemoPlan, race: Race) -> Report:
+    viewer = Viewer(f"{worker.live_url}/live", f"event:{EVENT_ID}")
     async with _running(stack, worker) as demo:
         with Display() as display:
             async with asyncio.TaskGroup() as beside:

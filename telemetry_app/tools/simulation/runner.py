@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _BURST_RECORDS = 1000
 
 
-async def run(
+async def run_race(
     publisher: Publisher,
     race: Race,
     *,

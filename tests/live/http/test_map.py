@@ -14,12 +14,12 @@ import pytest
 from playwright.async_api import Browser, expect
 from redis.asyncio import Redis
 
+from telemetry_app.tools.embedded.worker import WorkerProcess
 from tests.conftest import WorkerFactory
 from tests.live.browsing import MapPage, browser, enter, map_page
 from tests.live.directus.stand_in import DirectusServer
 from tests.live.harness import now_ms, publish
 from tests.servers import chromium, debian
-from tests.servers.worker import WorkerProcess
 from tests.support.waiting import eventually
 
 ONE, TWO, OTHER = "356307042440001", "356307042440002", "356307042449999"
@@ -74,7 +74,7 @@ class Site:
         await eventually(reached, timeout_s=30, message=f"{rows} positions are stored")
 
     def page(self, worker: WorkerProcess, **options: Any) -> contextlib.AbstractAsyncContextManager[MapPage]:
-        return map_page(self.browser, f"http://127.0.0.1:{worker.env['LIVE_PORT']}", **options)
+        return map_page(self.browser, worker.live_url, **options)
 
 
 @pytest.fixture

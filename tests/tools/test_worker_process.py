@@ -1,4 +1,4 @@
-"""The factory of worker processes for tests: probes, exit codes, logs, and no process left."""
+"""A worker as a process: probes, exit codes, logs, and no process left."""
 
 import signal
 import sys
@@ -6,6 +6,7 @@ import sys
 import psutil
 import pytest
 
+from telemetry_app.tools.embedded.process import EmbeddedServerError
 from tests.conftest import WorkerFactory
 from tests.support.waiting import eventually
 
@@ -46,26 +47,25 @@ async def test_killed_worker_reports_the_signal(worker_process: WorkerFactory) -
 async def test_unready_worker_is_an_error_with_answer_and_log(worker_process: WorkerFactory) -> None:
     """A worker that does not get ready is an error with the probe's answer and the worker's log."""
     worker = worker_process({"READY": "503"}, [sys.executable, "-c", WORKER])
-    with pytest.raises(AssertionError) as error:
+    with pytest.raises(EmbeddedServerError, match="was not ready within 1 s") as error:
         await worker.wait_ready(timeout_s=1)
-    (note,) = error.value.__notes__
-    assert "503 database missing" in note
-    assert "serving" in note
+    assert "503 database missing" in str(error.value)
+    assert "serving" in str(error.value)
 
 
 async def test_worker_that_ends_early_is_an_error_with_its_log(worker_process: WorkerFactory) -> None:
     """A worker that ends instead of getting ready is an error at once, with exit code and log."""
     worker = worker_process({}, [sys.executable, "-c", "import sys; print('no settings'); sys.exit(5)"])
-    with pytest.raises(AssertionError, match="ended with 5") as error:
+    with pytest.raises(EmbeddedServerError, match="ended with status 5 before it was ready") as error:
         await worker.wait_ready()
-    assert "no settings" in error.value.__notes__[0]
+    assert "no settings" in str(error.value)
 
 
 async def test_worker_that_does_not_stop_is_killed_and_an_error(worker_process: WorkerFactory) -> None:
     """A worker that ignores SIGTERM fails the test, and is gone."""
     worker = worker_process({}, [sys.executable, "-c", DEAF])
     await eventually(lambda: "deaf" in worker.log_tail())
-    with pytest.raises(AssertionError, match="SIGTERM ends the worker") as error:
+    with pytest.raises(EmbeddedServerError, match=r"did not end within 0\.1 s of SIGTERM") as error:
         await worker.stop(timeout_s=0.1)
-    assert "deaf" in error.value.__notes__[0]
+    assert "deaf" in str(error.value)
     assert worker.exit_code == -signal.SIGKILL
