@@ -11,11 +11,10 @@ from telemetry_app.assembly.operations import PROBE_CACHE_S
 from telemetry_app.database.postgres import Postgres
 from telemetry_app.live.clients.limits import LiveLimits
 from telemetry_app.live.http.routes import APPLICATION_OPTIONS, LivePages, add_views
-from telemetry_app.live.positions.database import SnapshotReader
-from telemetry_app.live.positions.device_events import DeviceEvents
-from telemetry_app.live.positions.stored import StoredPositions
-from telemetry_app.live.rights.authentication import Authenticator
-from telemetry_app.live.rights.authorization import Authorizer
+from telemetry_app.live.positions.database import PositionsTable
+from telemetry_app.live.positions.device_events import CachedDeviceEvents
+from telemetry_app.live.rights.authentication import DirectusAuthenticator
+from telemetry_app.live.rights.authorization import DirectusAuthorizer
 from telemetry_app.live.rights.directus import Directus
 from telemetry_app.live.rights.open_access import OpenAuthenticator, OpenAuthorizer
 from telemetry_app.live.side import LiveSide
@@ -92,7 +91,7 @@ def build_live_side(settings: Settings, operations: Operations, put: Put) -> Liv
     replay = StreamReplay(settings.redis_url)
     rights = _build_rights(settings, postgres, observer)
     refresh_s = settings.live_device_event_refresh_ms / 1000
-    device_events = DeviceEvents(postgres, refresh_s=refresh_s, observer=observer)
+    device_events = CachedDeviceEvents(postgres, refresh_s=refresh_s, observer=observer)
     live = LiveSide(
         streams=reader.streams,
         source=reader,
@@ -100,8 +99,7 @@ def build_live_side(settings: Settings, operations: Operations, put: Put) -> Liv
         authenticator=rights.authenticator,
         authorizer=rights.authorizer,
         device_events=device_events,
-        snapshots=SnapshotReader(postgres, observer),
-        stored=StoredPositions(postgres),
+        stored=PositionsTable(postgres, observer),
         limits=_limits(settings),
         observer=observer,
     )
@@ -117,7 +115,10 @@ def build_live_side(settings: Settings, operations: Operations, put: Put) -> Liv
         probes=(Probe("broadcast", broadcast_not_ready), *database),
         live=live,
         pages=LivePages(
-            live, path=settings.live_path, allowed_origins=settings.live_allowed_origins, auth=settings.live_auth
+            live,
+            path=settings.live_path,
+            allowed_origins=settings.live_allowed_origins,
+            authentication=settings.live_auth,
         ),
         replay=replay,
     )
@@ -144,7 +145,7 @@ def _build_rights(settings: Settings, postgres: Postgres, observer: LiveMetrics)
         timeout_s=settings.directus_timeout_ms / 1000,
         cache_s=settings.directus_cache_ms / 1000,
     )
-    return _Rights((directus,), Authenticator(directus, observer), Authorizer(directus, observer))
+    return _Rights((directus,), DirectusAuthenticator(directus, observer), DirectusAuthorizer(directus, observer))
 
 
 def _limits(settings: Settings) -> LiveLimits:
@@ -152,7 +153,7 @@ def _limits(settings: Settings) -> LiveLimits:
         max_connections=settings.live_max_connections,
         max_subscriptions=settings.live_max_subscriptions,
         slow_client_bytes=settings.live_slow_client_bytes,
-        slow_client_ms=settings.live_slow_client_ms,
-        reauthorize_ms=settings.live_reauthorize_ms,
-        answer_age_ms=settings.directus_cache_ms,
+        slow_client_s=settings.live_slow_client_ms / 1000,
+        reauthorize_s=settings.live_reauthorize_ms / 1000,
+        answer_age_s=settings.directus_cache_ms / 1000,
     )

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from faust_redis.broadcast.replay import StreamTips
+    from faust_redis.redis.replies import Entry, EntryId
     from telemetry_app.live.wire.position import LivePosition
 
 
@@ -53,15 +54,11 @@ class DeviceEvents(Protocol):
         """Return the devices of an event."""
 
 
-class SnapshotReader(Protocol):
+class StoredPositions(Protocol):
     """Reads the database, and fails open: what cannot be read is left out."""
 
     async def newest(self, device_ids: Collection[str]) -> list[LivePosition]:
         """Return the newest position of each device that is not marked faulty."""
-
-
-class StoredReader(Protocol):
-    """Reads how far the database is, and fails open: what cannot be read is left out."""
 
     async def stored_until(self, device_ids: Collection[str]) -> Mapping[str, int]:
         """Return the newest stored timestamp of each device in epoch ms, faulty positions included."""
@@ -73,16 +70,14 @@ class Replay(Protocol):
     async def tips(self, streams: Sequence[str]) -> list[StreamTips]:
         """Return what each stream can still give."""
 
-    async def page(
-        self, stream: str, after: tuple[int, int], until: tuple[int, int]
-    ) -> list[tuple[bytes, list[bytes]]]:
+    async def page(self, stream: str, after: EntryId, until: EntryId) -> list[Entry]:
         """Return the first entries of `after < id <= until`; none when there are no more."""
 
 
 class Source(Protocol):
     """The reader behind the fan-out, as far as it matters where it began and when it was last up to date."""
 
-    async def start_vector(self) -> tuple[tuple[int, int], ...]:
+    async def start_vector(self) -> tuple[EntryId, ...]:
         """Return, once it has begun, the id behind which it began in each stream."""
 
     @property
@@ -90,12 +85,12 @@ class Source(Protocol):
         """Loop time at which a read was begun that then found nothing more; -inf before the first."""
 
     @property
-    def reached(self) -> Mapping[str, tuple[int, int]]:
+    def reached(self) -> Mapping[str, EntryId]:
         """Last entry handed over, by stream."""
 
 
 class LiveObserver(Protocol):
-    """Receiver of the live side's facts; every count is the real number at the place where it happened."""
+    """Told the live side's facts; every count is the real number, told where it happens."""
 
     def connections(self, number: int) -> None:
         """The number of open connections changed."""
@@ -117,6 +112,18 @@ class LiveObserver(Protocol):
 
     def delivered(self, seconds: float) -> None:
         """A batch's frames of one topic were written; seconds since its oldest entry was added to the stream."""
+
+    def authentication(self, result: str, seconds: float) -> None:
+        """A client was found to be `ok` or `unauthorized`, or could not be judged (`error`)."""
+
+    def authorization(self, result: str, seconds: float) -> None:
+        """A right was found to be `ok`, `unauthorized`, `forbidden` or `not-found`, or could not be asked (`error`)."""
+
+    def snapshot(self, seconds: float) -> None:
+        """A snapshot was read, or given up, after this time."""
+
+    def snapshot_failed(self) -> None:
+        """A snapshot could not be read, and was left empty."""
 
     def retried(self, operation: str) -> None:
         """An operation failed and will be tried again."""

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 from mode import Service
 
 from faust_redis.redis.errors import ANY_REDIS_ERROR
+from faust_redis.redis.replies import EntryId
 from telemetry_app.live.clients.registry import Registry
 from telemetry_app.live.delivery.fanout import FanOut
 from telemetry_app.live.delivery.housekeeping import Housekeeper
 from telemetry_app.live.delivery.opening import Opener
-from telemetry_app.live.delivery.requests import Session
+from telemetry_app.live.delivery.requests import RequestHandler
 from telemetry_app.live.delivery.resume import Resumer
 from telemetry_app.live.positions.gather import Gatherer
 from telemetry_app.live.positions.history import KEPT_S, History
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from mode import ServiceT
 
+    from faust_redis.stream.batch import RecordBatch
     from telemetry_app.live.clients.connection import Connection
     from telemetry_app.live.clients.limits import LiveLimits
     from telemetry_app.live.ports import (
@@ -32,20 +34,18 @@ if TYPE_CHECKING:
         DeviceEvents,
         LiveObserver,
         Replay,
-        SnapshotReader,
         Source,
-        StoredReader,
+        StoredPositions,
     )
-    from telemetry_app.records.position import Position
 
 logger = logging.getLogger(__name__)
 
 #: Clients may take so long to answer the goodbye of a stopping server, and the whole of it takes no longer than twice.
-_GOODBYE_S: Final = 0.4
+_SHUTDOWN_TIMEOUT_S: Final = 0.4
 
 
 class LiveSide(Service):
-    """Everything behind the WebSocket but the socket itself (see `view`).
+    """Everything behind the WebSocket but the socket itself (see `http`).
 
     Args:
         streams: Keys of the partitions, in order.
@@ -54,8 +54,7 @@ class LiveSide(Service):
         authenticator: Knows sessions.
         authorizer: Knows rights.
         device_events: Knows devices and events.
-        snapshots: Reads the newest positions.
-        stored: Reads how far the database is.
+        stored: Reads what the database has.
         limits: What clients are granted.
         observer: Told what happens.
     """
@@ -71,8 +70,7 @@ class LiveSide(Service):
         authenticator: Authenticator,
         authorizer: Authorizer,
         device_events: DeviceEvents,
-        snapshots: SnapshotReader,
-        stored: StoredReader,
+        stored: StoredPositions,
         limits: LiveLimits,
         observer: LiveObserver,
         **kwargs: Any,
@@ -88,14 +86,14 @@ class LiveSide(Service):
         self._source = source
         self._resumer = Resumer(replay, streams, self.history, device_events.events_of, observer)
         self._fan_out = FanOut(streams, self.history, self.registry, device_events, source, observer)
-        self.session = Session(
+        self.requests = RequestHandler(
             registry=self.registry,
             fan_out=self._fan_out,
             opener=Opener(
                 self.registry,
                 self.history,
                 self._fan_out,
-                Gatherer(snapshots, stored, self.history),
+                Gatherer(stored, self.history),
                 device_events,
                 limits,
             ),
@@ -103,7 +101,7 @@ class LiveSide(Service):
             authorizer=authorizer,
             limits=limits,
         )
-        self._housekeeper = Housekeeper(self.session, self.slow)
+        self._housekeeper = Housekeeper(self.requests, self.slow)
         super().__init__(**kwargs)
 
     def on_init_dependencies(self) -> Iterable[ServiceT]:
@@ -115,10 +113,10 @@ class LiveSide(Service):
         """Whether clients are let in: the broadcast has begun, and nobody has told it to stop."""
         return self.begun.is_set() and not self.should_stop
 
-    async def deliver(self, stream: str, last_id: bytes, decoded: Sequence[tuple[Position, bytes]]) -> None:
-        """Send a batch to everyone who wants it; see `FanOut.deliver`. Waits only for the broadcast to begin."""
+    async def deliver(self, batch: RecordBatch) -> None:
+        """Send a batch to everyone who wants it. Waits only for the broadcast to begin."""
         await self.begun.wait()
-        self._fan_out.deliver(stream, last_id, decoded)
+        self._fan_out.deliver(batch)
 
     @Service.task
     async def _begin(self) -> None:
@@ -127,7 +125,7 @@ class LiveSide(Service):
         self._fan_out.start_at(start)
         self._resumer.start_at(start)
         try:
-            await self._resumer.reach_back(tuple((max(ms - round(KEPT_S * 1000), 0), 0) for ms, _ in start))
+            await self._resumer.reach_back(tuple(EntryId(max(ms - round(KEPT_S * 1000), 0), 0) for ms, _ in start))
         except ANY_REDIS_ERROR as error:
             self.observer.retried("look back")
             logger.warning("what came before the broadcast began cannot be read: %s", error)
@@ -137,8 +135,8 @@ class LiveSide(Service):
         """End every connection with 1001, within a second."""
         self.begun.clear()
         for connection in list(self.registry.connections):
-            connection.close(CloseCode.SHUTDOWN, grace_s=_GOODBYE_S)
-        deadline = asyncio.get_running_loop().time() + 2 * _GOODBYE_S
+            connection.close(CloseCode.SHUTDOWN, grace_s=_SHUTDOWN_TIMEOUT_S)
+        deadline = asyncio.get_running_loop().time() + 2 * _SHUTDOWN_TIMEOUT_S
         while self.registry.connections and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - a registry has no event
             await asyncio.sleep(0.01)
 

@@ -121,11 +121,11 @@ class LiveMetrics:
         """Observe the time from the stream to the sockets."""
         self._metrics.live_delivery.observe(seconds)
 
-    def auth(self, result: str, seconds: float) -> None:
+    def authentication(self, result: str, seconds: float) -> None:
         """Observe a question who somebody is."""
         self._metrics.live_auth_duration.labels(result).observe(seconds)
 
-    def authz(self, result: str, seconds: float) -> None:
+    def authorization(self, result: str, seconds: float) -> None:
         """Observe a question what somebody may see."""
         self._metrics.live_authz_duration.labels(result).observe(seconds)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import ClientSession, ClientWebSocketResponse, ClientWSTimeout, TCPConnector, WSMsgType, web
@@ -26,8 +25,8 @@ from telemetry_app.live.ports import Authentication, Authenticator, Authorizatio
 from telemetry_app.live.side import LiveSide
 from telemetry_app.live.wire.position import LivePosition
 from telemetry_app.records.codec import encode
-from telemetry_app.records.decoding import decode_entries
 from telemetry_app.records.position import Position
+from tests.live.observed import Observed
 from tests.support.waiting import eventually
 
 COOKIE = {"Cookie": "session=good"}
@@ -112,39 +111,6 @@ class Stored:
         return found
 
 
-class Observed:
-    """Remembers what the live side told."""
-
-    def __init__(self) -> None:
-        self.gauges: dict[str, int] = {}
-        self.counts = Counter[str]()
-        self.delays: list[float] = []
-
-    def connections(self, number: int) -> None:
-        self.gauges["connections"] = number
-
-    def subscriptions(self, number: int) -> None:
-        self.gauges["subscriptions"] = number
-
-    def frames(self, result: Literal["sent", "conflated"], number: int) -> None:
-        self.counts[result] += number
-
-    def orphans(self, positions: int) -> None:
-        self.counts["orphans"] += positions
-
-    def late(self, positions: int) -> None:
-        self.counts["late"] += positions
-
-    def slow_client(self) -> None:
-        self.counts["slow"] += 1
-
-    def delivered(self, seconds: float) -> None:
-        self.delays.append(seconds)
-
-    def retried(self, operation: str) -> None:
-        self.counts[f"retried {operation}"] += 1
-
-
 @dataclass
 class Side:
     """One running worker's live side and what a test needs to play with it."""
@@ -180,7 +146,7 @@ class Side:
         """Wait until everything published has passed."""
         tips = await StreamReplay.tips(self.live._resumer._replay, self.reader.streams)  # type: ignore[arg-type]
         wanted = tuple(tip.last for tip in tips)
-        await eventually(lambda: self.live.session.fan_out.vector >= wanted, message="everything published has passed")
+        await eventually(lambda: self.live.requests.fan_out.vector >= wanted, message="everything published has passed")
 
 
 async def publish(
@@ -242,12 +208,11 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
         authenticator=rights,
         authorizer=rights,
         device_events=Entries(devices),
-        snapshots=stored,
         stored=stored,
         limits=limits or LiveLimits(),
         observer=observed,
     )
-    pages = LivePages(live, path="/live", allowed_origins=allowed_origins, auth="none")
+    pages = LivePages(live, path="/live", allowed_origins=allowed_origins, authentication="none")
     app = web.Application(**APPLICATION_OPTIONS)
     add_routes(app, pages, live)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
@@ -274,9 +239,7 @@ async def _broadcast(batches: asyncio.Queue[RecordBatch], live: LiveSide, delay_
     while True:
         batch = await batches.get()
         await asyncio.sleep(delay_s())
-        decoded = decode_entries(batch)
-        last_id, _ = batch.entries[-1]
-        await live.deliver(batch.stream, last_id, list(zip(decoded.positions, decoded.entry_ids, strict=True)))
+        await live.deliver(batch)
 
 
 async def _close(side: Side) -> None:

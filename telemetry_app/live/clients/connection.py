@@ -99,7 +99,7 @@ class Connection:
 
     async def wait_for_room(self, size: int, *, caught_up: bool = False) -> None:
         """Wait until so many bytes may be written; a client that reads too little for that is closed in time."""
-        deadline = self._loop.time() + self._limits.slow_client_ms / 1000
+        deadline = self._loop.time() + self._limits.slow_client_s
         while not self.has_room(size, caught_up=caught_up):
             if self._loop.time() > deadline:
                 self.close_as_slow()

@@ -14,9 +14,9 @@ class LiveLimits:
         frames_per_s: Frames a client may send in the long run; more end the connection with 4429.
         frames_burst: Frames it may send at once.
         slow_client_bytes: Unsent bytes above which a client is conflated.
-        slow_client_ms: How long a client may stay behind until it is closed with 4408.
-        reauthorize_ms: Within which time a lost right ends what it allowed; 0 = asked at subscribe only.
-        answer_age_ms: How old an answer about rights may be.
+        slow_client_s: How long a client may stay behind until it is closed with 4408.
+        reauthorize_s: Within which time a lost right ends what it allowed; 0 = asked at subscribe only.
+        answer_age_s: How old an answer about rights may be.
         ping_s: How often a ping is sent.
         silence_s: How long nothing at all may come from a client before it counts as gone.
         close_grace_s: How long a client may take to answer a close frame.
@@ -28,9 +28,9 @@ class LiveLimits:
     frames_per_s: float = 20.0
     frames_burst: int = 100
     slow_client_bytes: int = 262_144
-    slow_client_ms: int = 30_000
-    reauthorize_ms: int = 60_000
-    answer_age_ms: int = 0
+    slow_client_s: float = 30.0
+    reauthorize_s: float = 60.0
+    answer_age_s: float = 0.0
     ping_s: float = 20.0
     silence_s: float = 60.0
     close_grace_s: float = 5.0

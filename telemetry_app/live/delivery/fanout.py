@@ -7,20 +7,23 @@ import itertools
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from telemetry_app.live.positions.history import History, Sighting
+from faust_redis.redis.replies import BEFORE_ALL, EntryId
+from telemetry_app.live.positions.history import History, Sighting, sight
 from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.frames import text_frame
 from telemetry_app.live.wire.position import LivePosition
-from telemetry_app.live.wire.protocol import position_body, position_head, topic_of, without_cursor
+from telemetry_app.live.wire.protocol import position_head, topic_of, without_cursor
+from telemetry_app.records.decoding import decode_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from faust_redis.stream.batch import RecordBatch
     from telemetry_app.live.clients.connection import Connection
     from telemetry_app.live.clients.registry import Registry
     from telemetry_app.live.clients.subscription import Subscription
     from telemetry_app.live.ports import DeviceEvents, LiveObserver, Source
-    from telemetry_app.live.wire.cursor import EntryId, Vector
+    from telemetry_app.live.wire.cursor import Vector
     from telemetry_app.records.position import Position
 
 
@@ -30,19 +33,6 @@ class Passed(NamedTuple):
     by_event: dict[str, list[Sighting]]
     late: int
     orphans: int
-
-
-def entry_id_of(raw: bytes) -> EntryId:
-    """Return an entry id as comparable numbers."""
-    ms, _, sequence = raw.partition(b"-")
-    return int(ms), int(sequence or 0)
-
-
-def sight(live: LivePosition, entry_id: bytes, *, partition: int, tail: str, seq: int, now: float) -> Sighting:
-    """Return a position as it is remembered and sent."""
-    where = cursor.text(partition, entry_id.decode(), tail)
-    body = position_body(live, where)
-    return Sighting(seq, live.device_id, live.ts_ms, partition, entry_id_of(entry_id), now, where, body)
 
 
 def group(
@@ -122,31 +112,30 @@ class FanOut:
         self._source = source
         self._observer = observer
         self._gated: set[Subscription] = set()
-        self.vector: Vector = ((0, 0),) * len(streams)
+        self.vector: Vector = (BEFORE_ALL,) * len(streams)
 
     def start_at(self, vector: Vector) -> None:
         """Take note of where the reader begins."""
         self.vector = vector
 
-    def deliver(self, stream: str, last_id: bytes, decoded: Sequence[tuple[Position, bytes]]) -> None:
+    def deliver(self, batch: RecordBatch) -> None:
         """Send a batch to everyone who wants it; waits for nobody.
 
-        Args:
-            stream: Key of the partition it was read from.
-            last_id: Id of its last entry, decoded or not.
-            decoded: Positions with their entry ids, in stream order.
+        What cannot be decoded is left out: the durable side reports it.
         """
-        partition = self._streams[stream]
+        decoded = decode_entries(batch)
+        partition = self._streams[batch.stream]
         before = self._history.seq
         passed = group(
-            decoded,
+            zip(decoded.positions, decoded.entry_ids, strict=True),
             self._device_events.events_of,
             self._history,
             partition=partition,
             tail=cursor.tail(self.vector),
             now=asyncio.get_running_loop().time(),
         )
-        self.vector = cursor.replaced(self.vector, partition, entry_id_of(last_id))
+        last_id, _ = batch.entries[-1]
+        self.vector = cursor.replaced(self.vector, partition, EntryId.parse(last_id))
         for event_id, sightings in passed.by_event.items():
             self._send(topic_of(event_id), sightings, before)
         if passed.late:
@@ -223,5 +212,5 @@ class FanOut:
                 subscription.seq = seq
                 sent += positions
         self._observer.frames("sent", sent)
-        added_ms = sightings[0].entry_id[0]
+        added_ms = sightings[0].entry_id.ms
         self._observer.delivered(max(time.time() - added_ms / 1000, 0.0))

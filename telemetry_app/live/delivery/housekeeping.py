@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mode import Service
 
-from telemetry_app.live.delivery.requests import LOOK_S, Session
+from telemetry_app.live.delivery.requests import LOOK_S, RequestHandler
 
 if TYPE_CHECKING:
     from telemetry_app.live.clients.connection import Connection
@@ -28,10 +28,10 @@ class Housekeeper(Service):
 
     logger = logger
 
-    def __init__(self, session: Session, behind: set[Connection], **kwargs: Any) -> None:
-        self._session = session
-        self._behind = behind
-        self._limits = session.limits
+    def __init__(self, requests: RequestHandler, slow: set[Connection], **kwargs: Any) -> None:
+        self._requests = requests
+        self._slow = slow
+        self._limits = requests.limits
         self._questions = asyncio.Semaphore(_QUESTIONS)
         self._asking: set[asyncio.Task[None]] = set()
         super().__init__(**kwargs)
@@ -40,15 +40,15 @@ class Housekeeper(Service):
     async def _catch_up(self) -> None:
         while not self.should_stop:
             await asyncio.sleep(_CATCH_UP_S)
-            self._session.fan_out.settle()
-            for connection in list(self._behind):
+            self._requests.fan_out.settle()
+            for connection in list(self._slow):
                 self._look_after_slow(connection)
 
     def _look_after_slow(self, connection: Connection) -> None:
-        connection.catch_up(lambda seq: self._session.fan_out.missed(connection, seq))
+        connection.catch_up(lambda seq: self._requests.fan_out.missed(connection, seq))
         if connection.behind is None or connection.closing:
-            self._behind.discard(connection)
-        elif asyncio.get_running_loop().time() - connection.behind_since > self._limits.slow_client_ms / 1000:
+            self._slow.discard(connection)
+        elif asyncio.get_running_loop().time() - connection.behind_since > self._limits.slow_client_s:
             connection.close_as_slow()
 
     @Service.task
@@ -56,9 +56,9 @@ class Housekeeper(Service):
         while not self.should_stop:
             await asyncio.sleep(LOOK_S)
             now = asyncio.get_running_loop().time()
-            for connection in list(self._session.registry.connections):
+            for connection in list(self._requests.registry.connections):
                 self._look_for_life(connection, now)
-            for subscription in [s for s in self._session.registry if s.authorize_at <= now]:
+            for subscription in [s for s in self._requests.registry if s.authorize_at <= now]:
                 subscription.authorize_at = float("inf")
                 task = asyncio.create_task(self._ask_again(subscription))
                 self._asking.add(task)
@@ -72,14 +72,14 @@ class Housekeeper(Service):
 
     async def _ask_again(self, subscription: Subscription) -> None:
         async with self._questions:
-            if self._session.registry.holds(subscription):
-                await self._session.reauthorize(subscription)
+            if self._requests.registry.holds(subscription):
+                await self._requests.reauthorize(subscription)
 
     @Service.task
     async def _forget(self) -> None:
         while not self.should_stop:
             await self.sleep(_FORGET_S)
-            self._session.fan_out.forget()
+            self._requests.fan_out.forget()
 
     async def on_stop(self) -> None:
         """Ask no more."""

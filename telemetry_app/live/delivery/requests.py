@@ -49,7 +49,7 @@ _REFUSALS: Final[dict[str, tuple[ErrorCode, str]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class RequestHandler:
     """Answers requests, one after the other for each client, and asks again for the rights behind subscriptions."""
 
     registry: Registry
@@ -118,11 +118,11 @@ class Session:
         return since if since is not None and await self.resumer.reach(since) else None
 
     def _next_authorization(self) -> float:
-        interval_s = self.limits.reauthorize_ms / 1000
+        interval_s = self.limits.reauthorize_s
         if not interval_s:
             return float("inf")
         # An answer may be as old as it is kept, and still the right must be gone within the interval.
-        late_s = min(LOOK_S + self.limits.answer_age_ms / 1000, interval_s / 2)
+        late_s = min(LOOK_S + self.limits.answer_age_s, interval_s / 2)
         jitter = random.uniform(1 - _JITTER, 1)  # noqa: S311 - spreads load, guards nothing
         return asyncio.get_running_loop().time() + (interval_s - late_s) * jitter
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from faust_redis.redis.errors import ANY_REDIS_ERROR
-from telemetry_app.live.delivery.fanout import entry_id_of, sight
+from faust_redis.redis.replies import BEFORE_ALL, EntryId
+from telemetry_app.live.positions.history import sight
 from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.position import LivePosition
 from telemetry_app.records.decoding import decode_entries
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from faust_redis.broadcast.replay import StreamTips
+    from faust_redis.redis.replies import Entry
     from telemetry_app.live.ports import LiveObserver, Replay
     from telemetry_app.live.positions.history import History, Sighting
-    from telemetry_app.live.wire.cursor import EntryId, Vector
+    from telemetry_app.live.wire.cursor import Vector
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +73,7 @@ class Resumer:
         self._max_entries = max_entries
         self._lock = asyncio.Lock()
         self._questions = asyncio.Semaphore(_QUESTIONS)
-        self._begins: Vector = ((0, 0),) * len(streams)
+        self._begins: Vector = (BEFORE_ALL,) * len(streams)
         self._too_far: Vector | None = None
 
     def start_at(self, vector: Vector) -> None:
@@ -121,7 +123,7 @@ class Resumer:
 
     async def _extend(self, since: Vector) -> bool:
         # Nothing is decoded before it is known to be worth it.
-        pages: list[tuple[int, list[tuple[bytes, list[bytes]]]]] = []
+        pages: list[tuple[int, list[Entry]]] = []
         entries_left = self._max_entries
         for partition, stream in enumerate(self._streams):
             at, until = since[partition], self._begins[partition]
@@ -135,7 +137,7 @@ class Resumer:
                     self._too_far = since
                     return False
                 pages.append((partition, page))
-                at = entry_id_of(page[-1][0])
+                at = EntryId.parse(page[-1][0])
         found: list[Sighting] = []
         for partition, page in pages:
             found += self._sightings(page, partition, since)
@@ -145,7 +147,7 @@ class Resumer:
         self._begins = tuple(map(min, self._begins, since))
         return True
 
-    def _sightings(self, page: list[tuple[bytes, list[bytes]]], partition: int, since: Vector) -> list[Sighting]:
+    def _sightings(self, page: list[Entry], partition: int, since: Vector) -> list[Sighting]:
         """Return the positions of devices that take part in events; the others are hardly decoded.
 
         Their cursors say of the other streams only what was true before: who resumes from one is sent positions
@@ -161,7 +163,7 @@ class Resumer:
                 partition=partition,
                 tail=tail,
                 seq=0,
-                now=now - max(clock - entry_id_of(entry_id)[0] / 1000, 0.0),
+                now=now - max(clock - EntryId.parse(entry_id).ms / 1000, 0.0),
             )
             for position, entry_id in zip(decoded.positions, decoded.entry_ids, strict=True)
         ]
@@ -182,7 +184,7 @@ def _still_there(tips: StreamTips, since: EntryId) -> bool:
     oldest = tips.first or tips.last
     if tips.complete:
         # Behind no entry at all, or, from an answer to a subscribe, just before the first.
-        return since == (0, 0) or since >= cursor.before(oldest)
+        return since == BEFORE_ALL or since >= cursor.before(oldest)
     return since >= oldest
 
 

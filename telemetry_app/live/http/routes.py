@@ -57,14 +57,14 @@ class LivePages:
         live: What the sockets are connected to.
         path: Of the WebSocket.
         allowed_origins: Pages that may connect; none = only those of the same origin, `*` = any.
-        auth: How clients are known, told to the page: `directus` or `none`.
+        authentication: How clients are known, told to the page: `directus` or `none`.
     """
 
-    def __init__(self, live: LiveSide, *, path: str, allowed_origins: tuple[str, ...], auth: str) -> None:
+    def __init__(self, live: LiveSide, *, path: str, allowed_origins: tuple[str, ...], authentication: str) -> None:
         self._live = live
         self._path = path
         self._allowed_origins = allowed_origins
-        self._auth = auth
+        self._authentication = authentication
         self._taken = 0
 
     def routes(self) -> dict[str, Handler]:
@@ -96,7 +96,7 @@ class LivePages:
         events = await self._live.authorizer.visible_events(*_credentials(request))
         if events is None:
             return _refusal(503, "The events could not be listed.", _RETRY_AFTER_S)
-        document = {"path": self._path, "events": events, "auth": self._auth}
+        document = {"path": self._path, "events": events, "auth": self._authentication}
         return web.json_response(document, headers={**_SECURITY_HEADERS, "Cache-Control": "no-store"})
 
     async def show_page(self, request: web.Request) -> web.StreamResponse:
@@ -147,7 +147,7 @@ class LivePages:
         socket.connection = connection
         live.registry.add(connection)
         try:
-            await converse(socket, connection, live.session, live.limits)
+            await converse(socket, connection, live.requests, live.limits)
         finally:
             live.registry.remove(connection)
             live.slow.discard(connection)

@@ -13,7 +13,7 @@ from telemetry_app.live.wire.protocol import CloseCode
 if TYPE_CHECKING:
     from telemetry_app.live.clients.connection import Connection
     from telemetry_app.live.clients.limits import LiveLimits
-    from telemetry_app.live.delivery.requests import Session
+    from telemetry_app.live.delivery.requests import RequestHandler
 
 _POLL_S: Final = 0.05
 
@@ -62,7 +62,7 @@ class Budget:
         return self._left >= 0
 
 
-async def converse(socket: LiveSocket, connection: Connection, session: Session, limits: LiveLimits) -> None:
+async def converse(socket: LiveSocket, connection: Connection, requests: RequestHandler, limits: LiveLimits) -> None:
     """Answer what a client sends until one of the two ends it, then wait for the other to agree."""
     loop = asyncio.get_running_loop()
     budget = Budget(limits.frames_per_s, limits.frames_burst, loop.time())
@@ -84,7 +84,7 @@ async def converse(socket: LiveSocket, connection: Connection, session: Session,
             if message.type is WSMsgType.PING:
                 connection.write(pong_frame(message.data))
             else:
-                await session.handle(connection, message.data)
+                await requests.handle(connection, message.data)
     await _linger(connection, message.type)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 from mode import Service
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from telemetry_app.database.postgres import Postgres
+    from telemetry_app.live.ports import LiveObserver
 
 logger = logging.getLogger(__name__)
 
@@ -35,14 +36,7 @@ _JITTER: Final = 0.1
 _NONE: Final[frozenset[str]] = frozenset()
 
 
-class DeviceEventsObserver(Protocol):
-    """Told when a refresh fails."""
-
-    def retried(self, operation: str) -> None:
-        """Reading the `device events` failed and will be tried again."""
-
-
-class DeviceEvents(Service):
+class CachedDeviceEvents(Service):
     """Knows which devices take part in which events.
 
     It is read once before the start is complete and then every `refresh_s`. What is known stays known while the
@@ -56,7 +50,7 @@ class DeviceEvents(Service):
 
     logger = logger
 
-    def __init__(self, postgres: Postgres, *, refresh_s: float, observer: DeviceEventsObserver, **kwargs: Any) -> None:
+    def __init__(self, postgres: Postgres, *, refresh_s: float, observer: LiveObserver, **kwargs: Any) -> None:
         self._postgres = postgres
         self._refresh_s = refresh_s
         self._observer = observer

@@ -10,7 +10,7 @@ from telemetry_app.live.positions.history import KEPT_S
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from telemetry_app.live.ports import SnapshotReader, StoredReader
+    from telemetry_app.live.ports import StoredPositions
     from telemetry_app.live.positions.history import History, Sighting
     from telemetry_app.live.wire.position import LivePosition
 
@@ -37,8 +37,7 @@ class Gatherer:
     That is no loss: what passes through while a snapshot is read, or did shortly before, is found in the history.
     """
 
-    def __init__(self, snapshots: SnapshotReader, stored: StoredReader, history: History) -> None:
-        self._snapshots = snapshots
+    def __init__(self, stored: StoredPositions, history: History) -> None:
         self._stored = stored
         self._history = history
         self._reading: dict[tuple[str, ...], asyncio.Task[Snapshot]] = {}
@@ -62,7 +61,7 @@ class Gatherer:
         known = [device_id for device_id in devices if self._history.known_ms(device_id) is not None]
         # Before the positions: what is stored in between is then shown by them.
         covered_ms = dict(await self._stored.stored_until(known)) if known else {}
-        positions = await self._snapshots.newest(devices) if devices else []
+        positions = await self._stored.newest(devices) if devices else []
         for position in positions:
             covered_ms[position.device_id] = max(position.ts_ms, covered_ms.get(position.device_id, 0))
         return Snapshot(positions, covered_ms, begun_at, asyncio.get_running_loop().time())

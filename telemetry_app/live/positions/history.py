@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from telemetry_app.live.wire.cursor import EntryId, Vector
+from faust_redis.redis.replies import EntryId
+from telemetry_app.live.wire import cursor
+from telemetry_app.live.wire.cursor import Vector
+from telemetry_app.live.wire.protocol import position_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from telemetry_app.live.wire.position import LivePosition
 
 #: Positions of a device are kept for so long; the newest one for ever. Longer than the durable side takes to store
 #: one, and than a snapshot takes to read: what a snapshot cannot show yet is found here.
@@ -41,6 +46,13 @@ class Sighting(msgspec.Struct, frozen=True, gc=False):
     seen_at: float
     cursor: str
     body: bytes
+
+
+def sight(live: LivePosition, entry_id: bytes, *, partition: int, tail: str, seq: int, now: float) -> Sighting:
+    """Return a position as it is remembered and sent."""
+    where = cursor.text(partition, entry_id.decode(), tail)
+    body = position_body(live, where)
+    return Sighting(seq, live.device_id, live.ts_ms, partition, EntryId.parse(entry_id), now, where, body)
 
 
 class History:

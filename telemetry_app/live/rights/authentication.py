@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,19 +11,13 @@ from telemetry_app.live.ports import Authentication
 from telemetry_app.live.rights.directus import Unavailable, can_be_sent
 
 if TYPE_CHECKING:
+    from telemetry_app.live.ports import LiveObserver
     from telemetry_app.live.rights.directus import Directus
 
 _PATH: Final = "/users/me?fields=id"
 _UNAUTHORIZED: Final = Authentication("unauthorized")
 #: 401: no session, or one that is over. 403: a token whose signature is wrong.
 _REFUSED: Final = frozenset({401, 403})
-
-
-class AuthObserver(Protocol):
-    """Told how long it took to learn who a client is."""
-
-    def auth(self, result: str, seconds: float) -> None:
-        """A client was found to be `ok` or `unauthorized`, or could not be judged (`error`)."""
 
 
 class _User(BaseModel):
@@ -37,10 +31,10 @@ class _Me(BaseModel):
     data: _User
 
 
-class Authenticator:
+class DirectusAuthenticator:
     """Knows sessions by asking Directus. Never raises: what goes wrong is a result."""
 
-    def __init__(self, directus: Directus, observer: AuthObserver) -> None:
+    def __init__(self, directus: Directus, observer: LiveObserver) -> None:
         self._directus = directus
         self._observer = observer
 
@@ -53,7 +47,7 @@ class Authenticator:
         """
         started_at = time.perf_counter()
         authentication = await self._judge(cookie, forwarded_for)
-        self._observer.auth(authentication.result, time.perf_counter() - started_at)
+        self._observer.authentication(authentication.result, time.perf_counter() - started_at)
         return authentication
 
     async def _judge(self, cookie: str | None, forwarded_for: str) -> Authentication:

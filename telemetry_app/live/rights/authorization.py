@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
@@ -14,6 +14,7 @@ from telemetry_app.live.rights.directus import Answer, Unavailable, can_be_sent
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from telemetry_app.live.ports import LiveObserver
     from telemetry_app.live.rights.directus import Directus
 
 #: Directus' own limit of a text that serves as primary key.
@@ -30,13 +31,6 @@ _RESULTS: Final[Mapping[int, Authorization]] = {
     _FORBIDDEN: Authorization("forbidden"),
     404: Authorization("not-found"),
 }
-
-
-class AuthzObserver(Protocol):
-    """Told how long it took to learn whether a client may see an event."""
-
-    def authz(self, result: str, seconds: float) -> None:
-        """A right was found to be `ok`, `unauthorized`, `forbidden` or `not-found`, or could not be asked (`error`)."""
 
 
 class _EventId(BaseModel):
@@ -57,10 +51,10 @@ class _EventList(BaseModel):
     data: list[_ListedEvent]
 
 
-class Authorizer:
+class DirectusAuthorizer:
     """Knows rights by asking Directus. Never raises: what goes wrong is a result."""
 
-    def __init__(self, directus: Directus, observer: AuthzObserver) -> None:
+    def __init__(self, directus: Directus, observer: LiveObserver) -> None:
         self._directus = directus
         self._observer = observer
 
@@ -76,7 +70,7 @@ class Authorizer:
         """
         started_at = time.perf_counter()
         authorization = await self._judge(event_id, cookie, forwarded_for)
-        self._observer.authz(authorization.result, time.perf_counter() - started_at)
+        self._observer.authorization(authorization.result, time.perf_counter() - started_at)
         return authorization
 
     async def visible_events(self, cookie: str | None, forwarded_for: str) -> list[dict[str, Any]] | None:

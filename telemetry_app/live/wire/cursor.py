@@ -12,17 +12,15 @@ import binascii
 import re
 from typing import TYPE_CHECKING, Final
 
+from faust_redis.redis.replies import BEFORE_ALL, EntryId
 from telemetry_app.live.wire.protocol import MAX_TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-#: Id of a stream entry: milliseconds, and the sequence within them.
-EntryId = tuple[int, int]
 #: How far each stream has been read, by partition.
 Vector = tuple[EntryId, ...]
 
-_BEFORE_ALL: Final = (0, 0)
 _MAX_NUMBER: Final = 2**64 - 1
 _SINGLE: Final = re.compile(r"(\d{1,20})-(\d{1,20})", re.ASCII)
 _ONE_OF_MANY: Final = re.compile(r"(\d{1,4})\.(\d{1,20})-(\d{1,20})~([A-Za-z0-9_-]+)", re.ASCII)
@@ -38,9 +36,9 @@ def tail(vector: Vector) -> str:
     """
     if len(vector) == 1:
         return ""
-    floor, sequence = min(vector)
-    exact = _pack([1, floor, *(number for ms, n in vector for number in (ms - floor, n))])
-    return "~" + (exact if len(exact) <= _MAX_PACKED_CHARS else _pack([0, floor, sequence]))
+    lowest = min(vector)
+    exact = _pack([1, lowest.ms, *(number for ms, seq in vector for number in (ms - lowest.ms, seq))])
+    return "~" + (exact if len(exact) <= _MAX_PACKED_CHARS else _pack([0, *lowest]))
 
 
 def text(partition: int, entry_id: str, tail: str) -> str:
@@ -50,8 +48,7 @@ def text(partition: int, entry_id: str, tail: str) -> str:
 
 def of(vector: Vector) -> str:
     """Return the cursor of everything read so far."""
-    ms, sequence = vector[0]
-    return text(0, f"{ms}-{sequence}", tail(vector))
+    return text(0, str(vector[0]), tail(vector))
 
 
 def parse(cursor: str, partitions: int) -> Vector | None:
@@ -73,14 +70,14 @@ def replaced(vector: Vector, partition: int, entry_id: EntryId) -> Vector:
 
 def before(entry_id: EntryId) -> EntryId:
     """Return the greatest id below one."""
-    ms, sequence = entry_id
-    if sequence:
-        return ms, sequence - 1
-    return (ms - 1, _MAX_NUMBER) if ms else _BEFORE_ALL
+    ms, seq = entry_id
+    if seq:
+        return EntryId(ms, seq - 1)
+    return EntryId(ms - 1, _MAX_NUMBER) if ms else BEFORE_ALL
 
 
-def _id(ms: str, sequence: str) -> EntryId:
-    return min(int(ms), _MAX_NUMBER), min(int(sequence), _MAX_NUMBER)
+def _id(ms: str, seq: str) -> EntryId:
+    return EntryId(min(int(ms), _MAX_NUMBER), min(int(seq), _MAX_NUMBER))
 
 
 def _pack(numbers: Sequence[int]) -> str:
@@ -102,11 +99,11 @@ def _unpack_vector(packed: str, partitions: int) -> Vector | None:
         return None
     exact, *numbers = list(_numbers(raw)) or [0]
     if not exact and len(numbers) == 2:  # noqa: PLR2004 - one id
-        return ((numbers[0], numbers[1]),) * partitions
+        return (EntryId(*numbers),) * partitions
     if exact != 1 or len(numbers) != 1 + 2 * partitions:
         return None
     floor, *pairs = numbers
-    return tuple((floor + ms, n) for ms, n in zip(pairs[::2], pairs[1::2], strict=True))
+    return tuple(EntryId(floor + ms, seq) for ms, seq in zip(pairs[::2], pairs[1::2], strict=True))
 
 
 def _numbers(raw: bytes) -> Iterator[int]:

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from telemetry_app.live.clients.registry import Registry
 from telemetry_app.live.clients.subscription import Subscription
-from tests.live.harness import Observed
+from tests.live.observed import Observed
 
 if TYPE_CHECKING:
     from telemetry_app.live.clients.connection import Connection

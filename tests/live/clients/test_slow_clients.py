@@ -21,7 +21,7 @@ LIMIT = 20_000
 
 @pytest.fixture
 async def side(live: LiveFactory) -> AsyncIterator[Side]:
-    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_ms=60_000)
+    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_s=60)
     async with live(devices={SEVEN: DEVICES, EIGHT: DEVICES[:10]}, limits=limits) as side:
         yield side
 
@@ -112,7 +112,7 @@ async def test_a_fast_client_sees_everything_beside_stalled_ones(side: Side) -> 
 
 async def test_a_client_that_stays_behind_is_closed(live: LiveFactory) -> None:
     """After the time it has, it is closed with 4408, counted, and gone from the registry."""
-    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_ms=300)
+    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_s=0.3)
     async with live(devices={SEVEN: DEVICES}, limits=limits) as side:
         client = await stalled_client(side, TOPIC_7)
         fast = await side.connect()
@@ -128,7 +128,7 @@ async def test_a_client_that_stays_behind_is_closed(live: LiveFactory) -> None:
 
 async def test_a_client_that_never_reads_again_is_dropped(live: LiveFactory) -> None:
     """A closed client that does not even read why is gone after the grace."""
-    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_ms=100, close_grace_s=0.2)
+    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_s=0.1, close_grace_s=0.2)
     async with live(devices={SEVEN: DEVICES}, limits=limits) as side:
         client = await stalled_client(side, TOPIC_7)
         await Flood(side).until_behind(1)
@@ -139,7 +139,7 @@ async def test_a_client_that_never_reads_again_is_dropped(live: LiveFactory) -> 
 @pytest.mark.parametrize("kind", ["requests", "pings"])
 async def test_a_client_that_asks_but_does_not_read(live: LiveFactory, kind: str) -> None:
     """Answers never pile up: requests and pings wait while earlier answers are unread, and for so long only."""
-    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_ms=1500, close_grace_s=0.2, frames_burst=1_000_000)
+    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_s=1.5, close_grace_s=0.2, frames_burst=1_000_000)
     async with live(devices={SEVEN: DEVICES}, limits=limits) as side:
         client = await RawClient.connect(side.port, side.cookie)
         ping = bytes([0x89, 0x80 | 120]) + bytes(4) + b"x" * 120
@@ -186,7 +186,7 @@ async def test_snapshots_do_not_pile_up(live: LiveFactory) -> None:
     stored = Stored()
     for device in devices:
         stored.store(live_position(device, ts_ms))
-    limits = LiveLimits(slow_client_bytes=limit, slow_client_ms=60_000, frames_burst=1_000_000)
+    limits = LiveLimits(slow_client_bytes=limit, slow_client_s=60, frames_burst=1_000_000)
     async with live(devices={SEVEN: devices}, limits=limits, stored=stored) as side:
         client = await RawClient.connect(side.port, side.cookie)
         # Far more than the kernel takes.

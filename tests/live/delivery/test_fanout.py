@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from hypothesis import given, strategies as st
 
+from faust_redis.redis.replies import BEFORE_ALL, EntryId
 from telemetry_app.live.delivery.fanout import Passed, frames, group
 from telemetry_app.live.positions.history import KEPT_S, History
 from telemetry_app.records.position import Position
@@ -85,8 +86,8 @@ def test_missed_and_after() -> None:
     """The newest position of each device after a cursor, or after a number, in the order in which they came."""
     history = History()
     passed(history, ("a", 1), ("b", 2), ("a", 3), ("b", 1))
-    assert seen(history.missed(["a", "b"], ((2, 0),))) == [("a", 3)]
-    assert seen(history.missed(["b", "a"], ((1, 0),))) == [("b", 2), ("a", 3)]
+    assert seen(history.missed(["a", "b"], (EntryId(2, 0),))) == [("a", 3)]
+    assert seen(history.missed(["b", "a"], (EntryId(1, 0),))) == [("b", 2), ("a", 3)]
     assert seen(history.after(["a", "b"], 2)) == [("a", 3)]
     assert history.after(["a", "b"], 3) == []
 
@@ -99,7 +100,7 @@ def test_positions_from_before() -> None:
     history.prepend(before)
     assert seen(history.newer(["a", "b"], {}, since=0.0)) == [("a", 4), ("b", 9), ("a", 5)]
     assert history.known_ms("b") == 9
-    assert seen(history.missed(["a", "b"], ((0, 0),))) == [("b", 9), ("a", 5)]
+    assert seen(history.missed(["a", "b"], (BEFORE_ALL,))) == [("b", 9), ("a", 5)]
 
 
 def test_what_came_late_is_not_missed() -> None:
@@ -107,7 +108,7 @@ def test_what_came_late_is_not_missed() -> None:
     history = History()
     passed(history, ("a", 5), ("b", 5))
     history.learn({"a": 10, "b": 5})
-    assert seen(history.missed(["a", "b"], ((0, 0),))) == [("b", 5)]
+    assert seen(history.missed(["a", "b"], (BEFORE_ALL,))) == [("b", 5)]
 
 
 def test_devices_without_event_are_forgotten() -> None:

@@ -99,4 +99,4 @@ async def test_no_client_misses_or_repeats_a_position(
         assert side.observed.counts["late"] > 0
         # A burst of clients costs a few reads of the database, not one for each and page.
         assert side.stored.reads < CLIENTS * (1 + len(DEVICES) - first_page)
-        await eventually(lambda: not side.live.session.fan_out._gated, message="every gate is taken away")
+        await eventually(lambda: not side.live.requests.fan_out._gated, message="every gate is taken away")

@@ -84,7 +84,7 @@ async def test_every_device_is_given_once(live: LiveFactory) -> None:
 async def test_a_stalled_client_costs_no_more_than_the_limit(live: LiveFactory) -> None:
     """However large the event is; when the client reads again it is given every device, and each only ever newer."""
     ts_ms = now_ms()
-    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_ms=60_000)
+    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_s=60)
     async with live(devices={SEVEN: MANY}, limits=limits, stored=stored(MANY, ts_ms)) as side:
         client = await stalled(side)
         (connection,), (subscription,) = side.live.registry.connections, side.live.registry
@@ -112,7 +112,7 @@ async def test_a_stalled_client_costs_no_more_than_the_limit(live: LiveFactory) 
 
 async def test_a_client_that_does_not_read_the_pages_is_closed(live: LiveFactory) -> None:
     """After the time it has it is closed with 4408, as one is that does not read live positions."""
-    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_ms=300)
+    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_s=0.3)
     async with live(devices={SEVEN: MANY}, limits=limits, stored=stored(MANY, now_ms())) as side:
         client = await stalled(side)
         await eventually(lambda: side.observed.counts["slow"] == 1)
@@ -125,7 +125,7 @@ async def test_a_client_that_does_not_read_the_pages_is_closed(live: LiveFactory
 
 async def test_a_subscription_that_ends_meanwhile(live: LiveFactory) -> None:
     """No page follows once the right to see the event is gone."""
-    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_ms=60_000)
+    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_s=60)
     async with live(devices={SEVEN: MANY}, limits=limits, stored=stored(MANY, now_ms())) as side:
         client = await stalled(side)
         (connection,) = side.live.registry.connections
@@ -163,7 +163,7 @@ async def test_what_was_missed_comes_in_pages(live: LiveFactory, partitions: int
     ts_ms = now_ms()
     limits = LiveLimits(slow_client_bytes=LIMIT)
     async with live(devices={SEVEN: FEW}, limits=limits, stored=stored(FEW, ts_ms), partitions=partitions) as side:
-        since = cursor.of(side.live.session.fan_out.vector)
+        since = cursor.of(side.live.requests.fan_out.vector)
         race = Race(side, FEW[::2], ts_ms)
         await race.round()
         await race.round()

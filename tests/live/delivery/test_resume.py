@@ -114,7 +114,7 @@ async def test_a_worker_that_is_behind_repeats_nothing(live: LiveFactory) -> Non
         since = (await receive(socket))["cursor"]
         other = await behind.connect()
         assert (await resume(other, since))["resumed"] is True
-        assert behind.live.session.fan_out.vector < ahead.live.session.fan_out.vector
+        assert behind.live.requests.fan_out.vector < ahead.live.requests.fan_out.vector
         await nothing_more(behind, other)
 
 
@@ -124,7 +124,7 @@ async def test_the_database_is_ahead_of_this_worker(live: LiveFactory) -> None:
     async with live(devices=DEVICES, delay_s=lambda: delay_s) as side:
         await side.publish("b", ts)
         await side.idle()
-        since = cursor.of(side.live.session.fan_out.vector)
+        since = cursor.of(side.live.requests.fan_out.vector)
         delay_s = 0.3
         await side.publish("a", ts)
         side.stored.store(live_position("a", ts))
@@ -141,7 +141,7 @@ async def test_a_late_upload_moves_nothing_back(
     """Late uploads, from before this worker began or since, are not what a client missed: the database knows newer."""
     ts = now_ms()
     async with live(devices=DEVICES, partitions=partitions) as side:
-        since = cursor.of(side.live.session.fan_out.vector)
+        since = cursor.of(side.live.requests.fan_out.vector)
     stored = Stored()
     for device in ("a", "b"):
         stored.store(live_position(device, ts))
@@ -188,7 +188,7 @@ async def test_a_cursor_too_far_back(
         await publish_alone(redis_url, stream, "a", now_ms() + second, 1)
     async with live(devices=DEVICES) as side:
         monkeypatch.setattr(side.live._resumer, "_max_entries", 20)
-        monkeypatch.setattr(side.live._resumer, "_begins", side.live.session.fan_out.vector)
+        monkeypatch.setattr(side.live._resumer, "_begins", side.live.requests.fan_out.vector)
         pages = count_pages(side)
         answer = await resume(await side.connect(), "0-0")
         assert "resumed" not in answer
@@ -220,7 +220,7 @@ async def test_a_crowd_comes_back(live: LiveFactory, redis_url: str, stream: str
     async with live(devices=DEVICES) as side:
         await side.publish("a", ts)
         await side.idle()
-        since = cursor.of(side.live.session.fan_out.vector)
+        since = cursor.of(side.live.requests.fan_out.vector)
     for second in range(1, 50):
         await publish_alone(redis_url, stream, "a", ts + second, 1)
     async with live(devices=DEVICES, instance_id="two") as side:
@@ -243,5 +243,5 @@ async def test_redis_is_down(live: LiveFactory, redis_url: str, stream: str, tcp
         proxy.cut()
         answer = await resume(await side.connect(), "1-1")
         assert "resumed" not in answer
-        assert side.observed.counts["retried resume"] == 1
+        assert side.observed.retries == ["resume"]
         await proxy.accept()

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Collection
 from typing import Any, Final
 
 from telemetry_app.live.ports import Authentication, Authorization
-from telemetry_app.live.rights.authentication import Authenticator
-from telemetry_app.live.rights.authorization import Authorizer
+from telemetry_app.live.rights.authentication import DirectusAuthenticator
+from telemetry_app.live.rights.authorization import DirectusAuthorizer
 from telemetry_app.live.rights.directus import Directus
-from tests.live.asking import Observed, client_of
+from tests.live.directus.client import client_of
 from tests.live.directus.stand_in import DirectusServer
+from tests.live.observed import Observed
 
 #: Two events that a spectator may see, and one that does not exist.
 SEVEN: Final = "77777777-7777-4777-8777-777777777777"
@@ -33,8 +34,8 @@ class Spectator:
 
     def __init__(self, client: Directus, user_id: str, cookie: str) -> None:
         observed = Observed()
-        self._authenticator = Authenticator(client, observed)
-        self._authorizer = Authorizer(client, observed)
+        self._authenticator = DirectusAuthenticator(client, observed)
+        self._authorizer = DirectusAuthorizer(client, observed)
         self.user_id = user_id
         self.cookie = cookie
         self.questions = Counter[str]()

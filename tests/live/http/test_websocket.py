@@ -266,7 +266,7 @@ async def test_losing_a_right(
     live: LiveFactory, directus: DirectusServer, directus_line: TcpProxy, spectator: Spectator
 ) -> None:
     """Within the interval a lost right ends its subscription only; being unable to ask ends nothing."""
-    async with live(devices=DEVICES, limits=LiveLimits(reauthorize_ms=200)) as side:
+    async with live(devices=DEVICES, limits=LiveLimits(reauthorize_s=0.2)) as side:
         socket = await side.connect()
         for topic in (TOPIC_7, TOPIC_8):
             await ask(socket, type="subscribe", topic=topic)
@@ -286,15 +286,15 @@ async def test_losing_a_right(
 
 async def test_rights_are_asked_in_time(live: LiveFactory) -> None:
     """However old an answer may be and however the asking is spread, a lost right is noticed within the interval."""
-    limits = LiveLimits(reauthorize_ms=60_000, answer_age_ms=5_000)
+    limits = LiveLimits(reauthorize_s=60, answer_age_s=5)
     async with live(devices=DEVICES, limits=limits) as side:
-        waits = [side.live.session._next_authorization() - asyncio.get_running_loop().time() for _ in range(200)]
+        waits = [side.live.requests._next_authorization() - asyncio.get_running_loop().time() for _ in range(200)]
     assert 40 < min(waits) < max(waits) <= 60 - 5
 
 
 async def test_the_session_ends(live: LiveFactory, directus: DirectusServer, spectator: Spectator) -> None:
     """Within the interval a logout ends the connection with 4401."""
-    async with live(devices=DEVICES, limits=LiveLimits(reauthorize_ms=200)) as side:
+    async with live(devices=DEVICES, limits=LiveLimits(reauthorize_s=0.2)) as side:
         socket = await side.connect()
         await ask(socket, type="subscribe", topic=TOPIC_7)
         await directus.logout(spectator.cookie)

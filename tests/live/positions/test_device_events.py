@@ -5,10 +5,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from telemetry_app.live.positions.device_events import DeviceEvents
+from telemetry_app.live.positions.device_events import CachedDeviceEvents
 from tests.conftest import ProxyFactory
 from tests.core.writing import pool, session
-from tests.live.asking import Observed
+from tests.live.observed import Observed
 from tests.servers.proxy import url_through
 from tests.support.waiting import eventually
 
@@ -37,10 +37,10 @@ NONE: frozenset[str] = frozenset()
 
 
 @contextlib.asynccontextmanager
-async def known(url: str, observed: Observed, *, refresh_s: float = 60) -> AsyncIterator[DeviceEvents]:
+async def known(url: str, observed: Observed, *, refresh_s: float = 60) -> AsyncIterator[CachedDeviceEvents]:
     """Start a pool and what is known of the tables for the time of the block."""
     async with pool(url) as postgres:
-        events = DeviceEvents(postgres, refresh_s=refresh_s, observer=observed)
+        events = CachedDeviceEvents(postgres, refresh_s=refresh_s, observer=observed)
         async with events:
             yield events
 
@@ -126,7 +126,7 @@ async def test_without_tables(plain_postgres_url: str, caplog: pytest.LogCapture
 async def test_the_end(url: str) -> None:
     """It stops at once, in the middle of a wait."""
     async with pool(url) as postgres:
-        events = DeviceEvents(postgres, refresh_s=100_000, observer=Observed())
+        events = CachedDeviceEvents(postgres, refresh_s=100_000, observer=Observed())
         await events.start()
         await asyncio.wait_for(events.stop(), 30)
         assert events.events_of("1") == {A}

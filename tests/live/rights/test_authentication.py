@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from telemetry_app.live.ports import Authentication
-from telemetry_app.live.rights.authentication import Authenticator
-from tests.live.asking import ADDRESS, Observed, client_of
+from telemetry_app.live.rights.authentication import DirectusAuthenticator
 from tests.live.directus import faults
+from tests.live.directus.client import ADDRESS, client_of
 from tests.live.directus.stand_in import COOKIE, DirectusServer, DirectusStandIn, Fault
+from tests.live.observed import Observed
 
 UNAUTHORIZED = Authentication("unauthorized")
 
@@ -17,7 +18,7 @@ UNAUTHORIZED = Authentication("unauthorized")
 class Door:
     """An authenticator that keeps no answers, and what it told."""
 
-    def __init__(self, authenticator: Authenticator, observed: Observed) -> None:
+    def __init__(self, authenticator: DirectusAuthenticator, observed: Observed) -> None:
         self._authenticator = authenticator
         self.observed = observed
 
@@ -30,7 +31,7 @@ async def door(directus: DirectusServer) -> AsyncIterator[Door]:
     """An authenticator in front of a Directus of either kind."""
     observed = Observed()
     async with client_of(directus.url, cache_s=0) as client:
-        yield Door(Authenticator(client, observed), observed)
+        yield Door(DirectusAuthenticator(client, observed), observed)
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ async def failing_door(stand_in: DirectusStandIn) -> AsyncIterator[Door]:
     """An authenticator in front of a Directus that can be made to fail."""
     observed = Observed()
     async with client_of(stand_in.url, timeout_s=0.5, cache_s=0) as client:
-        yield Door(Authenticator(client, observed), observed)
+        yield Door(DirectusAuthenticator(client, observed), observed)
 
 
 async def test_a_session(directus: DirectusServer, door: Door) -> None:
@@ -48,7 +49,7 @@ async def test_a_session(directus: DirectusServer, door: Door) -> None:
 
     assert await door.ask(cookie) == Authentication("ok", user)
     assert await door.ask(f"theme=dark; {cookie}; x=1") == Authentication("ok", user)
-    assert door.observed.auths == ["ok", "ok"]
+    assert door.observed.authentications == ["ok", "ok"]
 
 
 async def test_two_users(directus: DirectusServer, door: Door) -> None:
@@ -65,7 +66,7 @@ async def test_two_users(directus: DirectusServer, door: Door) -> None:
 async def test_no_session(door: Door, cookie: str) -> None:
     """Cookies without a session are unauthorized."""
     assert await door.ask(cookie) == UNAUTHORIZED
-    assert door.observed.auths == ["unauthorized"]
+    assert door.observed.authentications == ["unauthorized"]
 
 
 async def test_a_wrong_signature(directus: DirectusServer, door: Door) -> None:
@@ -111,7 +112,7 @@ async def test_nothing_to_ask(stand_in: DirectusStandIn, failing_door: Door, coo
     """Without a cookie, or with one that cannot be sent, nobody is asked."""
     assert await failing_door.ask(cookie) == UNAUTHORIZED
     assert stand_in.asked == []
-    assert failing_door.observed.auths == ["unauthorized"]
+    assert failing_door.observed.authentications == ["unauthorized"]
 
 
 @pytest.mark.parametrize(
@@ -139,14 +140,14 @@ async def test_errors(stand_in: DirectusStandIn, failing_door: Door, fault: Faul
     stand_in.fault = fault
 
     assert await failing_door.ask(cookie) == Authentication("error", None, retry_after_s)
-    assert failing_door.observed.auths == ["error"]
+    assert failing_door.observed.authentications == ["error"]
 
 
 async def test_something_else_answers(stand_in: DirectusStandIn) -> None:
     """A server that does not know the route is not Directus: an error, not a verdict on the client."""
     observed = Observed()
     async with client_of(f"{stand_in.url}/elsewhere") as client:
-        answer = await Authenticator(client, observed).authenticate("a=1", ADDRESS)
+        answer = await DirectusAuthenticator(client, observed).authenticate("a=1", ADDRESS)
 
     assert answer == Authentication("error")
     assert stand_in.asked[0].path == "/elsewhere/users/me?fields=id"

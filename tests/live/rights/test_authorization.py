@@ -7,10 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from telemetry_app.live.ports import Authorization
-from telemetry_app.live.rights.authorization import Authorizer, can_be_an_id
-from tests.live.asking import ADDRESS, Observed, client_of
+from telemetry_app.live.rights.authorization import DirectusAuthorizer, can_be_an_id
 from tests.live.directus import faults
+from tests.live.directus.client import ADDRESS, client_of
 from tests.live.directus.stand_in import COOKIE, DirectusServer, DirectusStandIn, Fault
+from tests.live.observed import Observed
 
 OK = Authorization("ok")
 NOT_FOUND = Authorization("not-found")
@@ -25,7 +26,7 @@ NO_EVENTS = faults.body(b'{"data":[]}')
 class Desk:
     """An authorizer that keeps no answers, and what it told."""
 
-    def __init__(self, authorizer: Authorizer, observed: Observed) -> None:
+    def __init__(self, authorizer: DirectusAuthorizer, observed: Observed) -> None:
         self._authorizer = authorizer
         self.observed = observed
 
@@ -41,7 +42,7 @@ async def desk(directus: DirectusServer) -> AsyncIterator[Desk]:
     """An authorizer in front of a Directus of either kind."""
     observed = Observed()
     async with client_of(directus.url, cache_s=0) as client:
-        yield Desk(Authorizer(client, observed), observed)
+        yield Desk(DirectusAuthorizer(client, observed), observed)
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ async def failing_desk(stand_in: DirectusStandIn) -> AsyncIterator[Desk]:
     """An authorizer in front of a Directus that can be made to fail."""
     observed = Observed()
     async with client_of(stand_in.url, timeout_s=0.5, cache_s=0) as client:
-        yield Desk(Authorizer(client, observed), observed)
+        yield Desk(DirectusAuthorizer(client, observed), observed)
 
 
 async def viewer(directus: DirectusServer, *events: str) -> tuple[str, str]:
@@ -67,7 +68,7 @@ async def test_rights(directus: DirectusServer, desk: Desk) -> None:
     results = [await desk.may_see(event_id, cookie) for event_id in (mine, other, MISSING, "malformed")]
 
     assert results == [OK, FORBIDDEN, FORBIDDEN, FORBIDDEN]
-    assert desk.observed.authzs == ["ok", "forbidden", "forbidden", "forbidden"]
+    assert desk.observed.authorizations == ["ok", "forbidden", "forbidden", "forbidden"]
 
 
 async def test_rights_change(directus: DirectusServer, desk: Desk) -> None:
@@ -150,7 +151,7 @@ async def test_ids_that_no_event_has(stand_in: DirectusStandIn, failing_desk: De
 
     assert await failing_desk.may_see(event_id, cookie) == NOT_FOUND
     assert stand_in.asked == []
-    assert failing_desk.observed.authzs == ["not-found"]
+    assert failing_desk.observed.authorizations == ["not-found"]
 
 
 @given(event_id=st.text(max_size=260))
@@ -194,7 +195,7 @@ async def test_errors(stand_in: DirectusStandIn, failing_desk: Desk, fault: Faul
     stand_in.fault = fault
 
     assert await failing_desk.may_see(MISSING, cookie) == Authorization("error", retry_after_s)
-    assert failing_desk.observed.authzs == ["error"]
+    assert failing_desk.observed.authorizations == ["error"]
     assert await failing_desk.events(cookie) == ([] if fault is NO_EVENTS else None)
 
 
@@ -210,7 +211,7 @@ async def test_numbered_events(stand_in: DirectusStandIn, failing_desk: Desk) ->
 async def test_no_such_collection(stand_in: DirectusStandIn) -> None:
     """A route that does not exist is not found."""
     async with client_of(f"{stand_in.url}/elsewhere") as client:
-        desk = Desk(Authorizer(client, Observed()), Observed())
+        desk = Desk(DirectusAuthorizer(client, Observed()), Observed())
         assert await desk.may_see(MISSING, "a=1") == NOT_FOUND
 
 
@@ -219,7 +220,7 @@ async def test_a_reconnect_storm(stand_in: DirectusStandIn) -> None:
     events = [await stand_in.add_event(name) for name in "ab"]
     cookies = [(await viewer(stand_in, *events))[1] for _ in range(20)]
     async with client_of(stand_in.url) as client:
-        authorizer = Authorizer(client, Observed())
+        authorizer = DirectusAuthorizer(client, Observed())
         asking = (authorizer.may_see(events[n % 2], cookies[n % 40 // 2], f"10.0.0.{n % 250}") for n in range(1000))
         answers = await asyncio.gather(*asking)
 

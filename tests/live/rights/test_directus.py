@@ -8,8 +8,8 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from telemetry_app.live.rights.directus import Answer, Directus, Unavailable, can_be_sent
-from tests.live.asking import ADDRESS, client_of
 from tests.live.directus import faults
+from tests.live.directus.client import ADDRESS, client_of
 from tests.live.directus.stand_in import COOKIE, DirectusStandIn, Fault
 from tests.support.waiting import eventually
 

@@ -3,7 +3,7 @@ import pytest
 from telemetry_app.live.ports import Authentication, Authorization
 from telemetry_app.live.rights.open_access import OpenAuthenticator, OpenAuthorizer
 from tests.core.writing import pool, session
-from tests.live.asking import ADDRESS
+from tests.live.directus.client import ADDRESS
 
 
 async def test_everybody_comes_in() -> None:

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.position import LivePosition
 from telemetry_app.live.wire.protocol import (
     MAX_TEXT,
@@ -141,42 +140,3 @@ def test_positions_leave_zeros_out() -> None:
 def test_close_codes() -> None:
     """The codes that clients know."""
     assert sorted(CloseCode) == [1001, 1009, 4401, 4408, 4429]
-
-
-# --- cursors ---
-
-IDS = st.tuples(st.integers(0, 2**44), st.integers(0, 10_000))
-
-
-@given(st.lists(IDS, min_size=1, max_size=30), st.data())
-def test_cursors_come_back(vector: list[tuple[int, int]], data: st.DataObject) -> None:
-    """A cursor says exactly how far each stream was when its entry passed."""
-    partition = data.draw(st.integers(0, len(vector) - 1))
-    ms, sequence = data.draw(IDS)
-    written = cursor.text(partition, f"{ms}-{sequence}", cursor.tail(tuple(vector)))
-    assert len(written) <= MAX_TEXT
-    assert cursor.parse(written, len(vector)) == cursor.replaced(tuple(vector), partition, (ms, sequence))
-    assert cursor.parse(written, len(vector) + 1) is None
-
-
-@given(st.lists(IDS, min_size=1024, max_size=1024))
-def test_cursors_stay_short(vector: list[tuple[int, int]]) -> None:
-    """With a thousand streams a cursor still fits, and promises nothing that has not passed."""
-    written = cursor.of(tuple(vector))
-    assert len(written) <= MAX_TEXT
-    parsed = cursor.parse(written, 1024)
-    assert parsed is not None
-    assert all(said <= real for said, real in zip(parsed, vector, strict=True))
-
-
-@given(st.text(max_size=255), st.integers(1, 40))
-def test_texts_that_are_no_cursors(text: str, partitions: int) -> None:
-    """Any text is a cursor or none; it never raises."""
-    parsed = cursor.parse(text, partitions)
-    assert parsed is None or len(parsed) == partitions
-
-
-@given(IDS)
-def test_before(entry_id: tuple[int, int]) -> None:
-    """The id before one is below it, unless there is none."""
-    assert cursor.before(entry_id) < entry_id or entry_id == (0, 0)

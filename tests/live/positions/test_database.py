@@ -1,3 +1,5 @@
+"""What the table of positions is asked for, read from a real database."""
+
 import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -7,10 +9,10 @@ import pytest
 
 from telemetry_app.database.migrate import migrate
 from telemetry_app.database.postgres import Postgres
-from telemetry_app.live.positions.database import NEWEST, SnapshotReader
-from telemetry_app.live.wire.position import LivePosition
-from tests.core.writing import FIRST_TS, desk, pool, position, session
-from tests.live.asking import Observed
+from telemetry_app.live.positions.database import NEWEST, PositionsTable
+from telemetry_app.live.wire.position import LivePosition, epoch_ms
+from tests.core.writing import FIRST_TS, desk, pool, position, positions, session
+from tests.live.observed import Observed
 
 #: 50 devices with a record a minute, over more than one chunk of a hypertable.
 FILL = """
@@ -39,11 +41,11 @@ def observed() -> Observed:
 
 
 @pytest.fixture
-def reader(postgres: Postgres, observed: Observed) -> SnapshotReader:
-    return SnapshotReader(postgres, observed)
+def reader(postgres: Postgres, observed: Observed) -> PositionsTable:
+    return PositionsTable(postgres, observed)
 
 
-async def test_the_newest_of_each(url: str, reader: SnapshotReader, observed: Observed) -> None:
+async def test_the_newest_of_each(url: str, reader: PositionsTable, observed: Observed) -> None:
     """A snapshot has the newest position of each device asked for, just as it would come live."""
     newest = [position(5, device_id="a", latitude=1.5), position(9, device_id="b", ts=FIRST_TS + timedelta(days=90))]
     async with desk(url) as it:
@@ -58,7 +60,7 @@ async def test_the_newest_of_each(url: str, reader: SnapshotReader, observed: Ob
     assert len(observed.snapshots) == 1
 
 
-async def test_milliseconds(url: str, reader: SnapshotReader) -> None:
+async def test_milliseconds(url: str, reader: PositionsTable) -> None:
     """Times come out of the database as they come out of the stream, whatever their digits."""
     sent = [position(device_id=str(n), ts=FIRST_TS + timedelta(microseconds=1_234_567 * n + n * n)) for n in range(200)]
     async with desk(url) as it:
@@ -69,7 +71,7 @@ async def test_milliseconds(url: str, reader: SnapshotReader) -> None:
     assert found == {p.device_id: LivePosition.from_position(p).ts_ms for p in sent}
 
 
-async def test_faulty_ones_are_left_out(url: str, reader: SnapshotReader) -> None:
+async def test_faulty_ones_are_left_out(url: str, reader: PositionsTable) -> None:
     """Instead of a position that is marked faulty the next best is shown; a device with none but those is left out."""
     async with desk(url) as it, session(url) as connection:
         await it.writer.write([position(n, device_id=d) for d in "ab" for n in range(5)])
@@ -80,7 +82,7 @@ async def test_faulty_ones_are_left_out(url: str, reader: SnapshotReader) -> Non
     assert await reader.newest(["a", "b"]) == [LivePosition.from_position(position(2, device_id="a"))]
 
 
-async def test_rows_of_other_hands(url: str, reader: SnapshotReader) -> None:
+async def test_rows_of_other_hands(url: str, reader: PositionsTable) -> None:
     """Without a place a row is passed over; without speed and course it stands still."""
     async with session(url) as connection:
         await connection.execute(
@@ -91,7 +93,7 @@ async def test_rows_of_other_hands(url: str, reader: SnapshotReader) -> None:
     assert await reader.newest(["a"]) == [LivePosition("a", 1, 2, 1000, 0, 0)]
 
 
-async def test_nothing_to_read(reader: SnapshotReader, observed: Observed) -> None:
+async def test_nothing_to_read(reader: PositionsTable, observed: Observed) -> None:
     """Without devices nothing is asked."""
     assert await reader.newest([]) == []
     assert observed.snapshots == []
@@ -100,15 +102,17 @@ async def test_nothing_to_read(reader: SnapshotReader, observed: Observed) -> No
 async def test_it_fails_open(caplog: pytest.LogCaptureFixture, observed: Observed) -> None:
     """Without a database a snapshot is empty, which is counted, and said once."""
     async with pool("postgresql://postgres@127.0.0.1:1/x") as nowhere:
-        reader = SnapshotReader(nowhere, observed)
+        reader = PositionsTable(nowhere, observed)
         assert [await reader.newest(["a"]) for _ in range(3)] == [[], [], []]
 
     assert (observed.snapshot_failures, len(observed.snapshots)) == (3, 3)
-    assert [r.getMessage().partition(":")[0] for r in caplog.records] == ["snapshots stay empty"]
+    assert [r.getMessage().partition(":")[0] for r in caplog.records] == [
+        "stored positions cannot be read, snapshots stay empty"
+    ]
 
 
 async def test_a_stuck_table(
-    url: str, reader: SnapshotReader, observed: Observed, monkeypatch: pytest.MonkeyPatch
+    url: str, reader: PositionsTable, observed: Observed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A read that takes too long is given up, and the next one has a working connection."""
     monkeypatch.setattr("telemetry_app.live.positions.database.TIMEOUT_S", 0.3)
@@ -121,6 +125,22 @@ async def test_a_stuck_table(
 
     monkeypatch.setattr("telemetry_app.live.positions.database.TIMEOUT_S", 30)
     assert len(await reader.newest(["a"])) == 1
+
+
+async def test_stored_until(url: str, reader: PositionsTable) -> None:
+    """The newest timestamp of each device asked for is told, faulty or not; unknown devices are left out."""
+    async with desk(url) as writing, session(url) as connection:
+        await writing.writer.write(positions(3))
+        await connection.execute("UPDATE positions SET faulty = true WHERE ts = (SELECT max(ts) FROM positions)")
+    device = positions(1)[0].device_id
+
+    assert await reader.stored_until([device, "unknown"]) == {device: epoch_ms(FIRST_TS) + 2000}
+
+
+async def test_stored_until_fails_open(observed: Observed) -> None:
+    """Without a database nothing is known to be stored, and nothing is raised."""
+    async with pool("postgresql://127.0.0.1:1/none") as nowhere:
+        assert await PositionsTable(nowhere, observed).stored_until(["a"]) == {}
 
 
 @pytest.mark.parametrize("plan", ["force_custom_plan", "force_generic_plan"])

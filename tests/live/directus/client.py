@@ -1,0 +1,19 @@
+"""A client of Directus for the tests that ask it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from telemetry_app.live.rights.directus import Directus
+
+ADDRESS = "203.0.113.7"
+TIMEOUT_S = 5.0
+
+
+@contextlib.asynccontextmanager
+async def client_of(url: str, *, timeout_s: float = TIMEOUT_S, cache_s: float = 60.0) -> AsyncIterator[Directus]:
+    """Start a client for the time of the block."""
+    directus = Directus(url, timeout_s=timeout_s, cache_s=cache_s)
+    async with directus:
+        yield directus
