@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import faust
+
+from faust_redis.redis.errors import Misconfigured
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +26,14 @@ class Table(faust.Table):  # type: ignore[type-arg]  # keys are strings, values 
     def update_encoded(self, changes: dict[str, bytes]) -> None:
         """Set many keys to values that are msgpack already; the dictionary is the table's from then on."""
         self.data.update_encoded(changes)  # type: ignore[attr-defined]  # the store is ours
+
+    def using_window(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: `hopping` and `tumbling` come here too.
+
+        Raises:
+            Misconfigured: Always.
+        """
+        raise Misconfigured(f"the table {self.name} cannot have a window, since nothing would ever close it")
 
     def on_key_set(self, key: str, value: Any) -> None:
         """Tell the sensors; nothing is sent to a changelog topic."""

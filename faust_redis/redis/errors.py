@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from click import ClickException
 from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
@@ -61,10 +62,11 @@ class Unavailable(FaustRedisError):  # noqa: N818 - a state of Redis, not a mist
     """
 
 
-class Misconfigured(FaustRedisError):  # noqa: N818 - reads better where it is raised
+class Misconfigured(FaustRedisError, ClickException):  # noqa: N818 - reads better where it is raised
     """The application or Redis is set up in a way that cannot work.
 
-    Stop, or leave alone what it concerns: only people can fix it.
+    Stop, or leave alone what it concerns: only people can fix it. Faust's commands print the sentence and end with 1,
+    as they do with every error of the library that they are built on.
     """
 
 

@@ -1,0 +1,206 @@
+"""What Faust accepts and Redis Streams cannot do is refused where it is said."""
+
+import asyncio
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final
+
+import faust
+import pytest
+from faust.types.settings import Settings as FaustSettings
+
+from faust_redis import App, BatchSchema, Misconfigured, RedisOptions, Table
+from faust_redis.driver.settings import MOST_PARTITIONS, NO_USE, ONLY
+from tests.servers.worker import PROJECT
+
+URL = "redis://127.0.0.1:1"
+#: Settings that work as Faust describes them, in the bounds that other tests state.
+WORK: Final = {
+    "Agent", "Event", "HttpClient", "Monitor", "PartitionAssignor", "Schema", "Serializers", "Stream", "Table",
+    "TableManager", "Topic", "Worker", "agent_supervisor", "autodiscover", "blocking_timeout", "broker",
+    "broker_commit_every", "broker_commit_interval", "broker_consumer", "broker_producer", "cache", "canonical_url",
+    "cython_optimizations", "debug", "id_format", "key_serializer", "logging_config", "loghandlers", "origin", "store",
+    "stream_buffer_maxsize", "timezone", "topic_allow_declare", "topic_partitions", "value_serializer", "version",
+    "web", "web_application_options", "web_bind", "web_cors_options", "web_enabled", "web_host", "web_in_thread",
+    "web_port", "web_ssl_context", "web_transport", "worker_redirect_stdouts", "worker_redirect_stdouts_level",
+}  # fmt: skip
+
+
+def _app(**settings: Any) -> App:
+    return App("a", **{"broker": URL, **settings})
+
+
+def test_each_setting_of_faust_has_its_place() -> None:
+    """A setting that a new Faust brings fails here until somebody decides whether it works."""
+    assert set(FaustSettings.SETTINGS) == WORK | NO_USE.keys() | ONLY.keys()
+
+
+@pytest.mark.parametrize("name", NO_USE)
+def test_setting_without_use_is_refused(name: str) -> None:
+    """A setting that could do nothing is refused by name, with the reason, when the application is made."""
+    with pytest.raises(Misconfigured, match=rf"the setting {name} has no use on Redis Streams, since .*[^.]$"):
+        _app(**{name: 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("processing_guarantee", "exactly_once"),
+        ("consumer_auto_offset_reset", "latest"),
+        ("stream_wait_empty", False),
+        ("table_standby_replicas", 1),
+        ("topic_disable_leader", False),
+        ("topic_replication_factor", 3),
+        *((name, True) for name in ONLY if name.startswith("web_")),
+    ],
+)
+def test_only_value_that_is_true_is_accepted(name: str, value: object) -> None:
+    """Of some settings one value alone describes Redis Streams; any other is refused by name."""
+    _app(**{name: ONLY[name][0]})
+    with pytest.raises(Misconfigured, match=f"the setting {name} must be "):
+        _app(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["broker", "broker_consumer", "broker_producer"])
+@pytest.mark.parametrize("urls", ["redis://a;redis://b", ["redis://a", "redis://b"]])
+def test_further_urls_are_refused(name: str, urls: object) -> None:
+    """A second address would be dropped in silence."""
+    with pytest.raises(Misconfigured, match=f"the setting {name} has 2 URLs"):
+        _app(**{name: urls})
+
+
+@pytest.mark.parametrize("url", ["kafka://a", "a:6379"])
+def test_broker_that_is_not_redis_is_refused(url: str) -> None:
+    """A URL of another kind would load another transport; without a scheme Faust takes it for Kafka."""
+    with pytest.raises(Misconfigured, match=r"the setting broker begins with kafka://"):
+        App("a", broker=url)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"store": "memory://"}, "the store of tables must be redis://"),
+        ({"store": "redis://elsewhere"}, "the store of tables must be redis://"),
+        ({"topic_partitions": 0}, "topic_partitions is 0"),
+        ({"topic_partitions": MOST_PARTITIONS + 1}, f"topic_partitions is {MOST_PARTITIONS + 1}"),
+        ({"Table": faust.Table}, "the setting Table must be"),
+        ({"PartitionAssignor": "faust.assignor:PartitionAssignor"}, "the setting PartitionAssignor must be"),
+        ({"topic_partitons": 3}, "Faust has no setting named topic_partitons"),
+    ],
+)
+def test_value_that_cannot_work_is_refused(settings: dict[str, Any], said: str) -> None:
+    """Values out of bounds, stores elsewhere, classes of other transports, and misspelt names are refused."""
+    with pytest.raises(Misconfigured, match=said):
+        _app(**settings)
+
+
+def test_settings_of_a_configuration_object_are_looked_at_too() -> None:
+    """What comes from `config_from_object` is refused when it is read."""
+    app = App("a", broker=URL)
+    app.config_from_object(SimpleNamespace(processing_guarantee="exactly_once"))
+    with pytest.raises(Misconfigured, match="the setting processing_guarantee must be at_least_once"):
+        app.finalize()
+
+
+async def _nothing(_: Any = None) -> None:
+    """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    ("declare", "said"),
+    [
+        (lambda app: app.topic(pattern="t.*"), "a topic cannot be a pattern"),
+        (lambda app: app.topic("t", acks=False), "the topic t cannot have acks=False"),
+        (lambda app: app.topic("t", partitions=1025), "the number of partitions of the topic t is 1025"),
+        (lambda app: app.topic("t", retention=60), "the topic t cannot have retention"),
+        (lambda app: app.topic("t", compacting=True), "the topic t cannot have compacting"),
+        (lambda app: app.topic("t", deleting=True), "the topic t cannot have deleting"),
+        (lambda app: app.topic("t", replicas=2), "the topic t cannot have replicas"),
+        (lambda app: app.topic("t", config={}), "the topic t cannot have config"),
+        (lambda app: app.stream(app.topic("t")), "a stream reads the topic t, which needs schema="),
+        (lambda app: app.stream(app.topic("t", schema=BatchSchema())).group_by(len), "cannot be grouped by a key"),
+        (lambda app: app.Table("t", window=faust.TumblingWindow(1)), "the table t cannot have a window"),
+        (lambda app: app.Table("t").tumbling(1), "the table t cannot have a window"),
+        (lambda app: app.Table("t").hopping(2, 1), "the table t cannot have a window"),
+        (lambda app: app.Table("t", store="memory://"), "the store of tables must be redis://"),
+        (lambda app: app.Table("t", key_type=int), "the keys of table t must be strings"),
+        (lambda app: app.Table("t", partitions=2), "the table t cannot have partitions of its own"),
+        (lambda app: app.Table("t", on_changelog_event=_nothing), "the table t cannot have on_changelog_event"),
+        (lambda app: app.SetTable("t"), "the table t cannot be of sets"),
+        (lambda app: app.GlobalTable("t"), "the table t cannot be global"),
+        (lambda app: app.SetGlobalTable("t"), "the table t cannot be global"),
+        (lambda app: app.task(on_leader=True), "on_leader cannot work"),
+        (lambda app: app.timer(1, on_leader=True), "on_leader cannot work"),
+        (lambda app: app.crontab("* * * * *", on_leader=True), "on_leader cannot work"),
+        (lambda app: app.is_leader(), "have no leader"),
+        (lambda app: app.table_route(app.Table("t")), "requests are not routed"),
+        (lambda app: app.topic_route(app.topic("t")), "requests are not routed"),
+    ],
+)
+def test_declaration_that_cannot_work_is_refused(declare: Callable[[App], object], said: str) -> None:
+    """What an application declares and Redis Streams cannot do is refused in the line that declares it."""
+    with pytest.raises(Misconfigured, match=said):
+        declare(App("a", broker=URL))
+
+
+async def test_agent_cannot_be_asked() -> None:
+    """A question would be sent and its answer never come."""
+    app = App("a", broker=URL)
+    agent = app.agent(app.topic("t", schema=BatchSchema()))(_nothing)
+    with pytest.raises(Misconfigured, match="agents cannot be asked"):
+        await agent.ask(1)
+
+
+def test_declarations_that_work_are_accepted() -> None:
+    """Topics, tables, tasks and timers are declared as in any Faust application."""
+    app = App("a", broker=URL, redis_options=RedisOptions(batch_size=7))
+    topic = app.topic("t", partitions=4, schema=BatchSchema())
+    assert topic.partitions == 4
+    assert isinstance(app.Table("counts", default=int, value_type=int), Table)
+    assert app.timer(1)(_nothing)
+    assert app.crontab("* * * * *")(_nothing)
+    assert app.task(_nothing)
+    assert app.redis_options.batch_size == 7
+
+
+async def test_agent_without_batch_schema_ends_the_start(redis_url: str, stream: str) -> None:
+    """An application whose agent's topic has no batch schema does not start."""
+    app = App("a", broker=redis_url, web_enabled=False)
+    app.agent(app.topic(stream), name="reader")(_nothing)
+    with pytest.raises(Misconfigured, match=f"the agent .*reader reads the topic {stream}, which needs schema="):
+        await app.start()
+    await app.stop()
+
+
+async def test_plain_faust_application_is_refused() -> None:
+    """An application of Faust's own class would have Faust's tables, and leaders, on streams."""
+    app = faust.App("a", broker=URL)
+    with pytest.raises(Misconfigured, match=r"the application a must be a faust_redis\.App"):
+        app.topics  # noqa: B018 - making it needs the transport
+
+
+MISTAKES: Final = {
+    "setting": "app = faust_redis.App('a', processing_guarantee='exactly_once')",
+    "brokers": "app = faust_redis.App('a', broker='redis://a;redis://b')",
+    "schema": "app = faust_redis.App('a')\n@app.agent(app.topic('t'))\nasync def read(stream): ...",
+    "class": "app = faust.App('a', broker='redis://a')\n@app.agent(app.topic('t'))\nasync def read(stream): ...",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+async def test_worker_tells_a_mistake_in_one_line_and_ends_with_1(tmp_path: Path, mistake: str) -> None:
+    """`faust worker` prints the sentence, no traceback, and ends with status 1 before anything is connected."""
+    (tmp_path / "mistaken.py").write_text(f"import faust\nimport faust_redis\n{textwrap.dedent(MISTAKES[mistake])}\n")
+    command = [str(Path(sys.executable).parent / "faust"), "-A", "mistaken", "worker"]
+    environ = {"PYTHONPATH": f"{PROJECT}:{tmp_path}", "PATH": "/usr/bin:/bin"}
+    done = await asyncio.to_thread(
+        subprocess.run, command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    [line] = done.stderr.splitlines()
+    assert line.startswith("Error: The application or Redis is set up in a way that cannot work: ")
