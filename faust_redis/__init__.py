@@ -6,12 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from faust_redis.broadcast.reader import FanOutReader
+    from faust_redis.broadcast.reader import BroadcastReader
     from faust_redis.broadcast.replay import StreamReplay
     from faust_redis.driver.app import App
-    from faust_redis.driver.channel import DrainingChannel
-    from faust_redis.driver.schema import BatchSchema
-    from faust_redis.driver.table import Table
+    from faust_redis.driver.channel import BatchSchema, DrainingChannel
+    from faust_redis.driver.store import Table
     from faust_redis.observer import NullObserver, Observer
     from faust_redis.options import RedisOptions
     from faust_redis.redis.errors import FaustRedisError, Misconfigured, PartitionLost, Unavailable
@@ -21,10 +20,10 @@ if TYPE_CHECKING:
 __all__ = [
     "App",
     "BatchSchema",
+    "BroadcastReader",
     "DeadLetter",
     "DeadLetters",
     "DrainingChannel",
-    "FanOutReader",
     "FaustRedisError",
     "Misconfigured",
     "NullObserver",
@@ -44,11 +43,11 @@ __version__: Final = "0.1.0"
 # stream needs no Faust, whose import takes most of a second.
 _HOMES: Final = {
     "App": "driver.app",
-    "BatchSchema": "driver.schema",
+    "BatchSchema": "driver.channel",
     "DeadLetter": "stream.dead_letters",
     "DeadLetters": "stream.dead_letters",
     "DrainingChannel": "driver.channel",
-    "FanOutReader": "broadcast.reader",
+    "BroadcastReader": "broadcast.reader",
     "FaustRedisError": "redis.errors",
     "Misconfigured": "redis.errors",
     "NullObserver": "observer",
@@ -57,7 +56,7 @@ _HOMES: Final = {
     "RecordBatch": "stream.batch",
     "RedisOptions": "options",
     "StreamReplay": "broadcast.replay",
-    "Table": "driver.table",
+    "Table": "driver.store",
     "Unavailable": "redis.errors",
     "Verdict": "stream.batch",
 }

@@ -8,7 +8,7 @@ from telemetry_app.app import app, settings
 from telemetry_app.core.device_state import DeviceState
 
 if TYPE_CHECKING:
-    from faust_redis.driver.table import Table
+    from faust_redis.driver.store import Table
 
 device_state = cast(
     "Table",

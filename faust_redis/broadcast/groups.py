@@ -25,10 +25,13 @@ _HEARTBEATS_PER_SILENCE: Final = 6
 class Broadcasters:
     """Keeps the list of live broadcasting instances by the server's clock."""
 
-    def __init__(self, client: Client, topic: str, instance_id: str, silence_ms: int = SILENCE_MS) -> None:
+    def __init__(
+        self, client: Client, topic: str, instance_id: str, group_prefix: str, silence_ms: int = SILENCE_MS
+    ) -> None:
         self._client = client
         self._key = keys.broadcasters(topic)
         self._instance_id = instance_id
+        self._group_prefix = group_prefix
         self._silence_ms = silence_ms
         self._heartbeat = Script(client, scripts.HEARTBEAT)
 
@@ -50,7 +53,7 @@ class Broadcasters:
         for stream in streams:
             for info in await execute(self._client, "XINFO", "GROUPS", stream):
                 group = text(facts(info)["name"])
-                instance_id = group.removeprefix(keys.BROADCAST_GROUP)
+                instance_id = group.removeprefix(self._group_prefix)
                 if group == instance_id or instance_id in alive or await self._is_read(stream, group):
                     continue
                 await execute(self._client, "XGROUP", "DESTROY", stream, group)

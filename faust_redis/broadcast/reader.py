@@ -29,18 +29,17 @@ from faust_redis.stream.batch import RecordBatch
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from faust_redis.observer import Observer
+    from faust_redis.options import RedisOptions
 
 logger = logging.getLogger(__name__)
 
-#: A read that waits longer is taken for a silent connection, and holds up the end of the process.
+#: Longer blocks would look like a dead connection and delay shutdown.
 _LONGEST_BLOCK_MS: Final = 1000
-#: A stopping process says goodbye to Redis for no longer than this.
-_GOODBYE_S: Final = 1.0
-_GOODBYE_ERRORS: Final[tuple[type[Exception], ...]] = (TimeoutError, *ANY_REDIS_ERROR)
+#: How long a stopping process tries to remove its group.
+_SHUTDOWN_TIMEOUT_S: Final = 1.0
 
 
-class FanOutReader(Service):
+class BroadcastReader(Service):
     """Reads a topic beside its consumer group: no lease, no rebalance and no commit ever stops or delays it.
 
     It begins at the end of each stream. Entries count as acknowledged when they are read (NOACK); what a lost
@@ -50,11 +49,9 @@ class FanOutReader(Service):
         url: Redis, with connections of its own.
         topic: Name of the topic.
         partitions: Number of its streams.
-        instance_id: Name of this process, unique; the group is `live-broadcast-{instance_id}`.
+        group_prefix: The group is this and the instance id. Groups with this prefix whose instance is gone are removed.
         put: Takes one batch for each read of a stream; reading goes on when it returns.
-        batch_size: Most entries of a batch.
-        block_ms: How long one read waits for the first entry, a second at the most.
-        observer: Told about failures.
+        options: Name of this process, size of a batch, how long a read waits (a second at most), and whom to tell.
     """
 
     logger = logger
@@ -65,21 +62,18 @@ class FanOutReader(Service):
         *,
         topic: str,
         partitions: int,
-        instance_id: str,
+        group_prefix: str,
         put: Callable[[RecordBatch], Awaitable[None]],
-        batch_size: int,
-        block_ms: int,
-        observer: Observer,
+        options: RedisOptions,
         **kwargs: Any,
     ) -> None:
         self._url = url
         self._topic = topic
-        self._instance_id = instance_id
+        self._group_prefix = group_prefix
+        self._group = f"{group_prefix}{options.instance_id}"
         self._put = put
-        self._batch_size = batch_size
-        self._block_ms = min(block_ms, _LONGEST_BLOCK_MS)
-        self._observer = observer
-        self._group = f"{keys.BROADCAST_GROUP}{instance_id}"
+        self._options = options
+        self._block_ms = min(options.block_ms, _LONGEST_BLOCK_MS)
         self._client: Client | None = None
         self._reads: ReadConnection | None = None
         self._backoff = Backoff()
@@ -89,7 +83,7 @@ class FanOutReader(Service):
         self._start: dict[str, EntryId] = {}
         self.caught_up_at = float("-inf")
         self.begun = asyncio.Event()
-        self.failure: str | None = "the broadcast has not begun"
+        self._failure: str | None = "the broadcast has not begun"
         super().__init__(**kwargs)
 
     @property
@@ -106,6 +100,10 @@ class FanOutReader(Service):
             self._reads = ReadConnection(self.client)
         return self._reads
 
+    async def why_not_ready(self) -> str | None:
+        """Return None while the broadcast is read, else what is wrong."""
+        return self._failure
+
     async def start_vector(self) -> tuple[EntryId, ...]:
         """Wait until the groups stand, then return where reading begins in each stream."""
         await self.begun.wait()
@@ -120,7 +118,7 @@ class FanOutReader(Service):
                 await self._after_failure(error)
             else:
                 self._backoff.reset()
-                self.failure = None
+                self._failure = None
 
     async def _read_once(self) -> None:
         if not self._positioned:
@@ -139,7 +137,7 @@ class FanOutReader(Service):
             await self._put(RecordBatch(stream, entries))
             # Whoever takes the batch comes first: asking for the next one takes as long as delivering a small one.
             await asyncio.sleep(0)
-        if all(len(entries) < self._batch_size for _, entries in reply):
+        if all(len(entries) < self._options.batch_size for _, entries in reply):
             self.caught_up_at = begun_at
 
     async def _read_streams(self) -> list[tuple[str, list[Entry]]]:
@@ -152,8 +150,8 @@ class FanOutReader(Service):
 
     async def _read_group(self, streams: Sequence[str]) -> Any:
         return await self.reads.execute(
-            "XREADGROUP", "GROUP", self._group, self._instance_id,
-            "COUNT", self._batch_size, "BLOCK", self._block_ms, "NOACK",
+            "XREADGROUP", "GROUP", self._group, self._options.instance_id,
+            "COUNT", self._options.batch_size, "BLOCK", self._block_ms, "NOACK",
             "STREAMS", *streams, *(">" for _ in streams),
         )  # fmt: skip
 
@@ -184,8 +182,8 @@ class FanOutReader(Service):
     async def _after_failure(self, error: BaseException) -> None:
         """Wait, then set the groups back to what was handed over: a reply may have been lost on the way."""
         self._positioned = False
-        self._observer.retried("broadcast")
-        self.failure = f"the broadcast does not read ({type(error).__name__}: {error})"
+        self._options.observer.retried("broadcast")
+        self._failure = f"the broadcast does not read ({type(error).__name__}: {error})"
         delay_s = self._backoff.next_s()
         kind = type(error).__name__
         logger.log(severity(error), "broadcast: reading failed (%s: %s), next try in %.1f s", kind, error, delay_s)
@@ -194,7 +192,7 @@ class FanOutReader(Service):
 
     @Service.task
     async def _keep_house(self) -> None:
-        broadcasters = Broadcasters(self.client, self._topic, self._instance_id)
+        broadcasters = self._broadcasters()
         async for _ in self.itertimer(broadcasters.interval_s, name="broadcasters"):
             try:
                 alive = await broadcasters.heartbeat()
@@ -202,13 +200,16 @@ class FanOutReader(Service):
             except ANY_REDIS_ERROR as error:
                 logger.debug("groups of dead instances not removed: %s", error)
 
+    def _broadcasters(self) -> Broadcasters:
+        return Broadcasters(self.client, self._topic, self._options.instance_id, self._group_prefix)
+
     async def on_shutdown(self) -> None:
         """Remove the group and close the connections."""
         try:
-            async with asyncio.timeout(_GOODBYE_S):
+            async with asyncio.timeout(_SHUTDOWN_TIMEOUT_S):
                 for stream in self.streams:
                     await execute(self.client, "XGROUP", "DESTROY", stream, self._group)
-                await Broadcasters(self.client, self._topic, self._instance_id).leave()
-        except _GOODBYE_ERRORS as error:
+                await self._broadcasters().leave()
+        except ANY_REDIS_ERROR as error:
             logger.warning("group %s is left for others to remove: %s", self._group, error)
         await close(self.client)

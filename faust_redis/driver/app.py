@@ -18,7 +18,7 @@ from faust_redis.driver.declarations import (
 )
 from faust_redis.driver.environment import refuse_environment
 from faust_redis.driver.settings import Settings, refuse_settings, refuse_unknown
-from faust_redis.driver.table import Table
+from faust_redis.driver.store import Table
 from faust_redis.options import RedisOptions
 from faust_redis.redis.errors import Misconfigured
 

@@ -13,12 +13,11 @@ from faust.transport import consumer as base
 from faust.types import TP
 from mode import Service
 
-from faust_redis.driver.crashes import CrashWatch
-from faust_redis.driver.message import BatchMessage
+from faust_redis.driver.message import BatchMessage, CrashWatch
 from faust_redis.driver.partitioning import partition_for, partitions_of
 from faust_redis.group.ownership import Ownership
 from faust_redis.options import RedisOptions
-from faust_redis.redis.client import close, connect, drop_connections, execute
+from faust_redis.redis.client import RedisProbe, close, connect, drop_connections
 from faust_redis.redis.errors import ANY_REDIS_ERROR, PartitionLost, severity
 from faust_redis.redis.replies import EntryId
 from faust_redis.redis.retry import Backoff, pause, retry_until_stopped
@@ -37,11 +36,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: After a read of less than a quarter of a batch the next one waits this long, so that records gather: a batch of four
-#: costs almost what one of a hundred does, and what the database spends on it is taken from everybody else on a small
-#: machine. A record that comes alone does not wait, and a backlog is read at once.
-_GATHER_S = 0.02
-_FULL_ENOUGH = 4
 #: How often pending entries that nobody works on are looked for, as a share of the time after which they are.
 _CLAIMS_PER_REDELIVERY = 4
 
@@ -62,6 +56,7 @@ class Consumer(base.Consumer):
         self.observer = self.options.observer
         self.group: str = self.app.conf.id
         self.client = connect(str(self.transport.url[0]))
+        self.redis = RedisProbe(self.client)
         self.partitions: dict[TP, Partition] = {}
         self.reader = Reader(self.client, group=self.group, options=self.options)
         self._committer = Committer(self.client, group=self.group, dead_letter_after=self.options.dead_letter_after)
@@ -71,21 +66,14 @@ class Consumer(base.Consumer):
         self._crash_watch = CrashWatch(self)
         self._read_failure: str | None = None
         self._gather_until = 0.0
+        self._full_enough = int(self.options.batch_size * self.options.pacing.full_enough)
         self.ownership = Ownership(self, loop=self.loop, beacon=self.beacon)
 
     def on_init_dependencies(self) -> Iterable[ServiceT]:
         """Return the service that keeps the leases."""
         return [*super().on_init_dependencies(), self.ownership]
 
-    async def ping(self) -> str | None:
-        """Return None when Redis answers, else what is wrong."""
-        try:
-            await execute(self.client, "PING")
-        except ANY_REDIS_ERROR as error:
-            return f"{type(error).__name__}: {error}"
-        return None
-
-    async def consuming(self) -> str | None:
+    async def why_not_ready(self) -> str | None:
         """Return None when this worker takes records, or stands by for some, else what it waits for."""
         if not self.ownership.assigned_once or self.app.rebalancing:
             return "partitions are being assigned"
@@ -151,8 +139,8 @@ class Consumer(base.Consumer):
             return {}
         self._read_backoff.reset()
         self._read_failure = None
-        if sum(len(batch) for _, batch in batches) < self.options.batch_size // _FULL_ENOUGH:
-            self._gather_until = self.loop.time() + _GATHER_S
+        if sum(len(batch) for _, batch in batches) < self._full_enough:
+            self._gather_until = self.loop.time() + self.options.pacing.gather_s
         return {partition.tp: (partition, batch) for partition, batch in batches}
 
     async def _after_failed_read(self, partitions: list[Partition], error: BaseException) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 import faust
 from faust.types import TopicT
 
-from faust_redis.driver.schema import BatchSchema
+from faust_redis.driver.channel import BatchSchema
 from faust_redis.driver.settings import refuse_partitions, refuse_store
 from faust_redis.redis.errors import Misconfigured
 

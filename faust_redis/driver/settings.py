@@ -11,7 +11,7 @@ from faust.utils.urls import urllist
 from yarl import URL
 
 from faust_redis.driver.assignor import LeaseAssignor
-from faust_redis.driver.table import Table
+from faust_redis.driver.store import Table
 from faust_redis.redis.errors import Misconfigured
 
 if TYPE_CHECKING:

@@ -1,11 +1,12 @@
-"""The table store behind `redis://`: dictionaries in memory, one Redis hash for each partition behind them."""
+"""Tables whose store is `redis://`: dictionaries in memory, one Redis hash for each partition behind them."""
 
 from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+import faust
 import msgspec
 from faust.stores import base
 from faust.streams import current_event
@@ -14,6 +15,7 @@ from faust_redis.driver.message import BatchMessage
 from faust_redis.options import RedisOptions
 from faust_redis.redis import keys
 from faust_redis.redis.client import execute
+from faust_redis.redis.errors import Misconfigured
 from faust_redis.redis.replies import pairs
 from faust_redis.redis.retry import retry_until_stopped
 from faust_redis.stream.ledger import DELETED
@@ -250,3 +252,35 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
             values[field.decode()] = raw
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             logger.error("%s holds an unreadable value for %r, ignored: %s", hash_key, field, error)  # noqa: TRY400
+
+
+class Table(faust.Table):  # type: ignore[type-arg]  # keys are strings, values of any type
+    """Table whose changes are carried by the commit of the batch that made them."""
+
+    def encoded(self) -> Mapping[str, bytes]:
+        """Return the keys and encoded values of the partition whose batch is being processed; read it only."""
+        return self.data.encoded()  # type: ignore[no-any-return,attr-defined]  # the store is ours
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Set many keys at once; far cheaper than one by one."""
+        self.data.update(*args, **kwargs)
+
+    def update_encoded(self, changes: dict[str, bytes]) -> None:
+        """Set many keys to values that are msgpack already; the dictionary is the table's from then on."""
+        self.data.update_encoded(changes)  # type: ignore[attr-defined]  # the store is ours
+
+    def using_window(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: `hopping` and `tumbling` come here too.
+
+        Raises:
+            Misconfigured: Always.
+        """
+        raise Misconfigured(f"the table {self.name} cannot have a window, since nothing would ever close it")
+
+    def on_key_set(self, key: str, value: Any) -> None:
+        """Tell the sensors; nothing is sent to a changelog topic."""
+        self._sensor_on_set(self, key, value)
+
+    def on_key_del(self, key: str) -> None:
+        """Tell the sensors; nothing is sent to a changelog topic."""
+        self._sensor_on_del(self, key)

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 #: Renewals in one lease time: two may fail before the lease is lost.
 _RENEWALS_PER_TTL = 3
 #: How long a stopping worker tries to give its leases back.
-_FAREWELL_S = 2.0
+_SHUTDOWN_TIMEOUT_S = 2.0
 
 
 class Ownership(Service):
@@ -192,7 +192,7 @@ class Ownership(Service):
         """Give every partition back, so that other workers need not wait for the leases to expire."""
         self.observer.partitions_owned(0)
         try:
-            async with asyncio.timeout(_FAREWELL_S):
+            async with asyncio.timeout(_SHUTDOWN_TIMEOUT_S):
                 for partition in self.consumer.partitions.values():
                     await self._leases.release(partition.stream, partition.token)
                 for topic in self.wanted_topics:

@@ -10,6 +10,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError, ReadOnlyError
 
+from faust_redis.redis.errors import ANY_REDIS_ERROR
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
@@ -80,6 +82,21 @@ async def execute(client: Client, *args: Any) -> Any:
     """Send one command; a script given as ("EVAL", source, ...) too."""
     with lost_connections_told():
         return await client.execute_command(*args)
+
+
+class RedisProbe:
+    """Asks the server whether it answers."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def why_not_ready(self) -> str | None:
+        """Return None when Redis answers, else what is wrong."""
+        try:
+            await execute(self._client, "PING")
+        except ANY_REDIS_ERROR as error:
+            return f"{type(error).__name__}: {error}"
+        return None
 
 
 class Script:

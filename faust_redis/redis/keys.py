@@ -4,11 +4,6 @@ A topic's partition is one stream. Everything derived from a stream carries the 
 one partition's keys share a Redis Cluster slot and one script may touch all of them.
 """
 
-from typing import Final
-
-#: Groups of broadcasts are named so, with the instance id behind it.
-BROADCAST_GROUP: Final = "live-broadcast-"
-
 
 def partition_stream(topic: str, partition: int, partitions: int) -> str:
     """Return the stream that holds a topic's partition: the plain name when there is only one."""

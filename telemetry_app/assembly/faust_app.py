@@ -135,8 +135,8 @@ def _probes(app: App) -> list[Probe]:
         return cast("Consumer", app.consumer)
 
     transport = [
-        Probe("redis", lambda: consumer().ping(), PROBE_CACHE_S),
-        Probe("consumer", lambda: consumer().consuming()),
+        Probe("redis", lambda: consumer().redis.why_not_ready(), PROBE_CACHE_S),  # noqa: PLW0108 - there is none yet
+        Probe("consumer", lambda: consumer().why_not_ready()),
     ]
     return [
         *([*transport, *app.write_side.probes] if app.write_side else ()),

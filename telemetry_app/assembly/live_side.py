@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from faust_redis.broadcast.reader import FanOutReader
+from faust_redis.broadcast.reader import BroadcastReader
 from faust_redis.broadcast.replay import StreamReplay
+from faust_redis.options import RedisOptions
 from telemetry_app.assembly.operations import PROBE_CACHE_S
 from telemetry_app.database.postgres import Postgres
 from telemetry_app.live.clients.limits import LiveLimits
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 #: Database connections of the live side, apart from the writer's, so that neither waits for the other.
 _POOL_SIZE: Final = 2
+#: The group of the broadcast is this and the instance id.
+_GROUP_PREFIX: Final = "live-broadcast-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ def build_live_side(settings: Settings, operations: Operations, put: Put) -> Liv
     )
 
     async def broadcast_not_ready() -> str | None:
-        return reader.failure or (None if live.accepting else "clients are not let in yet")
+        return await reader.why_not_ready() or (None if live.accepting else "clients are not let in yet")
 
     # Beside a write side it is the same server, which that side asks already.
     database = () if settings.has_write_side else (Probe("postgres", postgres.why_not_ready, PROBE_CACHE_S),)
@@ -124,16 +127,19 @@ def build_live_side(settings: Settings, operations: Operations, put: Put) -> Liv
     )
 
 
-def _build_reader(settings: Settings, operations: Operations, put: Put) -> FanOutReader:
-    return FanOutReader(
+def _build_reader(settings: Settings, operations: Operations, put: Put) -> BroadcastReader:
+    return BroadcastReader(
         settings.redis_url,
         topic=settings.redis_telemetry_stream,
         partitions=settings.redis_telemetry_partitions,
-        instance_id=settings.instance_id,
+        group_prefix=_GROUP_PREFIX,
         put=put,
-        batch_size=settings.batch_size,
-        block_ms=settings.batch_block_ms,
-        observer=TransportMetrics(operations.metrics),
+        options=RedisOptions(
+            instance_id=settings.instance_id,
+            batch_size=settings.batch_size,
+            block_ms=settings.batch_block_ms,
+            observer=TransportMetrics(operations.metrics),
+        ),
     )
 
 

@@ -14,9 +14,9 @@ import msgspec
 from aiohttp import ClientSession, ClientWebSocketResponse, ClientWSTimeout, TCPConnector, WSMsgType, web
 from redis.asyncio import Redis
 
-from faust_redis.broadcast.reader import FanOutReader
+from faust_redis.broadcast.reader import BroadcastReader
 from faust_redis.broadcast.replay import StreamReplay
-from faust_redis.observer import NullObserver
+from faust_redis.options import RedisOptions
 from faust_redis.redis.keys import partition_stream
 from faust_redis.stream.batch import RecordBatch
 from telemetry_app.live.clients.limits import LiveLimits
@@ -116,7 +116,7 @@ class Side:
     """One running worker's live side and what a test needs to play with it."""
 
     live: LiveSide
-    reader: FanOutReader
+    reader: BroadcastReader
     cookie: str
     stored: Stored
     observed: Observed
@@ -188,15 +188,13 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
 ) -> AsyncIterator[Side]:
     """Run a live side as a worker does."""
     batches: asyncio.Queue[RecordBatch] = asyncio.Queue(4)
-    reader = FanOutReader(
+    reader = BroadcastReader(
         redis_url,
         topic=stream,
         partitions=partitions,
-        instance_id=instance_id,
+        group_prefix="live-broadcast-",
         put=batches.put,
-        batch_size=batch_size,
-        block_ms=20,
-        observer=NullObserver(),
+        options=RedisOptions(instance_id=instance_id, batch_size=batch_size, block_ms=20),
     )
     rights = Rights() if rights is None else rights
     stored, observed = stored or Stored(), Observed()

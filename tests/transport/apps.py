@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
 from faust_redis.driver.app import App
+from faust_redis.driver.channel import BatchSchema
 from faust_redis.driver.consumer import Consumer
-from faust_redis.driver.schema import BatchSchema
-from faust_redis.driver.table import Table
+from faust_redis.driver.store import Table
 from faust_redis.options import RedisOptions
 
 GROUP = "group"

@@ -130,20 +130,20 @@ async def test_refused_connections(transport_app: AppFactory, records: Stream, p
     await records.committed(before)
     await proxy.refuse()
     proxy.cut()
-    await eventually(app.consumer.consuming)
-    assert await app.consumer.ping()
+    await eventually(app.consumer.why_not_ready)
+    assert await app.consumer.redis.why_not_ready()
     await eventually(lambda: app.observer.reads["error"] >= 3)
     await records.publish(during := names("b", 10))
     await proxy.accept()
     await records.committed([*before, *during])
     await eventually(_is_none(app))
-    assert await app.consumer.ping() is None
+    assert await app.consumer.redis.why_not_ready() is None
     assert app.counts == once_each([*before, *during])
 
 
 def _is_none(app: TransportApp) -> Any:
     async def consumes() -> bool:
-        return await app.consumer.consuming() is None
+        return await app.consumer.why_not_ready() is None
 
     return consumes
 

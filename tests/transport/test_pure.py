@@ -12,8 +12,8 @@ from hypothesis import given, strategies as st
 from redis.crc import key_slot
 from redis.exceptions import NoScriptError, ResponseError
 
+from faust_redis.driver.channel import BatchSchema
 from faust_redis.driver.message import BatchMessage
-from faust_redis.driver.schema import BatchSchema
 from faust_redis.redis import keys
 from faust_redis.redis.errors import is_busy_group, is_no_group
 from faust_redis.redis.replies import EntryId

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 import mode.loop
 from aiohttp import WSMsgType, web
 
-from faust_redis.broadcast.reader import FanOutReader
-from faust_redis.observer import NullObserver
+from faust_redis.broadcast.reader import BroadcastReader
+from faust_redis.options import RedisOptions
 from telemetry_app.live.wire.position import LivePosition
 from telemetry_app.live.wire.protocol import position_body, position_head, subscribed
 from telemetry_app.records.decoding import decode_entries
@@ -64,15 +64,13 @@ async def _serve(redis_url: str, stream: str, topic: str, port: int) -> None:
     app.router.add_get("/live", broadcast.connect)
     runner = web.AppRunner(app)
     await runner.setup()
-    reader = FanOutReader(
+    reader = BroadcastReader(
         redis_url,
         topic=stream,
         partitions=1,
-        instance_id="bench-reference",
+        group_prefix="bench-",
         put=broadcast.deliver,
-        batch_size=_BATCH_SIZE,
-        block_ms=_BLOCK_MS,
-        observer=NullObserver(),
+        options=RedisOptions(instance_id="reference", batch_size=_BATCH_SIZE, block_ms=_BLOCK_MS),
     )
     await reader.start()
     await reader.start_vector()

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from faust_redis.broadcast import reader as fanout
+from faust_redis.broadcast import reader as broadcast_reader
 from faust_redis.broadcast.groups import Broadcasters
-from faust_redis.broadcast.reader import FanOutReader
+from faust_redis.broadcast.reader import BroadcastReader
 from faust_redis.observer import NullObserver
+from faust_redis.options import RedisOptions
 from faust_redis.redis import wire as read_connection
 from faust_redis.redis.client import connect
 from faust_redis.redis.replies import EntryId
@@ -22,6 +23,8 @@ from faust_redis.stream.batch import RecordBatch
 from tests.conftest import ProxyFactory, ValkeyFactory
 from tests.support.waiting import eventually
 from tests.transport.conftest import Stream
+
+PREFIX = "live-broadcast-"
 
 
 class Retries(NullObserver):
@@ -35,14 +38,21 @@ class Retries(NullObserver):
 class Desk:
     """A reader and what it has handed over."""
 
-    def __init__(self, url: str, topic: str, **options: Any) -> None:
+    def __init__(self, url: str, topic: str, *, partitions: int = 1, **options: Any) -> None:
         self.numbers: list[int] = []
         self.is_handed_more = False
         self.open = asyncio.Event()
         self.open.set()
         self.retries = Retries()
-        given: dict[str, Any] = {"partitions": 1, "instance_id": "one", "batch_size": 100, "block_ms": 20}
-        self.reader = FanOutReader(url, topic=topic, put=self.put, observer=self.retries, **{**given, **options})
+        given: dict[str, Any] = {"instance_id": "one", "batch_size": 100, "block_ms": 20, "observer": self.retries}
+        self.reader = BroadcastReader(
+            url,
+            topic=topic,
+            partitions=partitions,
+            group_prefix=PREFIX,
+            put=self.put,
+            options=RedisOptions(**{**given, **options}),
+        )
 
     async def put(self, batch: RecordBatch) -> None:
         self.is_handed_more = True
@@ -61,6 +71,14 @@ async def reading(url: str, topic: str, **options: Any) -> AsyncIterator[Desk]:
     async with desk.reader:
         await asyncio.wait_for(desk.reader.start_vector(), 10)
         yield desk
+
+
+async def is_ready(desk: Desk) -> bool:
+    return await desk.reader.why_not_ready() is None
+
+
+async def fails_with(desk: Desk, error: str) -> bool:
+    return error in (await desk.reader.why_not_ready() or "")
 
 
 async def add(redis: Redis, stream: str, numbers: range) -> None:
@@ -187,7 +205,7 @@ async def test_redis_starts_again_empty(valkey_factory: ValkeyFactory) -> None:
             await add(redis, "s", range(5))
         await desk.has(list(range(5)))
         server.kill()
-        await eventually(lambda: desk.reader.failure)
+        await eventually(lambda: desk.reader.why_not_ready)
         server.start()
         async with Redis.from_url(server.url) as redis:
             await add(redis, "s", range(5, 10))
@@ -200,9 +218,9 @@ async def test_groups_of_dead_instances_are_removed(redis: Redis, redis_url: str
         await redis.xgroup_create(stream, group, id="$", mkstream=True)
     await redis.xgroup_createconsumer(stream, "live-broadcast-idle", "idle")
     client = connect(redis_url)
-    patient, hasty = (Broadcasters(client, stream, "me", silence_ms=ms) for ms in (60_000, 200))
+    patient, hasty = (Broadcasters(client, stream, "me", PREFIX, silence_ms=ms) for ms in (60_000, 200))
     alive = await patient.heartbeat()
-    await Broadcasters(client, stream, "reading").heartbeat()
+    await Broadcasters(client, stream, "reading", PREFIX).heartbeat()
     assert alive == {"me"}
     await patient.remove_groups([stream], {"me", "reading"})
     assert await groups(redis, stream) == ["live-broadcast-idle", "live-broadcast-reading", "processor"]
@@ -234,7 +252,7 @@ async def test_a_silent_connection_is_left(
         await desk.has(list(range(3)))
         proxy.stall()
         await add(redis, stream, range(3, 6))
-        await eventually(lambda: "TimeoutError" in (desk.reader.failure or ""))
+        await eventually(lambda: fails_with(desk, "TimeoutError"))
         if lost:
             proxy.cut()
         proxy.flow()
@@ -309,7 +327,7 @@ async def test_a_reader_clears_up(
         for group in ("live-broadcast-dead", "processor"):
             await where.redis.xgroup_create(stream, group, mkstream=True)
     # Short, but longer than a busy machine delays a heartbeat.
-    monkeypatch.setattr(fanout, "Broadcasters", functools.partial(Broadcasters, silence_ms=3000))
+    monkeypatch.setattr(broadcast_reader, "Broadcasters", functools.partial(Broadcasters, silence_ms=3000))
     options = {"partitions": 3, "block_ms": 1}
     async with (
         reading(where.redis_url, where.name, **options) as one,
@@ -335,8 +353,8 @@ async def test_a_key_of_another_type(redis: Redis, redis_url: str, stream: str) 
     """Where the stream should be there is something else: the reader says so, and goes on once it is mended."""
     async with reading(redis_url, stream) as desk:
         await redis.set(stream, "no stream")
-        await eventually(lambda: "WRONGTYPE" in (desk.reader.failure or ""))
+        await eventually(lambda: fails_with(desk, "WRONGTYPE"))
         await redis.delete(stream)
-        await eventually(lambda: desk.reader.failure is None)
+        await eventually(lambda: is_ready(desk))
         await add(redis, stream, range(3))
         await desk.has(list(range(3)))
