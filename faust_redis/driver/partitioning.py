@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING
 
 from faust_redis.redis import keys
@@ -18,8 +17,8 @@ def partitions_of(app: AppT, topic: str) -> int:
 
 
 def partition_for(app: AppT, topic: str, key: bytes | None) -> int:
-    """Return the partition of a key: crc32 modulo the number of partitions, as producers of other languages can do."""
-    return zlib.crc32(key or b"") % partitions_of(app, topic)
+    """Return the partition of a key; records without one are in that of the empty key."""
+    return keys.partition_of(key or b"", partitions_of(app, topic))
 
 
 def stream_of(app: AppT, topic: str, partition: int) -> str:

@@ -4,6 +4,13 @@ A topic's partition is one stream. Everything derived from a stream carries the 
 one partition's keys share a Redis Cluster slot and one script may touch all of them.
 """
 
+import zlib
+
+
+def partition_of(key: bytes, partitions: int) -> int:
+    """Return the partition of a record's key: crc32 modulo their number, as producers in any language can do."""
+    return zlib.crc32(key) % partitions
+
 
 def partition_stream(topic: str, partition: int, partitions: int) -> str:
     """Return the stream that holds a topic's partition: the plain name when there is only one."""

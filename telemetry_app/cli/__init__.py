@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any, Final
 
@@ -19,13 +20,15 @@ COMMANDS: Final = {
 }
 # A module of these that is missing is a mistake of ours, not of the installation.
 OURS: Final = frozenset({"", "telemetry_app", "faust_redis", "agents", "tables", "migrations"})
+#: Errors whose text is one sentence about a setting.
+REFUSALS: Final = (("telemetry_app.settings", "SettingsError"), ("faust_redis.redis.errors", "Misconfigured"))
 
 
 class LazyGroup(click.Group):
     """A group of the commands in `COMMANDS`.
 
-    Errors that an operator can mend are told in one sentence, with status 1: bad settings, and a package that only
-    the command at hand needs.
+    Errors that an operator can fix are told in one sentence, with status 1: bad settings, and a package that only
+    this command needs. So is the end of a command that was stopped.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -46,12 +49,10 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
-        from telemetry_app.settings import SettingsError  # noqa: PLC0415 - pydantic takes longer than --help may
-
         try:
             return super().invoke(ctx)
-        except SettingsError as exc:
-            raise click.ClickException(str(exc)) from exc
+        except KeyboardInterrupt:
+            raise click.ClickException("Stopped before the end.") from None
         except ModuleNotFoundError as exc:
             package = (exc.name or "").partition(".")[0]
             if package in OURS:
@@ -60,6 +61,16 @@ class LazyGroup(click.Group):
                 f"This command needs the package {package}, which is not installed: "
                 "pip install 'telemetry-processor[embedded]'."
             ) from exc
+        except Exception as exc:
+            if not isinstance(exc, _refusals()):
+                raise
+            raise click.ClickException(str(exc)) from exc
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """Return the errors that refuse a setting; their modules are not imported for it, so that --help is quick."""
+    loaded = ((sys.modules.get(module), name) for module, name in REFUSALS)
+    return tuple(getattr(module, name) for module, name in loaded if module is not None)
 
 
 @click.group(cls=LazyGroup)

@@ -14,8 +14,9 @@ from click.testing import CliRunner
 from redis.asyncio import Redis
 
 from faust_redis.redis.client import execute
-from telemetry_app.cli import findings, main
-from telemetry_app.cli.findings import Finding, dependencies
+from telemetry_app.cli import main
+from telemetry_app.cli.findings import dependencies
+from telemetry_app.cli.findings.finding import Finding
 from telemetry_app.database.migrate import migrate
 from telemetry_app.operations.health import Readiness
 from telemetry_app.operations.metrics import Metrics
@@ -52,7 +53,7 @@ def taken_port() -> Iterator[int]:
 
 
 async def look(settings: Settings) -> Findings:
-    return {finding.name: finding async for finding in dependencies(settings)}
+    return {finding.name: finding async for finding in dependencies.dependencies(settings)}
 
 
 async def test_all_well(settings: Callable[..., Settings], redis_url: str, stream: str, postgres_url: str) -> None:
@@ -105,7 +106,7 @@ async def test_no_stream(settings: Callable[..., Settings], redis_url: str, stre
     await redis.set(stream, "something else")
     finding = (await look(settings(redis_url=redis_url, redis_telemetry_stream=stream)))["stream"]
     assert not finding.ok
-    assert finding.text == f"the key {stream} holds no stream: set REDIS_TELEMETRY_STREAM, or rename the key"
+    assert finding.text == f"the key {stream} is not a stream: set REDIS_TELEMETRY_STREAM, or rename the key"
 
 
 async def test_read_only_replica(settings: Callable[..., Settings], valkey_factory: ValkeyFactory) -> None:
@@ -181,7 +182,7 @@ async def test_servers_that_stall(
     settings: Callable[..., Settings], taken_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Servers that take the connection and never answer hold nothing up."""
-    monkeypatch.setattr(findings, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(dependencies, "TIMEOUT_S", 0.2)
     stalled = {"redis_url": f"redis://{HOST}:{taken_port}", "postgres_url": f"postgresql://{HOST}:{taken_port}/d"}
     found = await look(
         settings(**stalled, roles="live", live_port=free_port(), directus_base_url=f"http://{HOST}:{taken_port}")

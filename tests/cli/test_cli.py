@@ -23,7 +23,7 @@ def runner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
     return CliRunner()
 
 
-def raising(error: Exception) -> click.Command:
+def raising(error: BaseException) -> click.Command:
     def fail() -> None:
         raise error
 
@@ -63,6 +63,27 @@ def test_help_imports_no_command() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "imported: []"
+
+
+def test_help_of_a_command_imports_nothing_it_runs() -> None:
+    """The help of every command comes as quickly: what it works with is not imported for it."""
+    code = (
+        "import sys\n"
+        "from telemetry_app.cli import COMMANDS, main\n"
+        "for name in COMMANDS:\n"
+        "    main([name, '--help'], standalone_mode=False)\n"
+        "heavy = ('faust', 'pydantic', 'asyncpg', 'aiohttp', 'redis', 'rich', 'mode', 'telemetry_app.settings')\n"
+        "print('imported:', [name for name in sys.modules if name.startswith(heavy)])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "imported: []"
+
+
+def test_a_stopped_command(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is stopped says so in one sentence, with status 1."""
+    monkeypatch.setattr(main, "get_command", lambda *_: raising(KeyboardInterrupt()))
+    result = runner.invoke(main, ["bench"])
+    assert (result.exit_code, result.stderr) == (1, "Error: Stopped before the end.\n")
 
 
 def test_version(runner: CliRunner) -> None:

@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.cli.test_stopping import BACKGROUND
 from tests.support.waiting import eventually
 
 DEMO = [sys.executable, "-m", "telemetry_app", "demo"]
@@ -46,16 +47,17 @@ def test_demo_accounts_for_every_record(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize(
-    "end",
+    ("start", "end"),
     [
-        pytest.param(lambda pid: os.killpg(pid, signal.SIGINT), id="ctrl-c"),
-        pytest.param(lambda pid: os.kill(pid, signal.SIGTERM), id="sigterm"),
+        pytest.param(DEMO, lambda pid: os.killpg(pid, signal.SIGINT), id="ctrl-c"),
+        # As a job that a script started with `&`, which ignores SIGINT.
+        pytest.param([*BACKGROUND, *DEMO], lambda pid: os.kill(pid, signal.SIGTERM), id="sigterm"),
     ],
 )
-def test_interrupted_demo_leaves_nothing(tmp_path: Path, end: Callable[[int], None]) -> None:
+def test_interrupted_demo_leaves_nothing(tmp_path: Path, start: Sequence[str], end: Callable[[int], None]) -> None:
     """Ctrl-C in its terminal and SIGTERM to it alone end the demo in order: status 0, no process and no file."""
     with subprocess.Popen(
-        DEMO, cwd=tmp_path, env={**os.environ, "PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, text=True,
+        start, cwd=tmp_path, env={**os.environ, "PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, text=True,
         start_new_session=True,
     ) as demo:  # fmt: skip
         assert demo.stdout is not None

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-import mode.loop
-import msgspec
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from telemetry_app.cli import tables
 from telemetry_app.cli.running import data_folder, run
 
 if TYPE_CHECKING:
@@ -52,11 +47,11 @@ def command() -> None:
 @_as_json
 def write(records: int, devices: int, as_json: bool) -> None:  # noqa: FBT001 - click passes flags so
     """Measure the durable side: a worker draining a backlog, beside the same INSERT alone."""
-    # Only these commands need the embedded servers, which production does without.
-    from telemetry_app.tools.bench.write import WritePlan, measure  # noqa: PLC0415
+    from telemetry_app.cli.tables import of_write
+    from telemetry_app.tools.bench.write import WritePlan, measure
 
     result = _run(lambda folder, say: measure(WritePlan(records, devices), folder, say))
-    _show(result, tables.of_write, as_json=as_json)
+    _show(result, of_write, as_json=as_json)
 
 
 @command.command()
@@ -78,10 +73,11 @@ def live(subscribers: int, idle: int, seconds: float, as_json: bool) -> None:  #
     Positions are published as fast as every subscriber receives them, so that none is conflated; what is counted has
     been received.
     """
-    from telemetry_app.tools.bench.live import LivePlan, measure  # noqa: PLC0415 - see above
+    from telemetry_app.cli.tables import of_live
+    from telemetry_app.tools.bench.live import LivePlan, measure
 
     result = _run(lambda folder, say: measure(LivePlan(subscribers, idle, seconds), folder, say))
-    _show(result, tables.of_live, as_json=as_json)
+    _show(result, of_live, as_json=as_json)
 
 
 @command.command()
@@ -97,18 +93,23 @@ def live(subscribers: int, idle: int, seconds: float, as_json: bool) -> None:  #
 @_as_json
 def latency(rates: list[int], seconds: float, as_json: bool) -> None:  # noqa: FBT001 - see above
     """Measure the time from XADD to a subscriber, with the durable side running, beside the shortest way there."""
-    from telemetry_app.tools.bench.latency import LatencyPlan, measure  # noqa: PLC0415 - see above
+    from telemetry_app.cli.tables import of_latency
+    from telemetry_app.tools.bench.latency import LatencyPlan, measure
 
     result = _run(lambda folder, say: measure(LatencyPlan(rates, seconds), folder, say))
-    _show(result, tables.of_latency, as_json=as_json)
+    _show(result, of_latency, as_json=as_json)
 
 
 def _run(measure: Measure[_Result]) -> _Result:
     """Run a measurement, on the event loop that the worker uses, with a progress bar on a terminal."""
-    from telemetry_app.tools.embedded.process import EmbeddedServerError  # noqa: PLC0415 - see above
+    import mode.loop
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    from telemetry_app.tools.embedded.process import EmbeddedServerError
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
-    if importlib.util.find_spec("uvloop"):
+    if find_spec("uvloop"):
         mode.loop.use("uvloop")
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -124,6 +125,9 @@ def _run(measure: Measure[_Result]) -> _Result:
 
 
 def _show(result: _Result, table_of: Callable[[_Result], Table], *, as_json: bool) -> None:
+    import msgspec
+    from rich.console import Console
+
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(result)))
     else:

@@ -1,4 +1,4 @@
-"""`telemetry check`: what is ready, what is not, and how to mend it."""
+"""`telemetry check`: what is ready, what is not, and how to fix it."""
 
 from __future__ import annotations
 
@@ -7,26 +7,29 @@ from typing import TYPE_CHECKING
 
 import click
 
-from telemetry_app.cli.findings import Finding, dependencies
+from telemetry_app.cli.findings.finding import Finding
 from telemetry_app.redaction import redact_url
-from telemetry_app.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from telemetry_app.settings import Settings
+
 
 @click.command()
 def command() -> None:
-    """Print one line for each setting and dependency: ok, or what is wrong and how to mend it.
+    """Print one line for each setting and dependency: ok, or what is wrong and how to fix it.
 
     Exits with 1 when anything is wrong.
     """
+    from telemetry_app.settings import SettingsError, load_settings
+
     try:
         settings = load_settings()
     except SettingsError as exc:
         for variable, problem in exc.problems.items():
             _print(Finding(variable, ok=False, text=problem))
-        click.echo("The dependencies are looked at once the settings are right.")
+        click.echo("The dependencies will be checked once the settings are right.")
         raise SystemExit(1) from exc
     for finding in _variables(settings):
         _print(finding)
@@ -36,6 +39,8 @@ def command() -> None:
 
 async def _print_dependencies(settings: Settings) -> bool:
     """Print each finding as it comes, and tell whether all were good."""
+    from telemetry_app.cli.findings.dependencies import dependencies
+
     well = True
     async for finding in dependencies(settings):
         _print(finding)
@@ -44,7 +49,7 @@ async def _print_dependencies(settings: Settings) -> bool:
 
 
 def _variables(settings: Settings) -> Iterator[Finding]:
-    for field in Settings.model_fields:
+    for field in type(settings).model_fields:
         origin = "set" if field in settings.model_fields_set else "default"
         yield Finding(field.upper(), ok=True, text=f"{_shown(getattr(settings, field))} ({origin})")
 

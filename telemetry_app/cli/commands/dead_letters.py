@@ -8,16 +8,11 @@ import sys
 from typing import TYPE_CHECKING, TypeVar
 
 import click
-from redis.exceptions import RedisError
-from rich.progress import track
-
-from faust_redis.redis import keys
-from faust_redis.redis.client import connect
-from faust_redis.stream.dead_letters import DeadLetter, DeadLetters
-from telemetry_app.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from faust_redis.stream.dead_letters import DeadLetter, DeadLetters
 
 T = TypeVar("T")
 
@@ -61,6 +56,7 @@ def show(letter_id: str) -> None:
 @click.argument("letter_ids", metavar="[ID]...", nargs=-1)
 def replay(letter_ids: tuple[str, ...]) -> None:
     """Append refused records to their streams again: the given ones, or all."""
+    from rich.progress import track
 
     async def replay_chosen(letters: DeadLetters) -> int:
         chosen = await _choose(letters, letter_ids)
@@ -94,6 +90,13 @@ async def _choose(letters: DeadLetters, letter_ids: tuple[str, ...]) -> list[Dea
 
 def _with_letters(act: Callable[[DeadLetters], Awaitable[T]]) -> T:
     """Run an action on the dead letters of all partitions."""
+    from redis.exceptions import RedisError
+
+    from faust_redis.redis import keys
+    from faust_redis.redis.client import connect
+    from faust_redis.stream.dead_letters import DeadLetters
+    from telemetry_app.settings import load_settings
+
     settings = load_settings()
     partitions = settings.redis_telemetry_partitions
     streams = [

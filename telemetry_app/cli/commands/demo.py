@@ -42,10 +42,9 @@ def command(
         raise click.UsageError("--report needs --for, since the report is written when the demo ends")
     if report_path is not None and not report_path.absolute().parent.is_dir():
         raise click.BadParameter(f"there is no folder {report_path.parent}", param_hint="--report")
-    # Only this command needs the embedded servers, which production does without.
-    from telemetry_app.tools.demo.report import write_report  # noqa: PLC0415
-    from telemetry_app.tools.demo.run import DemoPlan, run_demo  # noqa: PLC0415
-    from telemetry_app.tools.embedded.process import EmbeddedServerError  # noqa: PLC0415
+    from telemetry_app.tools.demo.report import write_report
+    from telemetry_app.tools.demo.run import DemoPlan, run_demo
+    from telemetry_app.tools.embedded.process import EmbeddedServerError
 
     plan = DemoPlan(devices, hz, duration_s, open_browser=duration_s is None and _has_desktop())
     try:

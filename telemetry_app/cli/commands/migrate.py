@@ -1,17 +1,15 @@
+"""`telemetry migrate`: apply or list the migrations."""
+
 from __future__ import annotations
 
 import asyncio
 from logging.config import dictConfig
+from typing import TYPE_CHECKING
 
-import asyncpg
 import click
-from rich.console import Console
-from rich.table import Table
 
-from telemetry_app.database.migrate import MigrationError, MigrationStatus, migrate, status
-from telemetry_app.database.postgres import describe
-from telemetry_app.operations.logging import logging_config
-from telemetry_app.settings import SettingsError, load_settings
+if TYPE_CHECKING:
+    from telemetry_app.database.migrate import MigrationStatus
 
 _STYLES = {"applied": "green", "pending": "yellow", "changed": "bold red", "unknown": "bold red"}
 _DRIFTED = frozenset({"changed", "unknown"})
@@ -25,6 +23,13 @@ def command(*, only_status: bool) -> None:
     Safe when many start at once: one works, the others wait and find nothing to do. Exits with 1 when the database
     has drifted from the files.
     """
+    import asyncpg
+
+    from telemetry_app.database.migrate import MigrationError, migrate, status
+    from telemetry_app.database.postgres import describe
+    from telemetry_app.operations.logging import logging_config
+    from telemetry_app.settings import SettingsError, load_settings
+
     try:
         settings = load_settings()
         dictConfig(logging_config(settings.log_level, settings.log_format))
@@ -47,6 +52,11 @@ def _report(applied: list[str]) -> None:
 
 
 def _show(rows: list[MigrationStatus]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from telemetry_app.database.migrate import MigrationError
+
     table = Table("version", "name", "state", "applied at")
     for row in rows:
         at = "" if row.applied_at is None else f"{row.applied_at:%Y-%m-%d %H:%M:%S %Z}"

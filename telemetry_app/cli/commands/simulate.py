@@ -74,9 +74,9 @@ def command(
     A few percent of them are what real trackers do besides: bulk uploads after an outage, packets sent twice, no fix,
     and clocks years ahead, whose records a worker refuses.
     """
-    from telemetry_app.redaction import redact_url  # noqa: PLC0415 - as below
-    from telemetry_app.settings import load_settings  # noqa: PLC0415 - pydantic takes longer than --help may
-    from telemetry_app.tools.simulation.publisher import PublishError  # noqa: PLC0415 - the same for redis-py
+    from telemetry_app.redaction import redact_url
+    from telemetry_app.settings import load_settings
+    from telemetry_app.tools.simulation.publisher import PublishError
 
     settings = load_settings()
     plan = _Plan(
@@ -94,23 +94,21 @@ def command(
             outcome = run(_simulate(plan, on_progress))
     except PublishError as error:
         raise click.ClickException(redact_url(str(error))) from error
-    except KeyboardInterrupt:
-        raise click.ClickException("Stopped before the end.") from None
     click.echo(_summary(outcome))
 
 
 async def _simulate(plan: _Plan, on_progress: Callable[[int], None]) -> _Outcome:
-    from redis.exceptions import RedisError  # noqa: PLC0415 - see above
+    from redis.exceptions import RedisError
 
-    from faust_redis.redis.client import connect, execute  # noqa: PLC0415 - the same
-    from telemetry_app.tools.simulation.publisher import Publisher, PublishError  # noqa: PLC0415 - the same
-    from telemetry_app.tools.simulation.race import Race  # noqa: PLC0415 - the same
-    from telemetry_app.tools.simulation.runner import run_race  # noqa: PLC0415 - the same
+    from faust_redis.redis.client import connect, execute
+    from telemetry_app.tools.simulation.publisher import Publisher, PublishError
+    from telemetry_app.tools.simulation.race import Race
+    from telemetry_app.tools.simulation.runner import run_race
 
     try:
         redis = connect(plan.redis_url)
     except ValueError as error:
-        raise PublishError(f"{plan.redis_url} is no URL of Redis: {error}") from error
+        raise PublishError(f"{plan.redis_url} is not an address of a Redis: {error}") from error
     try:
         try:
             await execute(redis, "PING")
@@ -130,8 +128,8 @@ def _progress(plan: _Plan) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty():
         yield lambda _: None
         return
-    from rich.console import Console  # noqa: PLC0415 - not needed without a terminal
-    from rich.progress import Progress  # noqa: PLC0415 - the same
+    from rich.console import Console
+    from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("records", total=plan.burst + plan.devices * plan.hz * plan.duration_s)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import click
 
-from faust_redis.driver.environment import refuse_environment
-from telemetry_app.settings import load_settings
-
 
 @click.command()
 def command() -> None:
     """Run one worker until SIGTERM or SIGINT, then finish what it holds and exit."""
+    from faust_redis.driver.environment import refuse_environment
+    from telemetry_app.settings import load_settings
+
     load_settings()  # a bad value is told here, in one sentence, before Faust starts
     refuse_environment()  # and what Faust would read while it is imported
-    from faust.cli.faust import cli  # noqa: PLC0415 - heavy, and only this command needs it
+    from faust.cli.faust import cli
 
     cli.main(
         ["--app", "telemetry_app.app", "--quiet", "worker", "--without-web"],

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import zlib
 from typing import TYPE_CHECKING
 
 from redis.exceptions import (
@@ -17,6 +16,8 @@ from redis.exceptions import (
     TimeoutError,  # noqa: A004 - the same
     TryAgainError,
 )
+
+from faust_redis.redis import keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,9 +79,8 @@ class Publisher:
 
     def key(self, device_id: str) -> str:
         """Return the stream that has the records of a device."""
-        if self._partitions == 1:
-            return self._stream
-        return f"{self._stream}:{zlib.crc32(device_id.encode()) % self._partitions}"
+        partition = keys.partition_of(device_id.encode(), self._partitions)
+        return keys.partition_stream(self._stream, partition, self._partitions)
 
     async def publish(self, records: Sequence[Record]) -> None:
         """Append records in order; return when all are confirmed.

@@ -1,0 +1,52 @@
+"""All dependencies, in the order in which they are looked at."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+import asyncpg
+from redis.exceptions import RedisClusterException, RedisError
+
+from telemetry_app.cli.findings.directus import look_at_directus
+from telemetry_app.cli.findings.finding import TIMEOUT_S, Finding, wrong
+from telemetry_app.cli.findings.ports import look_at_ports
+from telemetry_app.cli.findings.postgres import look_at_postgres
+from telemetry_app.cli.findings.redis import look_at_redis
+from telemetry_app.database.postgres import describe
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from telemetry_app.settings import Settings
+
+_UNREACHABLE: Final = (
+    OSError,
+    RedisError,
+    RedisClusterException,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    aiohttp.ClientError,
+)
+
+
+async def dependencies(settings: Settings) -> AsyncIterator[Finding]:
+    """Look at each dependency in turn, for at most `TIMEOUT_S` each."""
+    steps: list[tuple[str, Callable[[Settings], AsyncIterator[Finding]], str]] = [
+        ("redis", look_at_redis, "start Redis, or set REDIS_URL"),
+        ("postgres", look_at_postgres, "start PostgreSQL, or set POSTGRES_URL"),
+        ("ports", look_at_ports, "set METRICS_PORT and LIVE_PORT to free ports"),
+    ]
+    if "live" in settings.roles:
+        steps.append(("directus", look_at_directus, "start Directus, or set DIRECTUS_BASE_URL"))
+    for name, look, remedy in steps:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                findings = [finding async for finding in look(settings)]
+        except TimeoutError:
+            findings = [wrong(name, f"no answer within {TIMEOUT_S:g} s", remedy)]
+        except _UNREACHABLE as exc:
+            findings = [wrong(name, describe(exc), remedy)]
+        for finding in findings:
+            yield finding

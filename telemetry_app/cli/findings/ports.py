@@ -1,0 +1,58 @@
+"""The ports on which a worker listens."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from typing import TYPE_CHECKING, Final
+
+import aiohttp
+
+from telemetry_app.cli.findings.finding import Finding, good, wrong
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from telemetry_app.settings import Settings
+
+_WORKER_TIMEOUT: Final = aiohttp.ClientTimeout(total=1)
+
+
+async def look_at_ports(settings: Settings) -> AsyncIterator[Finding]:
+    """Check that a worker can listen, or that one already does."""
+    wanted = [("METRICS_PORT", settings.metrics_host, settings.metrics_port)]
+    if "live" in settings.roles:
+        wanted.append(("LIVE_PORT", settings.live_host, settings.live_port))
+    worker_runs = await _is_worker(settings.metrics_host, settings.metrics_port)
+    for variable, host, port in wanted:
+        problem = _why_not_free(host, port)
+        if problem is None:
+            yield good(variable, f"{port} is free" if port else "any free port")
+        elif worker_runs:
+            yield good(variable, f"{port} is in use, and a worker runs here")
+        else:
+            yield wrong(variable, f"{port} on {host} cannot be used ({problem})", f"set {variable} to a free port")
+
+
+def _why_not_free(host: str, port: int) -> str | None:
+    try:
+        # As a server does it: a port whose last connections are still closing is free.
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+    except OSError as exc:
+        return exc.strerror or str(exc)
+    return None
+
+
+async def _is_worker(host: str, port: int) -> bool:
+    target = "127.0.0.1" if host == "0.0.0.0" else "[::1]" if host == "::" else host  # noqa: S104 - compared, not bound
+    with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        async with (
+            aiohttp.ClientSession(timeout=_WORKER_TIMEOUT) as client,
+            client.get(f"http://{target}:{port}/readyz") as answer,
+        ):
+            return isinstance(json.loads(await answer.text()), dict)
+    return False

@@ -1,0 +1,71 @@
+"""PostgreSQL: whether it takes writes, its extensions, the migrations and the table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from telemetry_app.cli.findings.finding import TIMEOUT_S, Finding, good, wrong
+from telemetry_app.database.migrate import MigrationError, status
+from telemetry_app.database.postgres import connect
+from telemetry_app.redaction import redact_url
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import asyncpg
+
+    from telemetry_app.settings import Settings
+
+
+async def look_at_postgres(settings: Settings) -> AsyncIterator[Finding]:
+    """Look at the server, its extensions, the migrations and the table."""
+    connection = await connect(settings.postgres_url, attempts=1, timeout_s=TIMEOUT_S)
+    try:
+        version = ".".join(str(part) for part in connection.get_server_version()[:2])
+        label = f"{redact_url(settings.postgres_url)}, version {version}"
+        if await connection.fetchval("SELECT pg_is_in_recovery()"):
+            yield wrong("postgres", f"{label} is in recovery and takes no writes", "set POSTGRES_URL to the primary")
+            return
+        yield good("postgres", f"{label}, takes writes")
+        yield await _extensions(connection)
+        yield await _migrations(connection)
+        yield await _positions(connection)
+    finally:
+        await connection.close(timeout=1)
+
+
+async def _extensions(connection: asyncpg.Connection[Any]) -> Finding:
+    rows = await connection.fetch(
+        "SELECT name, installed_version FROM pg_available_extensions WHERE name IN ('timescaledb', 'postgis')"
+    )
+    versions = {row["name"]: row["installed_version"] for row in rows}
+    states = (
+        f"{title} {versions[name] or 'available'}" if name in versions else f"{title} not available"
+        for name, title in (("timescaledb", "TimescaleDB"), ("postgis", "PostGIS"))
+    )
+    return good("extensions", ", ".join(states))
+
+
+async def _migrations(connection: asyncpg.Connection[Any]) -> Finding:
+    try:
+        rows = await status(connection)
+    except MigrationError as exc:
+        return wrong("migrations", str(exc), "install the release again")
+    behind = [f"{row.version:04d}_{row.name} is {row.state}" for row in rows if row.state != "applied"]
+    if not behind:
+        return good("migrations", f"{len(rows)} applied, none pending")
+    drifted = any(row.state in {"changed", "unknown"} for row in rows)
+    return wrong(
+        "migrations", ", ".join(behind), "run the release it belongs to" if drifted else "run `telemetry migrate`"
+    )
+
+
+async def _positions(connection: asyncpg.Connection[Any]) -> Finding:
+    if await connection.fetchval("SELECT to_regclass('positions')") is None:
+        return wrong("table", "there is no table positions", "run `telemetry migrate`")
+    hypertable = await connection.fetchval("SELECT to_regclass('timescaledb_information.hypertables')") and (
+        await connection.fetchval(
+            "SELECT 1 FROM timescaledb_information.hypertables WHERE hypertable_name = 'positions'"
+        )
+    )
+    return good("table", f"positions is a {'hypertable' if hypertable else 'plain table'}")
