@@ -17,7 +17,7 @@ from faust_redis import App, BatchSchema, Misconfigured, RedisOptions, Table
 from faust_redis.driver.settings import MOST_PARTITIONS, NO_USE, ONLY
 from tests.conftest import PROJECT
 
-URL = "redis://127.0.0.1:1"
+URL: Final = "redis://127.0.0.1:1"
 #: Settings that work as Faust describes them, in the bounds that other tests state.
 WORK: Final = {
     "Agent", "Event", "HttpClient", "Monitor", "PartitionAssignor", "Schema", "Serializers", "Stream", "Table",

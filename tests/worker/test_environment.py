@@ -1,0 +1,28 @@
+"""A worker where somebody has set what Faust reads from the environment."""
+
+from telemetry_app.tools.embedded.process import free_port
+from tests.support.waiting import eventually
+from tests.worker.conftest import Pipeline, StartWorker, record, until_drained
+
+
+async def test_variables_of_faust_do_not_touch_a_worker(pipeline: Pipeline, start_worker: StartWorker) -> None:
+    """With Faust's ten worst variables set, a worker is ready, stores every record and leaves in order."""
+    await pipeline.publish([record(device, 0) for device in range(20)])
+    worker = start_worker(
+        APP_STORE="memory://",
+        APP_VERSION="7",
+        BROKER_URL="redis://127.0.0.1:1",
+        FAUST_DATADIR="/nowhere",
+        PROCESSING_GUARANTEE="exactly_once",
+        STREAM_BUFFER_MAXSIZE="100000",
+        STREAM_WAIT_EMPTY="false",
+        TOPIC_PARTITIONS="7",
+        WEB_BIND="192.0.2.1",
+        WEB_PORT=str(free_port()),
+    )
+    await worker.wait_ready()
+    await eventually(pipeline.drained, message="every record is read and acknowledged")
+    await until_drained(pipeline)
+    assert await pipeline.stored() == 20
+    assert len(await pipeline.states()) == 20
+    assert await worker.stop() == 0
