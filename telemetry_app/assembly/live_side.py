@@ -11,7 +11,7 @@ from faust_redis.options import RedisOptions
 from telemetry_app.assembly.operations import PROBE_CACHE_S
 from telemetry_app.database.postgres import Postgres
 from telemetry_app.live.clients.limits import LiveLimits
-from telemetry_app.live.http.routes import APPLICATION_OPTIONS, LivePages, add_views
+from telemetry_app.live.http.routes import APPLICATION_OPTIONS, LiveRoutes
 from telemetry_app.live.positions.database import PositionsTable
 from telemetry_app.live.positions.device_events import CachedDeviceEvents
 from telemetry_app.live.rights.authentication import DirectusAuthenticator
@@ -50,7 +50,7 @@ class LiveAssembly:
         feeds: Start after the streams, whose agents then listen, and stop first.
         probes: Why the side is not ready.
         live: Takes the batches of the broadcast.
-        pages: What the live port serves.
+        routes: What the live port serves.
         replay: Reads the streams again; closed when everything has stopped.
     """
 
@@ -58,7 +58,7 @@ class LiveAssembly:
     feeds: tuple[ServiceT, ...]
     probes: tuple[Probe, ...]
     live: LiveSide
-    pages: LivePages
+    routes: LiveRoutes
     replay: StreamReplay
 
     @property
@@ -67,8 +67,8 @@ class LiveAssembly:
         return APPLICATION_OPTIONS
 
     def serve(self, app: AppT) -> None:
-        """Show the pages on the live port of a Faust application."""
-        add_views(app, self.pages, self.live)
+        """Serve the routes on the live port of a Faust application."""
+        self.routes.add_to_faust(app)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def build_live_side(settings: Settings, operations: Operations, put: Put) -> Liv
         feeds=(reader,),
         probes=(Probe("broadcast", broadcast_not_ready), *database),
         live=live,
-        pages=LivePages(
+        routes=LiveRoutes(
             live,
             path=settings.live_path,
             allowed_origins=settings.live_allowed_origins,

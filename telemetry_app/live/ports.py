@@ -12,6 +12,18 @@ if TYPE_CHECKING:
     from telemetry_app.live.wire.position import LivePosition
 
 
+class Credentials(NamedTuple):
+    """What a client shows of itself.
+
+    Attributes:
+        cookie: The Cookie header as it came; None without one.
+        forwarded_for: The client's address, or the chain of addresses of the client and the proxies before us.
+    """
+
+    cookie: str | None
+    forwarded_for: str
+
+
 class Authentication(NamedTuple):
     """Who a client is: `user_id` when ok; when it could not be asked, after how long to try again, if known."""
 
@@ -30,17 +42,17 @@ class Authorization(NamedTuple):
 class Authenticator(Protocol):
     """Knows sessions. Never raises: what goes wrong is a result."""
 
-    async def authenticate(self, cookie: str | None, forwarded_for: str) -> Authentication:
-        """Tell whose session a Cookie header carries; `forwarded_for` is the chain of addresses."""
+    async def authenticate(self, credentials: Credentials) -> Authentication:
+        """Tell whose session a client shows."""
 
 
 class Authorizer(Protocol):
     """Knows rights. Never raises: what goes wrong is a result."""
 
-    async def may_see(self, event_id: str, cookie: str | None, forwarded_for: str) -> Authorization:
+    async def may_see(self, event_id: str, credentials: Credentials) -> Authorization:
         """Tell whether the session may see an event; the id is whatever a client wrote."""
 
-    async def visible_events(self, cookie: str | None, forwarded_for: str) -> list[dict[str, Any]] | None:
+    async def visible_events(self, credentials: Credentials) -> list[dict[str, Any]] | None:
         """Return the events the session may see, each with `id` and perhaps `name`."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +11,7 @@ from mode import Service
 
 from faust_redis.redis.errors import ANY_REDIS_ERROR
 from faust_redis.redis.replies import EntryId
+from telemetry_app.live.clients.connection import Connection
 from telemetry_app.live.clients.registry import Registry
 from telemetry_app.live.delivery.fanout import FanOut
 from telemetry_app.live.delivery.housekeeping import Housekeeper
@@ -21,16 +23,16 @@ from telemetry_app.live.positions.history import KEPT_S, History
 from telemetry_app.live.wire.protocol import CloseCode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from mode import ServiceT
 
     from faust_redis.stream.batch import RecordBatch
-    from telemetry_app.live.clients.connection import Connection
     from telemetry_app.live.clients.limits import LiveLimits
     from telemetry_app.live.ports import (
         Authenticator,
         Authorizer,
+        Credentials,
         DeviceEvents,
         LiveObserver,
         Replay,
@@ -81,7 +83,6 @@ class LiveSide(Service):
         self.observer = observer
         self.registry = Registry(observer)
         self.history = History()
-        self.slow: set[Connection] = set()
         self.begun = asyncio.Event()
         self._source = source
         self._resumer = Resumer(replay, streams, self.history, device_events.events_of, observer)
@@ -101,7 +102,7 @@ class LiveSide(Service):
             authorizer=authorizer,
             limits=limits,
         )
-        self._housekeeper = Housekeeper(self.requests, self.slow)
+        self._housekeeper = Housekeeper(self.requests)
         super().__init__(**kwargs)
 
     def on_init_dependencies(self) -> Iterable[ServiceT]:
@@ -112,6 +113,17 @@ class LiveSide(Service):
     def accepting(self) -> bool:
         """Whether clients are let in: the broadcast has begun, and nobody has told it to stop."""
         return self.begun.is_set() and not self.should_stop
+
+    @contextlib.contextmanager
+    def connection(self, transport: asyncio.Transport, credentials: Credentials) -> Iterator[Connection]:
+        """Let a client in for the time of the block; at its end its subscriptions end and its socket is closed."""
+        connection = Connection(transport, credentials, self.limits, self.observer, self.registry.slow)
+        self.registry.add(connection)
+        try:
+            yield connection
+        finally:
+            self.registry.remove(connection)
+            connection.hang_up()
 
     async def deliver(self, batch: RecordBatch) -> None:
         """Send a batch to everyone who wants it. Waits only for the broadcast to begin."""

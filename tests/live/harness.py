@@ -20,8 +20,8 @@ from faust_redis.options import RedisOptions
 from faust_redis.redis.keys import partition_stream
 from faust_redis.stream.batch import RecordBatch
 from telemetry_app.live.clients.limits import LiveLimits
-from telemetry_app.live.http.routes import APPLICATION_OPTIONS, LivePages, add_routes
-from telemetry_app.live.ports import Authentication, Authenticator, Authorization, Authorizer
+from telemetry_app.live.http.routes import APPLICATION_OPTIONS, LiveRoutes
+from telemetry_app.live.ports import Authentication, Authenticator, Authorization, Authorizer, Credentials
 from telemetry_app.live.side import LiveSide
 from telemetry_app.live.wire.position import LivePosition
 from telemetry_app.records.codec import encode
@@ -58,15 +58,15 @@ class Rights:
         self.closed = False
         self.questions = 0
 
-    async def authenticate(self, cookie: str | None, forwarded_for: str) -> Authentication:  # noqa: ARG002 - a port's
-        return Authentication("unauthorized") if self.closed or not cookie else Authentication("ok", "user")
+    async def authenticate(self, credentials: Credentials) -> Authentication:
+        return Authentication("unauthorized") if self.closed or not credentials.cookie else Authentication("ok", "user")
 
-    async def may_see(self, event_id: str, cookie: str | None, forwarded_for: str) -> Authorization:  # noqa: ARG002
+    async def may_see(self, event_id: str, credentials: Credentials) -> Authorization:  # noqa: ARG002
         self.questions += 1
         await asyncio.sleep(0)
         return Authorization("ok")
 
-    async def visible_events(self, cookie: str | None, forwarded_for: str) -> list[dict[str, Any]]:  # noqa: ARG002
+    async def visible_events(self, credentials: Credentials) -> list[dict[str, Any]]:  # noqa: ARG002
         return []
 
 
@@ -124,7 +124,7 @@ class Side:
     stream: str
     port: int
     partitions: int
-    pages: LivePages
+    routes: LiveRoutes
     http: ClientSession
     sockets: list[ClientWebSocketResponse] = field(default_factory=list)
 
@@ -210,9 +210,9 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
         limits=limits or LiveLimits(),
         observer=observed,
     )
-    pages = LivePages(live, path="/live", allowed_origins=allowed_origins, authentication="none")
+    routes = LiveRoutes(live, path="/live", allowed_origins=allowed_origins, authentication="none")
     app = web.Application(**APPLICATION_OPTIONS)
-    add_routes(app, pages, live)
+    routes.add_to(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     async with contextlib.AsyncExitStack() as stack:
         redis = Redis.from_url(redis_url)
@@ -228,7 +228,7 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
         http = await stack.enter_async_context(ClientSession(connector=TCPConnector(limit=0)))
         port = runner.addresses[0][1]
         await eventually(lambda: live.accepting, message="the broadcast begins")
-        side = Side(live, reader, rights.cookie, stored, observed, redis, stream, port, partitions, pages, http)
+        side = Side(live, reader, rights.cookie, stored, observed, redis, stream, port, partitions, routes, http)
         stack.push_async_callback(_close, side)
         yield side
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from telemetry_app.live.clients.limits import LiveLimits
-    from telemetry_app.live.ports import LiveObserver
+    from telemetry_app.live.ports import Credentials, LiveObserver
 
 
 #: How often it is looked whether a client has room again: transports have no event for it.
@@ -23,16 +23,15 @@ class Connection:
     """A client's socket.
 
     Every frame is written whole, by one task at a time, so that frames never interleave. What the socket does not
-    take is kept by the transport, up to `slow_client_bytes`. Past it the client is *behind*: nothing more is kept for
-    it but the number of the last position it was given, and when the socket takes bytes again it is given the newest
-    position of each device since then (conflation). Answers wait for room, and are given in pieces that fit; only
-    a single position that is larger by itself is kept whole when nothing else waits.
+    take is kept by the transport, up to `slow_client_bytes`. Past it the client is *conflated*: nothing more is kept
+    for it but the number of the last position it was given, and when the socket takes bytes again it is given the
+    newest position of each device since then. Answers wait for room, and are given in pieces that fit; only a single
+    position that is larger by itself is kept whole when nothing else waits.
 
     Attributes:
-        cookie: The client's Cookie header.
-        forwarded_for: Addresses of the client and the proxies before us.
-        behind: Number of the last position given; None while the client keeps up.
-        behind_since: Loop time at which it fell behind.
+        credentials: What the client shows.
+        conflated_since_seq: Number of the last position given; None while the client keeps up.
+        conflated_at: Loop time at which it fell behind.
         heard_at: Loop time at which anything at all came from the client.
         pinged_at: Loop time of the last ping.
         closing: Whether a close frame was sent, or the socket is gone.
@@ -45,11 +44,10 @@ class Connection:
         "_skipped",
         "_slow",
         "_transport",
-        "behind",
-        "behind_since",
         "closing",
-        "cookie",
-        "forwarded_for",
+        "conflated_at",
+        "conflated_since_seq",
+        "credentials",
         "heard_at",
         "pinged_at",
     )
@@ -57,12 +55,10 @@ class Connection:
     def __init__(
         self,
         transport: asyncio.Transport,
+        credentials: Credentials,
         limits: LiveLimits,
         observer: LiveObserver,
         slow: set[Connection],
-        *,
-        cookie: str | None,
-        forwarded_for: str,
     ) -> None:
         self._transport = transport
         self._limits = limits
@@ -70,10 +66,9 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._slow = slow
         self._skipped = 0
-        self.cookie = cookie
-        self.forwarded_for = forwarded_for
-        self.behind: int | None = None
-        self.behind_since = 0.0
+        self.credentials = credentials
+        self.conflated_since_seq: int | None = None
+        self.conflated_at = 0.0
         self.heard_at = self.pinged_at = self._loop.time()
         self.closing = False
 
@@ -87,12 +82,14 @@ class Connection:
         """Whether the socket is closed, or will be when what is left to send is sent."""
         return self._transport.is_closing()
 
-    def has_room(self, size: int, *, caught_up: bool = False) -> bool:
-        """Tell whether so many bytes may be written, and, if that is asked, whether the client is not behind.
+    def may_write(self, size: int, *, caught_up: bool = False) -> bool:
+        """Tell whether so many bytes may be written; to a closing connection always, since they are dropped.
 
-        More than the client may cost only when nothing else waits.
+        Args:
+            size: In bytes; more than a client may cost only when nothing else waits.
+            caught_up: Whether a client that is conflated has to catch up first.
         """
-        if self.closing or (caught_up and self.behind is not None):
+        if self.closing or (caught_up and self.conflated_since_seq is not None):
             return self.closing
         unsent = self.unsent_bytes
         return not unsent or unsent + size <= self._limits.slow_client_bytes
@@ -100,7 +97,7 @@ class Connection:
     async def wait_for_room(self, size: int, *, caught_up: bool = False) -> None:
         """Wait until so many bytes may be written; a client that reads too little for that is closed in time."""
         deadline = self._loop.time() + self._limits.slow_client_s
-        while not self.has_room(size, caught_up=caught_up):
+        while not self.may_write(size, caught_up=caught_up):
             if self._loop.time() > deadline:
                 self.close_as_slow()
             await asyncio.sleep(_POLL_S)
@@ -129,36 +126,36 @@ class Connection:
         """
         if self.closing:
             return False
-        if self.behind is None:
+        if self.conflated_since_seq is None:
             if self._transport.get_write_buffer_size() + len(frames) <= self._limits.slow_client_bytes:
                 self.write(frames)
                 return True
-            self.behind = before
+            self.conflated_since_seq = before
             self._slow.add(self)
-            self.behind_since = self._loop.time()
+            self.conflated_at = self._loop.time()
         self._skipped += positions
         return False
 
     def catch_up(self, missed: Callable[[int], Iterable[tuple[int, bytes, int]]]) -> None:
-        """Give a client that is behind the newest positions, as far as its socket takes them.
+        """Give a conflated client the newest positions, as far as its socket takes them.
 
         Args:
             missed: Tells of a number what came after it: in order the number, its frames and how many they are.
         """
         # Half of the room must be free, so that a trickling socket does not cost a look for every few bytes.
-        if self.behind is None or 2 * self.unsent_bytes > self._limits.slow_client_bytes:
+        if self.conflated_since_seq is None or 2 * self.unsent_bytes > self._limits.slow_client_bytes:
             return
-        for number, frames, positions in missed(self.behind):
+        for number, frames, positions in missed(self.conflated_since_seq):
             unsent = self.unsent_bytes
             if unsent and unsent + len(frames) > self._limits.slow_client_bytes:
                 return
             self.write(frames)
-            self.behind = number
+            self.conflated_since_seq = number
             self._skipped -= positions
             self._observer.frames("sent", positions)
         self._observer.frames("conflated", max(self._skipped, 0))
         self._skipped = 0
-        self.behind = None
+        self.conflated_since_seq = None
 
     def ping(self) -> None:
         """Ask for a sign of life, unless earlier bytes are still waiting: a ping behind them would prove nothing."""

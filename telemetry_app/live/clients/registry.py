@@ -13,13 +13,18 @@ if TYPE_CHECKING:
 
 
 class Registry:
-    """Topics and connections, each found from the other. Every change may be repeated without harm."""
+    """Topics and connections, each found from the other. Every change may be repeated without harm.
+
+    Attributes:
+        slow: Connections that do not keep up, which enter themselves.
+    """
 
     def __init__(self, observer: LiveObserver) -> None:
         self._observer = observer
         self._by_connection: dict[Connection, dict[str, Subscription]] = {}
         self._by_topic: dict[str, dict[Connection, Subscription]] = {}
         self._subscriptions = 0
+        self.slow: set[Connection] = set()
 
     @property
     def connections(self) -> Collection[Connection]:
@@ -36,6 +41,7 @@ class Registry:
         for topic in list(self._by_connection.get(connection, ())):
             self.unsubscribe(connection, topic)
         self._by_connection.pop(connection, None)
+        self.slow.discard(connection)
         self._observer.connections(len(self._by_connection))
 
     def subscribe(self, subscription: Subscription) -> bool:

@@ -28,9 +28,9 @@ class Housekeeper(Service):
 
     logger = logger
 
-    def __init__(self, requests: RequestHandler, slow: set[Connection], **kwargs: Any) -> None:
+    def __init__(self, requests: RequestHandler, **kwargs: Any) -> None:
         self._requests = requests
-        self._slow = slow
+        self._slow = requests.registry.slow
         self._limits = requests.limits
         self._questions = asyncio.Semaphore(_QUESTIONS)
         self._asking: set[asyncio.Task[None]] = set()
@@ -46,9 +46,9 @@ class Housekeeper(Service):
 
     def _look_after_slow(self, connection: Connection) -> None:
         connection.catch_up(lambda seq: self._requests.fan_out.missed(connection, seq))
-        if connection.behind is None or connection.closing:
+        if connection.conflated_since_seq is None or connection.closing:
             self._slow.discard(connection)
-        elif asyncio.get_running_loop().time() - connection.behind_since > self._limits.slow_client_s:
+        elif asyncio.get_running_loop().time() - connection.conflated_at > self._limits.slow_client_s:
             connection.close_as_slow()
 
     @Service.task

@@ -90,7 +90,7 @@ class Opener:
             if len(written) > most_bytes and len(devices) > 1:
                 most = len(devices) // 2
                 continue
-            if not connection.has_room(len(written), caught_up=not first):
+            if not connection.may_write(len(written), caught_up=not first):
                 await connection.wait_for_room(len(written), caught_up=not first)
                 continue
             if first:

@@ -77,7 +77,7 @@ class RequestHandler:
         """Ask again whether a subscription may stand; when that cannot be asked, it does."""
         connection, topic = subscription.connection, subscription.topic
         subscription.authorize_at = self._next_authorization()
-        verdict = await self.authorizer.may_see(subscription.event_id, connection.cookie, connection.forwarded_for)
+        verdict = await self.authorizer.may_see(subscription.event_id, connection.credentials)
         if verdict.result in {"ok", "error"} or not self.registry.holds(subscription):
             return
         if verdict.result == "unauthorized":
@@ -104,7 +104,7 @@ class RequestHandler:
         return held >= self.limits.max_subscriptions and not self.registry.subscribed(connection, topic)
 
     async def _is_allowed(self, connection: Connection, request: Request, event_id: str) -> bool:
-        verdict = await self.authorizer.may_see(event_id, connection.cookie, connection.forwarded_for)
+        verdict = await self.authorizer.may_see(event_id, connection.credentials)
         if verdict.result == "unauthorized":
             connection.close(CloseCode.SESSION_ENDED)
         elif verdict.result != "ok":

@@ -62,9 +62,9 @@ class Budget:
         return self._left >= 0
 
 
-async def converse(socket: LiveSocket, connection: Connection, requests: RequestHandler, limits: LiveLimits) -> None:
+async def converse(socket: LiveSocket, connection: Connection, requests: RequestHandler) -> None:
     """Answer what a client sends until one of the two ends it, then wait for the other to agree."""
-    loop = asyncio.get_running_loop()
+    loop, limits = asyncio.get_running_loop(), requests.limits
     budget = Budget(limits.frames_per_s, limits.frames_burst, loop.time())
     while not connection.gone:
         message = await socket.receive()

@@ -11,7 +11,7 @@ from telemetry_app.live.ports import Authentication
 from telemetry_app.live.rights.directus import Unavailable, can_be_sent
 
 if TYPE_CHECKING:
-    from telemetry_app.live.ports import LiveObserver
+    from telemetry_app.live.ports import Credentials, LiveObserver
     from telemetry_app.live.rights.directus import Directus
 
 _PATH: Final = "/users/me?fields=id"
@@ -38,19 +38,15 @@ class DirectusAuthenticator:
         self._directus = directus
         self._observer = observer
 
-    async def authenticate(self, cookie: str | None, forwarded_for: str) -> Authentication:
-        """Tell whose session a Cookie header carries.
-
-        Args:
-            cookie: The client's Cookie header as it came; without one nobody is asked.
-            forwarded_for: The client's address, or chain of addresses.
-        """
+    async def authenticate(self, credentials: Credentials) -> Authentication:
+        """Tell whose session a client shows; without a cookie nobody is asked."""
         started_at = time.perf_counter()
-        authentication = await self._judge(cookie, forwarded_for)
+        authentication = await self._judge(credentials)
         self._observer.authentication(authentication.result, time.perf_counter() - started_at)
         return authentication
 
-    async def _judge(self, cookie: str | None, forwarded_for: str) -> Authentication:
+    async def _judge(self, credentials: Credentials) -> Authentication:
+        cookie, forwarded_for = credentials
         if cookie is None or not can_be_sent(cookie):
             return _UNAUTHORIZED
         answer = await self._directus.ask(_PATH, _Me, cookie=cookie, forwarded_for=forwarded_for)

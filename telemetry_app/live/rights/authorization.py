@@ -14,7 +14,7 @@ from telemetry_app.live.rights.directus import Answer, Unavailable, can_be_sent
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from telemetry_app.live.ports import LiveObserver
+    from telemetry_app.live.ports import Credentials, LiveObserver
     from telemetry_app.live.rights.directus import Directus
 
 #: Directus' own limit of a text that serves as primary key.
@@ -58,26 +58,26 @@ class DirectusAuthorizer:
         self._directus = directus
         self._observer = observer
 
-    async def may_see(self, event_id: str, cookie: str | None, forwarded_for: str) -> Authorization:
+    async def may_see(self, event_id: str, credentials: Credentials) -> Authorization:
         """Tell whether a session may see an event.
 
         Directus says `forbidden` of missing events as well. Ids that no event can have are not asked for.
 
         Args:
             event_id: Whatever a client wrote.
-            cookie: The client's Cookie header as it came.
-            forwarded_for: The client's address, or chain of addresses.
+            credentials: What the client shows.
         """
         started_at = time.perf_counter()
-        authorization = await self._judge(event_id, cookie, forwarded_for)
+        authorization = await self._judge(event_id, credentials)
         self._observer.authorization(authorization.result, time.perf_counter() - started_at)
         return authorization
 
-    async def visible_events(self, cookie: str | None, forwarded_for: str) -> list[dict[str, Any]] | None:
+    async def visible_events(self, credentials: Credentials) -> list[dict[str, Any]] | None:
         """Return up to 200 events that a session may see, each with `id` and, where it may see that, `name`.
 
         There are none when Directus refuses; None says that it could not be asked.
         """
+        cookie, forwarded_for = credentials
         if cookie is None or not can_be_sent(cookie):
             return []
         answer = await self._list(_NAMED, cookie, forwarded_for)
@@ -90,7 +90,8 @@ class DirectusAuthorizer:
             return []
         return [_shown(event) for event in answer.content.data[:MAX_EVENTS]]
 
-    async def _judge(self, event_id: str, cookie: str | None, forwarded_for: str) -> Authorization:
+    async def _judge(self, event_id: str, credentials: Credentials) -> Authorization:
+        cookie, forwarded_for = credentials
         if cookie is None or not can_be_sent(cookie):
             return _RESULTS[401]
         if not can_be_an_id(event_id):

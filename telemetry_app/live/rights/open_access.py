@@ -15,6 +15,7 @@ from telemetry_app.live.rights.authorization import MAX_EVENTS, can_be_an_id
 
 if TYPE_CHECKING:
     from telemetry_app.database.postgres import Postgres
+    from telemetry_app.live.ports import Credentials
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ LIMIT $1
 class OpenAuthenticator:
     """Takes everybody in."""
 
-    async def authenticate(self, cookie: str | None, forwarded_for: str) -> Authentication:  # noqa: ARG002 - whoever it is
+    async def authenticate(self, credentials: Credentials) -> Authentication:  # noqa: ARG002 - whoever it is
         """Return ok."""
         return Authentication("ok", "anybody")
 
@@ -44,7 +45,7 @@ class OpenAuthorizer:
         self._postgres = postgres
         self._outage = Outage(logger, "events cannot be read")
 
-    async def may_see(self, event_id: str, cookie: str | None, forwarded_for: str) -> Authorization:  # noqa: ARG002 - whoever it is
+    async def may_see(self, event_id: str, credentials: Credentials) -> Authorization:  # noqa: ARG002 - whoever it is
         """Tell whether an event exists."""
         if not can_be_an_id(event_id):
             return Authorization("not-found")
@@ -53,7 +54,7 @@ class OpenAuthorizer:
             return Authorization("error")
         return Authorization("ok" if rows[0][0] else "not-found")
 
-    async def visible_events(self, cookie: str | None, forwarded_for: str) -> list[dict[str, Any]]:  # noqa: ARG002 - whoever it is
+    async def visible_events(self, credentials: Credentials) -> list[dict[str, Any]]:  # noqa: ARG002 - whoever it is
         """Return up to 200 events, each with `id` and, where it has one, `name`."""
         rows = await self._fetch(_LIST, MAX_EVENTS, missing=[]) or []
         return [{"id": row[0], "name": row[1]} if row[1] else {"id": row[0]} for row in rows]

@@ -52,7 +52,7 @@ class Flood:
     async def until_behind(self, clients: int) -> None:
         """Publish until so many clients are behind: the kernel takes some megabytes first."""
         async with asyncio.timeout(60):
-            while len(self.side.live.slow) < clients:
+            while len(self.side.live.registry.slow) < clients:
                 await self.round()
         for _ in range(20):
             await self.round()
@@ -74,7 +74,7 @@ async def test_a_stalled_client_is_conflated(side: Side) -> None:
         seen[frame["topic"], frame["deviceId"]].append(frame["ts"])
     assert all(times == sorted(set(times)) for times in seen.values())
     received = sum(len(times) for times in seen.values())
-    await eventually(lambda: not side.live.slow, message="the client keeps up again")
+    await eventually(lambda: not side.live.registry.slow, message="the client keeps up again")
     assert side.observed.counts["sent"] == received
     assert side.observed.counts["conflated"] == flood.rounds * len(wanted) - received > 0
     await flood.round()
@@ -102,7 +102,7 @@ async def test_a_fast_client_sees_everything_beside_stalled_ones(side: Side) -> 
     await flood.until_behind(5)
     everything = list(range(first, flood.ts_ms + 1000, 1000))
     await eventually(lambda: all(seen[device] == everything for device in DEVICES), message="it has seen everything")
-    assert len(side.live.slow) == 5
+    assert len(side.live.registry.slow) == 5
     reading.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await reading
@@ -195,7 +195,7 @@ async def test_snapshots_do_not_pile_up(live: LiveFactory) -> None:
             await client.send_json(type="subscribe", topic=TOPIC_7)
         (connection,) = side.live.registry.connections
         most = 0
-        while stored.reads < asked and connection.has_room(limit // 2):
+        while stored.reads < asked and connection.may_write(limit // 2):
             await asyncio.sleep(0)
             most = max(most, connection.unsent_bytes)
         for _ in range(20):

@@ -103,7 +103,7 @@ async def test_a_stalled_client_costs_no_more_than_the_limit(live: LiveFactory) 
             # There is none to go on from before every device was given.
             cursors.add(frame["cursor"] == "" or len(shown.seen) == len(MANY))
         assert 0 < race.most_bytes <= LIMIT
-        assert connection.behind is None
+        assert connection.conflated_since_seq is None
         assert cursors == {True}
         assert [times for times in shown.seen.values() if times != sorted(set(times))] == []
         assert not subscription.owed

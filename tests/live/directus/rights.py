@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection
 from typing import Any, Final
 
-from telemetry_app.live.ports import Authentication, Authorization
+from telemetry_app.live.ports import Authentication, Authorization, Credentials
 from telemetry_app.live.rights.authentication import DirectusAuthenticator
 from telemetry_app.live.rights.authorization import DirectusAuthorizer
 from telemetry_app.live.rights.directus import Directus
@@ -40,15 +40,15 @@ class Spectator:
         self.cookie = cookie
         self.questions = Counter[str]()
 
-    async def authenticate(self, cookie: str | None, forwarded_for: str) -> Authentication:
-        return await self._authenticator.authenticate(cookie, forwarded_for)
+    async def authenticate(self, credentials: Credentials) -> Authentication:
+        return await self._authenticator.authenticate(credentials)
 
-    async def may_see(self, event_id: str, cookie: str | None, forwarded_for: str) -> Authorization:
+    async def may_see(self, event_id: str, credentials: Credentials) -> Authorization:
         self.questions[event_id] += 1
-        return await self._authorizer.may_see(event_id, cookie, forwarded_for)
+        return await self._authorizer.may_see(event_id, credentials)
 
-    async def visible_events(self, cookie: str | None, forwarded_for: str) -> list[dict[str, Any]] | None:
-        return await self._authorizer.visible_events(cookie, forwarded_for)
+    async def visible_events(self, credentials: Credentials) -> list[dict[str, Any]] | None:
+        return await self._authorizer.visible_events(credentials)
 
 
 @contextlib.asynccontextmanager

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from telemetry_app.live.ports import Authentication
+from telemetry_app.live.ports import Authentication, Credentials
 from telemetry_app.live.rights.authentication import DirectusAuthenticator
 from tests.live.directus import faults
 from tests.live.directus.client import ADDRESS, client_of
@@ -23,7 +23,7 @@ class Door:
         self.observed = observed
 
     async def ask(self, cookie: str | None) -> Authentication:
-        return await self._authenticator.authenticate(cookie, ADDRESS)
+        return await self._authenticator.authenticate(Credentials(cookie, ADDRESS))
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ async def test_something_else_answers(stand_in: DirectusStandIn) -> None:
     """A server that does not know the route is not Directus: an error, not a verdict on the client."""
     observed = Observed()
     async with client_of(f"{stand_in.url}/elsewhere") as client:
-        answer = await DirectusAuthenticator(client, observed).authenticate("a=1", ADDRESS)
+        answer = await DirectusAuthenticator(client, observed).authenticate(Credentials("a=1", ADDRESS))
 
     assert answer == Authentication("error")
     assert stand_in.asked[0].path == "/elsewhere/users/me?fields=id"

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from telemetry_app.live.ports import Authorization
+from telemetry_app.live.ports import Authorization, Credentials
 from telemetry_app.live.rights.authorization import DirectusAuthorizer, can_be_an_id
 from tests.live.directus import faults
 from tests.live.directus.client import ADDRESS, client_of
@@ -31,10 +31,10 @@ class Desk:
         self.observed = observed
 
     async def may_see(self, event_id: str, cookie: str | None) -> Authorization:
-        return await self._authorizer.may_see(event_id, cookie, ADDRESS)
+        return await self._authorizer.may_see(event_id, Credentials(cookie, ADDRESS))
 
     async def events(self, cookie: str | None) -> list[dict[str, Any]] | None:
-        return await self._authorizer.visible_events(cookie, ADDRESS)
+        return await self._authorizer.visible_events(Credentials(cookie, ADDRESS))
 
 
 @pytest.fixture
@@ -221,7 +221,10 @@ async def test_a_reconnect_storm(stand_in: DirectusStandIn) -> None:
     cookies = [(await viewer(stand_in, *events))[1] for _ in range(20)]
     async with client_of(stand_in.url) as client:
         authorizer = DirectusAuthorizer(client, Observed())
-        asking = (authorizer.may_see(events[n % 2], cookies[n % 40 // 2], f"10.0.0.{n % 250}") for n in range(1000))
+        asking = (
+            authorizer.may_see(events[n % 2], Credentials(cookies[n % 40 // 2], f"10.0.0.{n % 250}"))
+            for n in range(1000)
+        )
         answers = await asyncio.gather(*asking)
 
     assert answers == [OK] * 1000

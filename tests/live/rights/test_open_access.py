@@ -1,14 +1,16 @@
 import pytest
 
-from telemetry_app.live.ports import Authentication, Authorization
+from telemetry_app.live.ports import Authentication, Authorization, Credentials
 from telemetry_app.live.rights.open_access import OpenAuthenticator, OpenAuthorizer
 from tests.core.writing import pool, session
 from tests.live.directus.client import ADDRESS
 
+NOBODY = Credentials(None, ADDRESS)
+
 
 async def test_everybody_comes_in() -> None:
     """Nobody needs a session."""
-    assert await OpenAuthenticator().authenticate(None, ADDRESS) == Authentication("ok", "anybody")
+    assert await OpenAuthenticator().authenticate(NOBODY) == Authentication("ok", "anybody")
 
 
 async def test_without_a_table(plain_postgres_url: str) -> None:
@@ -16,9 +18,9 @@ async def test_without_a_table(plain_postgres_url: str) -> None:
     async with pool(plain_postgres_url) as postgres:
         authorizer = OpenAuthorizer(postgres)
 
-        assert await authorizer.may_see("anything", None, ADDRESS) == Authorization("ok")
-        assert await authorizer.may_see("", None, ADDRESS) == Authorization("not-found")
-        assert await authorizer.visible_events(None, ADDRESS) == []
+        assert await authorizer.may_see("anything", NOBODY) == Authorization("ok")
+        assert await authorizer.may_see("", NOBODY) == Authorization("not-found")
+        assert await authorizer.visible_events(NOBODY) == []
 
 
 @pytest.mark.parametrize(
@@ -49,9 +51,9 @@ async def test_with_a_table(plain_postgres_url: str, table: str, listed: list[di
         await connection.execute(table)
         authorizer = OpenAuthorizer(postgres)
 
-        assert await authorizer.visible_events(None, ADDRESS) == listed
-        assert await authorizer.may_see(listed[0]["id"], None, ADDRESS) == Authorization("ok")
-        assert await authorizer.may_see("9", None, ADDRESS) == Authorization("not-found")
+        assert await authorizer.visible_events(NOBODY) == listed
+        assert await authorizer.may_see(listed[0]["id"], NOBODY) == Authorization("ok")
+        assert await authorizer.may_see("9", NOBODY) == Authorization("not-found")
 
 
 async def test_without_a_database(caplog: pytest.LogCaptureFixture) -> None:
@@ -59,8 +61,8 @@ async def test_without_a_database(caplog: pytest.LogCaptureFixture) -> None:
     async with pool("postgresql://postgres@127.0.0.1:1/x") as postgres:
         authorizer = OpenAuthorizer(postgres)
 
-        assert await authorizer.may_see("7", None, ADDRESS) == Authorization("error")
-        assert await authorizer.visible_events(None, ADDRESS) == []
+        assert await authorizer.may_see("7", NOBODY) == Authorization("error")
+        assert await authorizer.visible_events(NOBODY) == []
 
     assert [r.name for r in caplog.records] == ["telemetry_app.live.rights.open_access"]
     assert caplog.text.count("events cannot be read: ConnectionRefusedError") == 1

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from telemetry_app.live.http import routes as view
+from telemetry_app.live.http import pages
+from telemetry_app.live.http.routes import APPLICATION_OPTIONS
 from tests.live.directus.rights import SEVEN, TOPIC_7
 from tests.live.harness import LiveFactory, Side, ask
 
@@ -37,8 +38,8 @@ async def test_connections_without_requests_end(
     live: LiveFactory, monkeypatch: pytest.MonkeyPatch, sent: bytes, begins: bytes
 ) -> None:
     """Whatever part of a request was sent; a WebSocket stays, though its client sends nothing."""
-    monkeypatch.setitem(view.APPLICATION_OPTIONS["handler_args"], "keepalive_timeout", 0.3)
-    monkeypatch.setitem(view.APPLICATION_OPTIONS["handler_args"], "lingering_time", 0.3)
+    monkeypatch.setitem(APPLICATION_OPTIONS["handler_args"], "keepalive_timeout", 0.3)
+    monkeypatch.setitem(APPLICATION_OPTIONS["handler_args"], "lingering_time", 0.3)
     async with live(devices={SEVEN: ["a"]}) as side:
         watching = await side.connect()
         reader, writer = await connect(side)
@@ -55,12 +56,12 @@ async def test_a_page_that_is_not_read(live: LiveFactory, monkeypatch: pytest.Mo
     # Far more than the kernel takes.
     size = 50_000_000
     (tmp_path / "large.js").write_bytes(bytes(size))
-    monkeypatch.setattr(view, "_STATIC", tmp_path)
-    monkeypatch.setattr(view, "_PAGES", frozenset({"large.js"}))
+    monkeypatch.setattr(pages, "_STATIC", tmp_path)
+    monkeypatch.setattr(pages, "_PAGES", frozenset({"large.js"}))
     async with live(devices={}) as side:
         async with side.http.get(f"{side.url}/large.js") as file:
             assert len(await file.read()) == size
-        monkeypatch.setattr(view, "_SEND_S", 0.3)
+        monkeypatch.setattr(pages, "_SEND_S", 0.3)
         reader, writer = await connect(side, 4096)
         writer.write(GET.replace(b"/ ", b"/large.js ") + b"\r\n")
         received = 0

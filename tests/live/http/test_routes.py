@@ -8,7 +8,7 @@ import faust
 import pytest
 from faust.web.base import BlueprintManager
 
-from telemetry_app.live.http.routes import APPLICATION_OPTIONS, add_views
+from telemetry_app.live.http.routes import APPLICATION_OPTIONS
 from telemetry_app.tools.embedded.process import free_port
 from tests.live.harness import COOKIE, ask, live_side, now_ms, receive
 
@@ -23,7 +23,7 @@ async def test_a_faust_application_serves_them(redis_url: str, stream: str, unus
             web_port=unused_tcp_port,
             web_application_options=APPLICATION_OPTIONS,
         )
-        add_views(app, side.pages, side.live)
+        side.routes.add_to_faust(app)
         web: Any = app.web
         web.blueprints = BlueprintManager()
         web.init_server()

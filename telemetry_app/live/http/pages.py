@@ -1,0 +1,85 @@
+"""The map: its files, and what it is told before it connects."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from telemetry_app.live.http.refusals import (
+    RETRY_AFTER_S,
+    SECURITY_HEADERS,
+    credentials_of,
+    refusal,
+    refuse_stranger,
+)
+
+if TYPE_CHECKING:
+    from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.web_request import BaseRequest
+
+    from telemetry_app.live.side import LiveSide
+
+_STATIC: Final = Path(str(files("telemetry_app.live.http"))) / "static"
+_PAGES: Final = frozenset(path.name for path in _STATIC.iterdir())
+#: A file of the map is sent within this time, or not at all.
+_SEND_S: Final = 300.0
+
+
+class MapPages:
+    """Serves the page with the map.
+
+    Args:
+        live: Whose events it shows.
+        path: Of the WebSocket.
+        authentication: How clients are known, told to the page: `directus` or `none`.
+    """
+
+    def __init__(self, live: LiveSide, *, path: str, authentication: str) -> None:
+        self._live = live
+        self._path = path
+        self._authentication = authentication
+
+    async def show_config(self, request: web.Request) -> web.StreamResponse:
+        """Tell the page where the WebSocket is and which events there are."""
+        if stranger := await refuse_stranger(self._live.authenticator, request):
+            return stranger
+        events = await self._live.authorizer.visible_events(credentials_of(request))
+        if events is None:
+            return refusal(503, "The events could not be listed.", RETRY_AFTER_S)
+        document = {"path": self._path, "events": events, "auth": self._authentication}
+        return web.json_response(document, headers={**SECURITY_HEADERS, "Cache-Control": "no-store"})
+
+    async def show_page(self, request: web.Request) -> web.StreamResponse:
+        """Send a file of the map: `index.html`, or one beside it."""
+        name = request.match_info.get("name", "index.html")
+        if name not in _PAGES:
+            return refusal(404, "Not found.")
+        return _Page(_STATIC / name, headers={**SECURITY_HEADERS, "Cache-Control": "no-cache"})
+
+
+class _Page(web.FileResponse):
+    """A file that is sent in time or cut off; a client that leaves meanwhile is none of the server's failures."""
+
+    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
+        """Send the file.
+
+        Raises:
+            ConnectionError: The client left, or was too slow. aiohttp takes that as an ordinary end.
+        """
+        try:
+            async with asyncio.timeout(_SEND_S):
+                return await super().prepare(request)
+        except TimeoutError:
+            # Half of it was sent: there is no other way to end it.
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionAbortedError("the client did not take the page in time") from None
+        except RuntimeError as error:
+            # By which asyncio says that the connection is closed already.
+            if request.transport is None or request.transport.is_closing():
+                raise ConnectionResetError("the client left") from error
+            raise
