@@ -11,7 +11,7 @@ from telemetry_app.records.attributes import (
     MAX_DEPTH,
     check_attributes,
     depth_exceeds,
-    nothing_to_check,
+    doubtful_among,
     pack_attributes,
     storable_attributes,
     storable_attributes_of,
@@ -31,8 +31,8 @@ __all__ = [
     "check_attributes",
     "decode",
     "decode_entry",
+    "doubtful_among",
     "encode",
-    "nothing_to_check",
     "pack_attributes",
     "read_entry",
     "storable_attributes",
@@ -168,7 +168,7 @@ def encode(position: Position) -> bytes:
 def _check_bounds(payload: bytes) -> None:
     """Refuse what would cost more than a record can be worth, before anything reads it."""
     if len(payload) > MAX_PAYLOAD_BYTES:
-        raise CodecError("payload", f"has {len(payload)} bytes, more than {MAX_PAYLOAD_BYTES}")
+        raise CodecError("payload", f"has {len(payload)} bytes; at most {MAX_PAYLOAD_BYTES} are allowed")
     if not payload.isascii():
         try:
             payload.decode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from telemetry_app.records.codec import CodecError, check_attributes, nothing_to_check, read_entry
+from telemetry_app.records.codec import CodecError, check_attributes, doubtful_among, read_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,20 +39,22 @@ def decode_entries(entries: Iterable[tuple[bytes, list[bytes]]]) -> DecodedEntri
         else:
             decoded.positions.append(position)
             decoded.entry_ids.append(entry_id)
-    if nothing_to_check([position.attributes for position in decoded.positions]):
-        return decoded
-    return _checked(decoded)
+    doubtful = doubtful_among([position.attributes for position in decoded.positions])
+    return _checked(decoded, doubtful) if doubtful else decoded
 
 
-def _checked(decoded: DecodedEntries) -> DecodedEntries:
-    """Check the attributes of each position, and move to the refused what does not pass."""
-    passed = DecodedEntries([], [], decoded.refused)
-    for position, entry_id in zip(decoded.positions, decoded.entry_ids, strict=True):
+def _checked(decoded: DecodedEntries, doubtful: Iterable[int]) -> DecodedEntries:
+    """Check the attributes of the positions at these indexes, and move to the refused what does not pass."""
+    refused = {}
+    for index in doubtful:
         try:
-            check_attributes(position.attributes)
+            check_attributes(decoded.positions[index].attributes)
         except CodecError as error:
-            passed.refused.append((entry_id, error))
-        else:
-            passed.positions.append(position)
-            passed.entry_ids.append(entry_id)
-    return passed
+            refused[index] = (decoded.entry_ids[index], error)
+    if not refused:
+        return decoded
+    return DecodedEntries(
+        [position for index, position in enumerate(decoded.positions) if index not in refused],
+        [entry_id for index, entry_id in enumerate(decoded.entry_ids) if index not in refused],
+        [*decoded.refused, *refused.values()],
+    )

@@ -1,4 +1,4 @@
-"""Why a record is refused, and what is worked out only once it is."""
+"""Why a record is refused. What takes long to find out is found out only then."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def explain(payload: bytes, exc: msgspec.DecodeError) -> CodecError:
         return CodecError(at_field[1], _plain(message[: at_field.start()]))
     if isinstance(exc, msgspec.ValidationError):
         return CodecError("payload", _plain(message))
-    return _unrepresentable_field(payload) or CodecError("payload", f"is no JSON: {_plain(message)}")
+    return _unrepresentable_field(payload) or CodecError("payload", f"is not valid JSON: {_plain(message)}")
 
 
 def explain_attributes(raw: bytes, exc: msgspec.DecodeError) -> CodecError:
@@ -103,15 +103,15 @@ def _lenient(text: bytes) -> Any:
 
 
 def _faults(value: object, path: str) -> Iterator[str]:
-    """Yield what JSON proper cannot hold, each as `path is ...`."""
+    """Yield what JSON proper cannot hold, each as `path is …`."""
     if isinstance(value, float) and not math.isfinite(value):
-        yield f"{path} is no finite number"
+        yield f"{path} is not a finite number"
     elif isinstance(value, str) and not _encodable(value):
-        yield f"{path} holds half a surrogate pair"
+        yield f"{path} contains half a surrogate pair"
     elif isinstance(value, dict):
         for key, member in value.items():
             if not _encodable(key):
-                yield f"a key in {path} holds half a surrogate pair"
+                yield f"a key in {path} contains half a surrogate pair"
             else:
                 yield from _faults(member, child_path(path, key))
     elif isinstance(value, list):

@@ -1,10 +1,13 @@
 """Attributes on the wire, as Python values, and as they are stored."""
 
+import random
+
 import pytest
 
 from telemetry_app.records.codec import (
     CodecError,
     decode,
+    doubtful_among,
     pack_attributes,
     storable_attributes,
     unpack_attributes,
@@ -85,3 +88,24 @@ def test_unpacking_what_was_not_decoded_is_refused(raw: bytes) -> None:
     """Attributes from elsewhere raise nothing else either."""
     with pytest.raises(CodecError, match=r"^attributes: "):
         unpack_attributes(raw)
+
+
+def test_digits_are_no_doubt() -> None:
+    """Objects full of numbers are sure to pass, however many of them are looked at together."""
+    digits = random.Random(14)
+    numbers = [[digits.randrange(10 ** digits.randint(3, 5)) for _ in range(18)] for _ in range(1000)]
+    raws = [b"{%b}" % b",".join(b'"%d":%d' % pair for pair in enumerate(row)) for row in numbers]
+    assert doubtful_among(raws) == []
+
+
+@pytest.mark.parametrize("label", ["Entry 5", "E", "true", "a__b", "3q2+7w=="])
+def test_ordinary_text_is_no_doubt(label: str) -> None:
+    """Letters that could stand in a number, and underscores, are text where they stand in text."""
+    assert doubtful_among([b'{"label":"%b"}' % label.encode()]) == []
+
+
+def test_one_doubt_is_nobody_elses() -> None:
+    """Of many objects only those with something odd are in doubt."""
+    raws = [b'{"239":1}'] * 9
+    raws[3], raws[7] = b'{"a":1E5}', b'{"a":"\\n"}'
+    assert doubtful_among(raws) == [3, 7]

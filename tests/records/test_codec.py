@@ -214,7 +214,7 @@ def test_timestamps_are_bounded(limit: datetime, outwards: int) -> None:
 def test_attributes_are_an_object(value: str) -> None:
     """A sentinel in their place stands for something else."""
     error = refusal(payload_with("attributes", value))
-    assert (error.field, error.reason) == ("attributes", "is no object")
+    assert (error.field, error.reason) == ("attributes", "is not an object")
 
 
 @pytest.mark.parametrize("kind", ["__bigint", "\\u005f_bigint", "__bi\\u0067int"])
@@ -225,8 +225,8 @@ def test_attributes_are_an_object(value: str) -> None:
 def test_a_big_integer_is_decimal_digits(kind: str, content: str) -> None:
     """Anything else is refused with its path, however the name of the sentinel is spelled."""
     error = refusal(payload_with("attributes", f'{{"a":1,"78":{{"{kind}":{content}}}}}'))
-    assert error.field == "attributes"
-    assert error.reason.startswith("attributes.78 is ")
+    reason = "has too many digits" if len(content) > 5000 else "must be a decimal integer written as a string"
+    assert (error.field, error.reason) == ("attributes", f"attributes.78 {reason}")
 
 
 @pytest.mark.parametrize(
@@ -235,16 +235,16 @@ def test_a_big_integer_is_decimal_digits(kind: str, content: str) -> None:
 def test_bytes_are_base64(content: str) -> None:
     """Anything else is refused with its path."""
     error = refusal(payload_with("attributes", f'{{"io":[0,{{"10828":{{"__buffer_b64":{content}}}}}]}}'))
-    assert error.field == "attributes"
-    assert error.reason.startswith("attributes.io.1.10828 is ")
+    reason = "is not valid base64" if content.startswith('"') else "must be base64 written as a string"
+    assert (error.field, error.reason) == ("attributes", f"attributes.io.1.10828 {reason}")
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "1e999", "-1E400", "1" * 400 + ".5", '"\\ud800"', '"\\udc00"'])
 def test_a_value_that_json_cannot_hold_is_refused_in_attributes(value: str) -> None:
     """With the path; what is stored raw is checked as well as what is decoded."""
     error = refusal(payload_with("attributes", f'{{"a":{{"b":[1,{value}]}}}}'))
-    assert error.field == "attributes"
-    assert error.reason.startswith("attributes.a.b.1 ")
+    reason = "contains half a surrogate pair" if value.startswith('"') else "is not a finite number"
+    assert (error.field, error.reason) == ("attributes", f"attributes.a.b.1 {reason}")
 
 
 def test_an_integer_of_too_many_digits_is_refused_in_attributes() -> None:
@@ -293,7 +293,7 @@ def test_size_is_bounded() -> None:
     padding = MAX_PAYLOAD_BYTES - len(payload(attributes={"a": ""}))
     assert decode(payload(attributes={"a": "x" * padding}), latest=LATEST)
     error = refusal(payload(attributes={"a": "x" * (padding + 1)}))
-    assert (error.field, error.reason) == ("payload", "has 65537 bytes, more than 65536")
+    assert (error.field, error.reason) == ("payload", "has 65537 bytes; at most 65536 are allowed")
 
 
 @pytest.mark.parametrize("field", ["attributes", "unknown"])

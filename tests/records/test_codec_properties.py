@@ -14,8 +14,10 @@ from telemetry_app.records.codec import (
     CodecError,
     decode,
     decode_entry,
+    doubtful_among,
     encode,
     pack_attributes,
+    read_entry,
     storable_attributes,
     storable_attributes_of,
     unpack_attributes,
@@ -79,6 +81,30 @@ odd_json = st.recursive(
         st.sampled_from(SENTINELS).flatmap(lambda name: st.fixed_dictionaries({name: children})),
     ),
     max_leaves=16,
+)
+# Attributes as they are spelled, with the numbers and strings that looking at many objects at once has to tell apart.
+spelled_values = st.one_of(
+    st.integers(0, 99_999).map(str),
+    st.tuples(st.sampled_from(["", "-", "0.", "1."]), st.sampled_from([30, 271, 299, 300, 309, 310, 5000])).map(
+        lambda number: number[0] + "9" * number[1]
+    ),
+    st.from_regex(r"-?[1-9][0-9]{0,2}(\.[0-9]{1,3})?([eE][+-]?[0-9]{1,3})?", fullmatch=True),
+    st.from_regex(r'"[0-9eEx_b]{0,6}"', fullmatch=True),
+    st.sampled_from(
+        [
+            *(['"\\ud800"', '"\\ud83d\\ude00"', '"\\n"', '"__b"', '"__bigint"', "true", "false", "null", "{}", "[]"]),
+            *(f'{{"__bigint":"{content}"}}' for content in ("5", "-0", "007", "1e5", "E9", "", "9" * 600, "9" * 5000)),
+            *(f'{{"__buffer_b64":"{content}"}}' for content in ("", "QUI=", "AB==", "E9e9", "A" * 68, "A" * 67)),
+            '{ "__bigint":"5"}',
+            '{"\\u005f_bigint":"x"}',
+        ]
+    ),
+)
+spelled_attributes = st.one_of(
+    st.lists(spelled_values, max_size=20).map(
+        lambda found: "{" + ",".join(f'"{key}":{value}' for key, value in enumerate(found)) + "}"
+    ),
+    spelled_values,
 )
 FRAGMENTS = (
     *(b'{ } [ ] " \\ \\u \\ud800 \\udc00 \\u005f , : - . 0 e9 E9 e999 NaN Infinity null true'.split()),
@@ -257,7 +283,12 @@ def test_any_timestamp(ts: datetime) -> None:
 @thorough
 @given(
     st.lists(
-        st.one_of(odd_json.map(json.dumps), attributes.map(lambda values: pack_attributes(values).decode())), max_size=6
+        st.one_of(
+            spelled_attributes,
+            odd_json.map(json.dumps),
+            attributes.map(lambda values: pack_attributes(values).decode()),
+        ),
+        max_size=6,
     )
 )
 def test_a_batch_is_decoded_as_its_entries_are(spellings: list[str]) -> None:
@@ -272,3 +303,23 @@ def test_a_batch_is_decoded_as_its_entries_are(spellings: list[str]) -> None:
     assert sorted((entry_id, str(error)) for entry_id, error in decoded.refused) == sorted(refused)
     raws = [position.attributes for position in decoded.positions]
     assert storable_attributes_of(raws) == [storable_attributes(raw) for raw in raws]
+
+
+def can_be_unpacked(raw: bytes) -> bool:
+    try:
+        unpack_attributes(raw)
+    except CodecError:
+        return False
+    return True
+
+
+@thorough
+@given(st.lists(spelled_attributes, max_size=8))
+def test_only_what_is_in_doubt_is_looked_at_alone(spellings: list[str]) -> None:
+    """An object is in doubt for what is in it, not for its neighbours; what is not in doubt can be unpacked."""
+    payloads = [payload_with("attributes", spelling) for spelling in spellings]
+    read = [outcome(partial(read_entry, [b"payload", raw], latest=LATEST)) for raw in payloads]
+    raws = [result.attributes for result in read if isinstance(result, Position)]
+    doubtful = doubtful_among(raws)
+    assert doubtful == [index for index, raw in enumerate(raws) if doubtful_among([raw])]
+    assert {index for index, raw in enumerate(raws) if not can_be_unpacked(raw)} <= set(doubtful)
