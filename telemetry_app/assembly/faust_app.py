@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_WRITE_MODULES: Final = ("agents.decode", "agents.writer", "tables.device_state")
+_WRITE_MODULES: Final = ("agents.decode", "agents.writer")
 _LIVE_MODULES: Final = ("agents.broadcast",)
 
 

@@ -28,11 +28,13 @@ class WriteAssembly:
         services: Start in this order before the streams, and stop in reverse once these have drained.
         probes: Why the side is not ready.
         queue: Takes decoded batches.
+        observer: Told what happens.
     """
 
     services: tuple[ServiceT, ...]
     probes: tuple[Probe, ...]
     queue: WriteQueue
+    observer: WriteMetrics
 
 
 def build_write_side(settings: Settings, operations: Operations) -> WriteAssembly:
@@ -42,16 +44,19 @@ def build_write_side(settings: Settings, operations: Operations) -> WriteAssembl
     migrator = Migrator(
         settings.postgres_url, enabled=settings.migrate_on_start, retried=metrics.retries.labels("migrations").inc
     )
-    writer = PositionWriter(
-        postgres, max_rows=settings.write_batch_size, observer=WriteMetrics(metrics), stopping=operations.stopping
-    )
-    queue = WriteQueue(writer, concurrency=settings.write_concurrency, stopping=operations.stopping)
+    observer = WriteMetrics(metrics)
+    # Every batch goes to all of these, and is acknowledged when all have it.
+    sinks = [
+        PositionWriter(postgres, max_rows=settings.write_batch_size, observer=observer, stopping=operations.stopping),
+    ]
+    queue = WriteQueue(sinks, concurrency=settings.write_concurrency, stopping=operations.stopping)
     return WriteAssembly(
         services=(postgres, migrator, queue),
         probes=(
             Probe("postgres", postgres.why_not_ready, PROBE_CACHE_S),
             Probe("migrations", migrator.why_not_ready),
-            Probe("writer", writer.why_not_ready),
+            Probe("writer", queue.why_not_ready),
         ),
         queue=queue,
+        observer=observer,
     )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from faust_redis.stream.batch import RecordBatch
+    from telemetry_app.core.sink import WriteObserver
     from telemetry_app.records.codec import CodecError
     from telemetry_app.records.position import Position
 
@@ -26,32 +27,32 @@ class DecodedBatch:
     Attributes:
         positions: In stream order.
         entry_ids: The stream entry of each position.
-        refused: Number of entries of the batch that could not be decoded; they stay pending.
+        batch: Where they came from; settled or given up when the sinks are done.
     """
 
-    __slots__ = ("batch", "entry_ids", "positions", "refused")
+    __slots__ = ("batch", "entry_ids", "positions")
 
-    def __init__(
-        self, positions: Sequence[Position], entry_ids: Sequence[bytes], refused: int, batch: RecordBatch
-    ) -> None:
+    def __init__(self, positions: Sequence[Position], entry_ids: Sequence[bytes], batch: RecordBatch) -> None:
         self.positions = positions
         self.entry_ids = entry_ids
-        self.refused = refused
         self.batch = batch
 
     def bury(self, index: int, kind: str, reason: str) -> None:
-        """Send the entry of a position to the dead letters when the batch is committed."""
-        self.batch.bury(self.entry_ids[index], kind, reason)
+        """Send the entry of a position to the dead letters when the batch is committed; the first reason stays."""
+        entry_id = self.entry_ids[index]
+        if entry_id not in self.batch.buried:
+            self.batch.bury(entry_id, kind, reason)
 
 
-def decode_batch(batch: RecordBatch) -> DecodedBatch:
+def decode_batch(batch: RecordBatch, observer: WriteObserver) -> DecodedBatch:
     """Decode every entry; one that cannot be read is marked refused in the batch, its neighbours go through."""
     decoded = decode_entries(batch)
+    observer.undecodable(len(decoded.refused))
     for entry_id, error in decoded.refused:
         batch.refuse(entry_id, "decode", str(error))
     if decoded.refused and not batch.redelivered:
         _log_refusals(batch.stream, decoded.refused)
-    return DecodedBatch(decoded.positions, decoded.entry_ids, len(decoded.refused), batch)
+    return DecodedBatch(decoded.positions, decoded.entry_ids, batch)
 
 
 def _log_refusals(stream: str, refused: list[tuple[bytes, CodecError]]) -> None:

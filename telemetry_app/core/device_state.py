@@ -10,6 +10,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from faust_redis.redis.replies import EntryId
     from telemetry_app.records.position import Position
 
 
@@ -51,9 +52,7 @@ _decode_seen = msgspec.msgpack.Decoder(_Seen).decode
 _decode = msgspec.msgpack.Decoder(DeviceState).decode
 
 
-def fold(
-    states: Mapping[str, bytes], positions: Sequence[Position], batch_position: tuple[int, int]
-) -> dict[str, bytes]:
+def fold(states: Mapping[str, bytes], positions: Sequence[Position], first_id: EntryId) -> dict[str, bytes]:
     """Return the new states of the devices in a batch; `states` is left as it is.
 
     A record that is older than what is known, as bulk uploads and newest-first packets bring, is counted but moves
@@ -62,7 +61,7 @@ def fold(
     Args:
         states: What is known so far, by device id; each is a `DeviceState` as msgpack, as are the new ones.
         positions: The batch's positions in stream order.
-        batch_position: Id of the batch's first entry, as milliseconds and sequence.
+        first_id: Id of the batch's first entry.
     """
     newest: dict[str, Position] = {}
     repeats: dict[str, int] = {}
@@ -99,7 +98,7 @@ def fold(
                 last.angle,
                 last.speed,
                 last.satellites,
-                batch_position,
+                first_id,
             )
         )
     return changes

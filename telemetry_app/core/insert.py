@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 
 from telemetry_app.core.rows import COLUMN_NAMES
+from telemetry_app.database.errors import Outlook, meaning_of
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -34,8 +35,6 @@ SELECT count(*) FROM stored
 """
 
 LONGEST_REASON: Final = 200
-# 22 data exception, 23 integrity constraint violation, 54 program limit exceeded (a key too long for the index).
-_DATA_ERROR_CLASSES: Final = frozenset({"22", "23", "54"})
 # asyncpg says "query argument $8", the server "unnamed portal parameter $1" or "bind parameter 1".
 _ARGUMENT: Final = re.compile(r"(?:argument|parameter) \$?(\d+)")
 _CONVERTED: Final = {"22003": "attributes", "22008": "ts"}
@@ -57,15 +56,10 @@ async def insert(connection: PoolConnectionProxy[Any], rows: Columns) -> int:
     try:
         stored: int = await connection.fetchval(INSERT_POSITIONS, *rows)
     except asyncpg.PostgresError as error:
-        if is_data_error(error):
+        if meaning_of(error).outlook is Outlook.REFUSED:
             raise RowsRefusedError(reason_of(error)) from error
         raise
     return stored
-
-
-def is_data_error(error: asyncpg.PostgresError) -> bool:
-    """Return whether an error is about the rows themselves, so that trying again cannot help."""
-    return (error.sqlstate or "")[:2] in _DATA_ERROR_CLASSES
 
 
 def reason_of(error: Exception) -> str:

@@ -20,7 +20,7 @@ from telemetry_app.database.migration_files import (
     load,
     pending_of,
 )
-from telemetry_app.database.postgres import START_UP_ATTEMPTS, connect
+from telemetry_app.database.postgres import connect
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -111,14 +111,14 @@ async def _apply(connection: asyncpg.Connection[Any], migration: Migration) -> N
             raise
         raise MigrationError(
             f"{migration.file_name} failed and was rolled back ({error.sqlstate}: {error}): "
-            "mend the cause and migrate again."
+            "fix the cause and migrate again."
         ) from error
     logger.info("migration %s applied", migration.file_name)
 
 
 @contextlib.asynccontextmanager
 async def _connection(
-    target: str | asyncpg.Connection[Any], *, attempts: int = START_UP_ATTEMPTS
+    target: str | asyncpg.Connection[Any], *, attempts: int | None = None
 ) -> AsyncIterator[asyncpg.Connection[Any]]:
     if not isinstance(target, str):
         yield target

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-import asyncpg
 from mode import Service
 
+from telemetry_app.database.backoff import Backoff
+from telemetry_app.database.errors import DATABASE_ERRORS, describe
 from telemetry_app.database.migrate import MigrationBusyError, MigrationError, migrate
-from telemetry_app.database.postgres import describe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
-#: Waits between tries while the database is away: first, and at most.
-_FIRST_WAIT_S = 0.5
-_LONGEST_WAIT_S = 10.0
-_PASSING_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+#: Waits between tries while the database is away.
+_BACKOFF: Final = Backoff(first_s=0.5, longest_s=10.0)
 
 
 class Migrator(Service):
@@ -47,16 +45,16 @@ class Migrator(Service):
 
     @Service.task
     async def _migrate(self) -> None:
-        wait_s = _FIRST_WAIT_S
+        failures = 0
         while self._missing and not self.should_stop:
             try:
                 await migrate(self._url)
-            except (MigrationBusyError, *_PASSING_ERRORS) as error:
+            except (MigrationBusyError, *DATABASE_ERRORS) as error:
                 self._missing = f"migrations wait for the database ({describe(error)})"
                 logger.warning("%s", self._missing)
                 self._retried()
-                await self.sleep(wait_s)
-                wait_s = min(wait_s * 2, _LONGEST_WAIT_S)
+                failures += 1
+                await self.sleep(_BACKOFF.wait_s(failures))
             except MigrationError as error:
                 logger.critical("%s", error)
                 await self.crash(error)

@@ -3,13 +3,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
-import asyncpg
-
 if TYPE_CHECKING:
     import logging
 
-#: Everything by which a database says that it cannot be asked now. A timeout is an OSError.
-DATABASE_FAILURES: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 #: Least time between two lines: something that fails and works in turns must not fill the log.
 COMPLAIN_EVERY_S: Final = 10.0
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
+import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
-import stamina
 from mode import Service
+
+from telemetry_app.database.backoff import Backoff
+from telemetry_app.database.errors import DATABASE_ERRORS, UNUSABLE_AFTER, Outlook, describe, meaning_of
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -19,31 +23,20 @@ logger = logging.getLogger(__name__)
 
 APPLICATION_NAME: Final = "telemetry-processor"
 #: Start-up work waits this long for a server that is starting as well.
-START_UP_ATTEMPTS: Final = 20
 START_UP_TIMEOUT_S: Final = 30.0
-#: A stopping worker waits no longer than this for goodbyes; dropping the connections after it takes no time.
+_START_UP_BACKOFF: Final = Backoff(first_s=0.1, longest_s=2.0)
+#: A stopping worker closes its connections within this time, and then drops them, which takes none.
 _CLOSE_S: Final = 1.5
 #: A server that does not answer this fast is not ready.
 _PING_TIMEOUT_S: Final = 2.0
 
-# Errors that pass when a server starts, restarts, or is out of connections for a moment.
-_UNAVAILABLE: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.PostgresConnectionError,
-)
-# After one of these nobody knows what the connection is doing: a statement may still be running on it.
-_UNUSABLE_AFTER: Final = (TimeoutError, asyncio.CancelledError, OSError, asyncpg.InternalClientError)
 
-
-async def connect(url: str, *, attempts: int = START_UP_ATTEMPTS, timeout_s: float = START_UP_TIMEOUT_S) -> Any:
+async def connect(url: str, *, attempts: int | None = None, timeout_s: float = START_UP_TIMEOUT_S) -> Any:
     """Open one connection, waiting a bounded time for a server that is not up yet.
 
     Args:
         url: `postgresql://…`, with `sslmode` and the like as asyncpg reads them.
-        attempts: how many times to try.
+        attempts: how many times to try; by default as often as the time allows.
         timeout_s: how long to go on trying, and the limit of each try, in seconds.
 
     Returns:
@@ -53,11 +46,19 @@ async def connect(url: str, *, attempts: int = START_UP_ATTEMPTS, timeout_s: flo
         OSError: nobody answers at that address.
         asyncpg.PostgresError: the server refuses, at once where waiting would not help (a wrong password).
     """
-    retries = stamina.retry_context(on=_UNAVAILABLE, attempts=attempts, timeout=timeout_s, wait_max=2.0)
-    async for attempt in retries:
-        with attempt:
+    deadline = time.monotonic() + timeout_s
+    for failures in itertools.count(1):
+        try:
             return await asyncpg.connect(url, timeout=timeout_s, server_settings={"application_name": APPLICATION_NAME})
-    raise AssertionError("stamina ends with a result or an error")  # pragma: no cover
+        except DATABASE_ERRORS as error:
+            wait_s = _START_UP_BACKOFF.wait_s(failures)
+            if failures == attempts or time.monotonic() + wait_s > deadline:
+                raise
+            if meaning_of(error).outlook is not Outlook.SOON:
+                raise
+            logger.warning("Postgres is not there yet (%s), next try in %.1f s", describe(error), wait_s)
+        await asyncio.sleep(wait_s)
+    raise AssertionError("unreachable: counting does not end")  # pragma: no cover
 
 
 class Postgres(Service):
@@ -119,7 +120,7 @@ class Postgres(Service):
         try:
             async with asyncio.timeout(_CLOSE_S):
                 await pool.close()
-        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DATABASE_ERRORS as error:
             logger.warning("connections to Postgres are dropped instead of closed (%s)", describe(error))
             pool.terminate()
 
@@ -144,7 +145,7 @@ class Postgres(Service):
         connection = await pool.acquire(timeout=self._acquire_timeout_s if timeout_s is None else timeout_s)
         try:
             yield connection
-        except _UNUSABLE_AFTER:
+        except UNUSABLE_AFTER:
             connection.terminate()
             raise
         finally:
@@ -157,15 +158,9 @@ class Postgres(Service):
                 in_recovery = await connection.fetchval("SELECT pg_is_in_recovery()")
         except TimeoutError:
             return f"Postgres does not answer within {_PING_TIMEOUT_S:g} s."
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        except DATABASE_ERRORS as error:
             return f"Postgres is not usable: {describe(error)}."
         return "Postgres is in recovery and takes no writes." if in_recovery else None
-
-
-def describe(error: BaseException) -> str:
-    """Return an error in a few words, on one line, without the values of a statement."""
-    text = " ".join(str(error).split()) or "no further word"
-    return f"{type(error).__name__}: {text[:200]}"
 
 
 async def _leave_as_it_is(_connection: object) -> None:

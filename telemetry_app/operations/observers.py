@@ -1,12 +1,16 @@
-"""Adapters from what the transport and the writer report to the metrics."""
+"""Adapters from what the transport and the two sides report to the metrics."""
 
 from __future__ import annotations
 
 from math import nan
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from telemetry_app.operations.metrics import Metrics
+
+
+#: The table whose size and evictions are shown.
+_DEVICE_STATE: Final = "device_state"
 
 
 class TransportMetrics:
@@ -47,13 +51,15 @@ class TransportMetrics:
         """Show the lag; NaN while Redis does not know it."""
         self._metrics.consumer_lag.set(nan if entries is None else entries)
 
-    def state_size(self, table: str, keys: int) -> None:  # noqa: ARG002 - there is one table
-        """Show the number of devices."""
-        self._metrics.device_state_size.set(keys)
+    def state_size(self, table: str, keys: int) -> None:
+        """Show the number of devices; other tables have no metric."""
+        if table == _DEVICE_STATE:
+            self._metrics.device_state_size.set(keys)
 
-    def evicted(self, table: str, keys: int) -> None:  # noqa: ARG002 - there is one table
+    def evicted(self, table: str, keys: int) -> None:
         """Count evicted devices."""
-        self._metrics.device_state_evictions.inc(keys)
+        if table == _DEVICE_STATE:
+            self._metrics.device_state_evictions.inc(keys)
 
     def retried(self, operation: str) -> None:
         """Count a failed try."""
@@ -61,10 +67,14 @@ class TransportMetrics:
 
 
 class WriteMetrics:
-    """Counts what the writer reports."""
+    """Counts what the durable side reports."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+
+    def undecodable(self, records: int) -> None:
+        """Count records that could not be decoded."""
+        self._metrics.decode_errors.inc(records)
 
     def inserted(self, rows: int) -> None:
         """Count rows that are new in the database."""

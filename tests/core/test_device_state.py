@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from hypothesis import given, strategies as st
 
+from faust_redis.redis.replies import EntryId
 from telemetry_app.core import device_state
 from telemetry_app.core.device_state import DeviceState
 from telemetry_app.records.position import Position
 
 START = datetime(2026, 5, 2, tzinfo=UTC)
-FIRST = (1_700_000_000_000, 0)
+FIRST = EntryId(1_700_000_000_000, 0)
 
 
 def position(device_id: str = "a", second: int = 0, speed: float = 0.0) -> Position:
@@ -28,12 +29,10 @@ def position(device_id: str = "a", second: int = 0, speed: float = 0.0) -> Posit
     )
 
 
-def fold(
-    states: dict[str, DeviceState], positions: list[Position], batch_position: tuple[int, int]
-) -> dict[str, DeviceState]:
+def fold(states: dict[str, DeviceState], positions: list[Position], first_id: EntryId) -> dict[str, DeviceState]:
     """Fold with decoded states in and out."""
     known = {device_id: msgspec.msgpack.encode(state) for device_id, state in states.items()}
-    changes = device_state.fold(known, positions, batch_position)
+    changes = device_state.fold(known, positions, first_id)
     return {device_id: msgspec.msgpack.decode(state, type=DeviceState) for device_id, state in changes.items()}
 
 

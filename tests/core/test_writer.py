@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from telemetry_app.core.insert import LONGEST_REASON
-from telemetry_app.core.writer import Refused, WriteResult
+from telemetry_app.core.sink import Refused
 from telemetry_app.database.migrate import migrate
-from tests.core.writing import desk, position, positions, session, stored
+from tests.core.writing import WriteResult, desk, position, positions, session, stored
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ async def test_every_column_is_stored(url: str) -> None:
     """A position comes back from the table as it was given, to the microsecond."""
     ts = datetime(2026, 5, 2, 12, 0, 0, 123457, tzinfo=UTC)
     async with desk(url) as it, session(url) as connection:
-        result = await it.writer.write([position(ts=ts, priority=2)])
+        result = await it.write([position(ts=ts, priority=2)])
         row = await connection.fetchrow("SELECT * FROM positions")
 
     assert result == WriteResult(inserted=1, duplicates=0, refused=())
@@ -48,7 +48,7 @@ async def test_microseconds_survive(url: str) -> None:
         datetime(2000, 1, 1, tzinfo=UTC) + timedelta(days=317 * n, microseconds=123_457 * n + n) for n in range(80)
     ]
     async with desk(url) as it, session(url) as connection:
-        await it.writer.write([position(ts=ts) for ts in times])
+        await it.write([position(ts=ts) for ts in times])
         rows = await connection.fetch("SELECT ts FROM positions ORDER BY ts")
 
     assert [row["ts"] for row in rows] == times
@@ -57,7 +57,7 @@ async def test_microseconds_survive(url: str) -> None:
 async def test_no_codec_is_null(url: str) -> None:
     """A record that names no codec has none in the table."""
     async with desk(url) as it, session(url) as connection:
-        await it.writer.write([position(codec=None)])
+        await it.write([position(codec=None)])
         assert await connection.fetchval("SELECT codec IS NULL FROM positions") is True
 
 
@@ -65,7 +65,7 @@ async def test_sentinels_at_depth(url: str) -> None:
     """Big integers are stored as decimal strings and bytes as base64 strings, at any depth."""
     attributes = b'{"78":{"__bigint":"1152921504606846976"},"a":[{"b":{"__buffer_b64":"3q2+7w=="}}]}'
     async with desk(url) as it, session(url) as connection:
-        await it.writer.write([position(attributes=attributes)])
+        await it.write([position(attributes=attributes)])
         row = await connection.fetchrow(
             "SELECT attributes->>'78' AS big, attributes#>>'{a,0,b}' AS bytes FROM positions"
         )
@@ -77,14 +77,14 @@ async def test_sentinels_at_depth(url: str) -> None:
 async def test_nothing_to_write(url: str) -> None:
     """An empty batch is done without asking the database."""
     async with desk(url) as it:
-        assert await it.writer.write([]) == WriteResult(0, 0, ())
+        assert await it.write([]) == WriteResult(0, 0, ())
         assert it.observed.durations == []
 
 
 async def test_batches_are_split(url: str) -> None:
     """A batch longer than the limit goes in several statements, the last one with the rest."""
     async with desk(url, max_rows=10) as it:
-        result = await it.writer.write(positions(25))
+        result = await it.write(positions(25))
         statements = len(it.observed.durations)
 
     assert (result.inserted, statements) == (25, 3)
@@ -94,8 +94,8 @@ async def test_batches_are_split(url: str) -> None:
 async def test_duplicates_across_batches(url: str) -> None:
     """A batch written again is counted as duplicates, its new rows as inserted."""
     async with desk(url) as it:
-        await it.writer.write(positions(10))
-        result = await it.writer.write(positions(15))
+        await it.write(positions(10))
+        result = await it.write(positions(15))
 
     assert result == WriteResult(inserted=5, duplicates=10, refused=())
     assert it.observed.rows == {"inserted": 15, "duplicates": 10}
@@ -105,7 +105,7 @@ async def test_duplicates_across_batches(url: str) -> None:
 async def test_duplicates_inside_a_batch(url: str) -> None:
     """Of two records with one key in one batch the first is stored and the second is a duplicate."""
     async with desk(url) as it, session(url) as connection:
-        result = await it.writer.write([position(0, speed=1.0), position(1), position(0, speed=2.0)])
+        result = await it.write([position(0, speed=1.0), position(1), position(0, speed=2.0)])
         speed = await connection.fetchval("SELECT speed FROM positions ORDER BY ts LIMIT 1")
 
     assert result == WriteResult(inserted=2, duplicates=1, refused=())
@@ -115,7 +115,7 @@ async def test_duplicates_inside_a_batch(url: str) -> None:
 async def test_one_time_on_many_devices(url: str) -> None:
     """The key is device and time together: devices do not shadow each other."""
     async with desk(url) as it:
-        result = await it.writer.write([position(0, device_id=f"device-{n}") for n in range(50)])
+        result = await it.write([position(0, device_id=f"device-{n}") for n in range(50)])
 
     assert result.inserted == 50
 
@@ -123,7 +123,7 @@ async def test_one_time_on_many_devices(url: str) -> None:
 async def test_old_records_open_chunks(url: str) -> None:
     """A bulk upload that spans many months is stored, newest first as trackers send it."""
     async with desk(url) as it:
-        result = await it.writer.write([position(-86_400 * 9 * n) for n in range(40)])
+        result = await it.write([position(-86_400 * 9 * n) for n in range(40)])
 
     assert result.inserted == 40
 
@@ -146,7 +146,7 @@ async def test_a_refused_row_is_isolated(url: str, changes: dict[str, Any], colu
         batch = positions(50, first=100 * round_number)
         batch[index] = position(100 * round_number + index, **changes)
         async with desk(url) as it:
-            result = await it.writer.write(batch)
+            result = await it.write(batch)
 
         assert [refused.index for refused in result.refused] == [index]
         reason = result.refused[0].reason
@@ -167,7 +167,7 @@ async def test_refused_rows_of_several_kinds(url: str) -> None:
     }
     batch = [position(n, **bad.get(n, {})) for n in range(25)]
     async with desk(url, max_rows=10) as it:
-        result = await it.writer.write(batch)
+        result = await it.write(batch)
 
     assert [refused.index for refused in result.refused] == list(bad)
     assert [refused.reason.split(":")[0] for refused in result.refused] == [
@@ -182,7 +182,7 @@ async def test_refused_rows_of_several_kinds(url: str) -> None:
 async def test_a_batch_of_refused_rows(url: str) -> None:
     """A batch in which every row is refused ends, and stores nothing."""
     async with desk(url) as it:
-        result = await it.writer.write([position(n, satellites=40_000) for n in range(16)])
+        result = await it.write([position(n, satellites=40_000) for n in range(16)])
 
     assert [refused.index for refused in result.refused] == list(range(16))
     assert await stored(url) == []
@@ -193,7 +193,7 @@ async def test_isolation_is_cheap(url: str) -> None:
     batch = positions(1000)
     batch[613] = position(613, attributes=b'{"x":"\\u0000"}')
     async with desk(url) as it:
-        result = await it.writer.write(batch)
+        result = await it.write(batch)
 
     assert (result.inserted, len(result.refused)) == (999, 1)
     assert 1 < len(it.observed.durations) <= 10
@@ -204,7 +204,7 @@ async def test_a_broken_constraint_names_itself(url: str) -> None:
     async with session(url) as connection:
         await connection.execute("ALTER TABLE positions ADD CONSTRAINT speed_is_sane CHECK (speed < 1000)")
     async with desk(url) as it:
-        result = await it.writer.write([position(0), position(1, speed=5000.0)])
+        result = await it.write([position(0), position(1, speed=5000.0)])
 
     assert result.inserted == 1
     assert result.refused == (Refused(1, result.refused[0].reason),)
@@ -222,6 +222,6 @@ async def test_an_older_table_with_two_indexes(postgres_url: str) -> None:
         )
     await migrate(postgres_url)
     async with desk(postgres_url) as it:
-        result = await it.writer.write([position(0), position(0)])
+        result = await it.write([position(0), position(0)])
 
     assert result == WriteResult(inserted=1, duplicates=1, refused=())

@@ -9,12 +9,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from telemetry_app.core.writer import PositionWriter, WriteAbandoned, WriteResult
+from telemetry_app.core.sink import WriteAbandoned
+from telemetry_app.core.writer import PositionWriter
 from telemetry_app.database.backoff import Backoff
 from telemetry_app.database.migrate import migrate
 from telemetry_app.tools.embedded.postgres import EmbeddedPostgres
 from tests.conftest import PostgresFactory, ProxyFactory
-from tests.core.writing import Desk, desk, position, positions, session, stored, writer_waits, writing
+from tests.core.writing import Desk, WriteResult, desk, position, positions, session, stored, writer_waits, writing
 from tests.servers.proxy import TcpProxy, url_through
 from tests.servers.server import TEST_SETTINGS
 from tests.support.waiting import eventually
@@ -54,7 +55,7 @@ async def keep_writing(it: Desk) -> AsyncIterator[list[int]]:
     async def write_on() -> None:
         while not enough.is_set():
             batch = range(len(written), len(written) + 20)
-            result = await it.writer.write(positions(20, first=batch.start))
+            result = await it.write(positions(20, first=batch.start))
             assert (result.inserted + result.duplicates, result.refused) == (20, ())
             written.extend(batch)
 
@@ -119,7 +120,7 @@ async def test_a_lost_reply(url: str, proxy: TcpProxy) -> None:
     """A batch that was stored though the reply was lost is repeated, and its rows come out as duplicates."""
     async with desk(url_through(proxy, url), size=1) as it, session(url) as other:
         # Once prepared, the statement and its rows go out in one piece and only their reply is left to be lost.
-        await it.writer.write([position(99)])
+        await it.write([position(99)])
         lock = other.transaction()
         await lock.start()
         await other.execute("LOCK TABLE positions")
@@ -139,7 +140,7 @@ async def test_a_lost_reply(url: str, proxy: TcpProxy) -> None:
 async def test_a_stalled_connection(url: str, proxy: TcpProxy) -> None:
     """A connection on which nothing comes back is given up, and not used again when it comes to life."""
     async with desk(url_through(proxy, url), size=1, attempt_timeout_s=0.3) as it:
-        await it.writer.write([position(0)])
+        await it.write([position(0)])
         proxy.stall()
         async with writing(it) as write:
             await eventually(it.failing)
@@ -217,7 +218,7 @@ async def test_deadlock(url: str) -> None:
         insert = "INSERT INTO positions (device_id, ts) VALUES ($1, $2)"
         first, second = positions(2)
         # With its chunk there already the statements below wait for each other's rows, not for the chunk.
-        await it.writer.write([position(3)])
+        await it.write([position(3)])
         transaction = other.transaction()
         await transaction.start()
         await other.execute(insert, second.device_id, second.ts)
@@ -326,7 +327,7 @@ async def test_a_refused_row_while_the_server_restarts(server: EmbeddedPostgres)
     bad: dict[int, dict[str, Any]] = {5: {"attributes": b'{"x":"\\u0000"}'}, 1500: {"satellites": 40_000}}
     batch = [position(n, **bad.get(n, {})) for n in range(2000)]
     async with desk(server.url, max_rows=20) as it:
-        write = asyncio.create_task(it.writer.write(batch))
+        write = asyncio.create_task(it.write(batch))
         await eventually(it.has_inserted(200))
         server.stop("immediate")
         await eventually(it.failing)
@@ -362,14 +363,14 @@ async def test_abandoned_while_stalled(url: str, proxy: TcpProxy) -> None:
         proxy.stall()
         it.stopping.set()
         with pytest.raises(WriteAbandoned, match="TimeoutError"):
-            await asyncio.wait_for(it.writer.write(positions(30)), FOREVER_S)
+            await asyncio.wait_for(it.write(positions(30)), FOREVER_S)
 
 
 async def test_stopping_alone_abandons_nothing(url: str) -> None:
     """A database that works gets its batch although the application is stopping."""
     async with desk(url) as it:
         it.stopping.set()
-        assert (await it.writer.write(positions(30))).inserted == 30
+        assert (await it.write(positions(30))).inserted == 30
 
 
 async def test_a_cancelled_write_leaves_a_usable_pool(url: str) -> None:
@@ -381,7 +382,7 @@ async def test_a_cancelled_write_leaves_a_usable_pool(url: str) -> None:
         async with writing(it):
             await eventually(lambda: writer_waits(url))
         await transaction.rollback()
-        result = await it.writer.write(positions(10))
+        result = await it.write(positions(10))
 
     assert result.inserted + result.duplicates == 10
     assert await stored(url) == list(range(10))
@@ -392,6 +393,6 @@ async def test_a_bad_url_is_no_data_error() -> None:
     async with desk("postgresql://localhost:port/x") as it:
         it.stopping.set()
         with pytest.raises(WriteAbandoned):
-            await it.writer.write([position(0)])
+            await it.write([position(0)])
 
     assert it.observed.rows == {}

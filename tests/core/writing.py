@@ -7,12 +7,13 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 import msgspec
 
-from telemetry_app.core.writer import PositionWriter, WriteResult
+from telemetry_app.core.sink import Refused
+from telemetry_app.core.writer import PositionWriter
 from telemetry_app.database.backoff import Backoff
 from telemetry_app.database.postgres import Postgres
 from telemetry_app.records.position import Position
@@ -44,6 +45,14 @@ def positions(count: int, *, first: int = 0) -> list[Position]:
     return [position(first + second) for second in range(count)]
 
 
+class WriteResult(NamedTuple):
+    """What became of the rows of a write, as the observer was told; the numbers add up to the rows given."""
+
+    inserted: int
+    duplicates: int
+    refused: tuple[Refused, ...]
+
+
 class Observed:
     """Remembers what the writer told."""
 
@@ -51,6 +60,9 @@ class Observed:
         self.rows = Counter[str]()
         self.retries = Counter[str]()
         self.durations: list[float] = []
+
+    def undecodable(self, records: int) -> None:
+        self.rows["undecodable"] += records
 
     def inserted(self, rows: int) -> None:
         self.rows["inserted"] += rows
@@ -83,6 +95,15 @@ class Desk:
             backoff=QUICK,
             attempt_timeout_s=attempt_timeout_s,
         )
+
+    async def write(self, positions: Sequence[Position]) -> WriteResult:
+        """Write, and return what became of the rows; one write at a time."""
+        before = self.observed.rows.copy()
+        refused = await self.writer.write(positions)
+        told = Counter({name: rows - before[name] for name, rows in self.observed.rows.items()})
+        assert told["failed"] == len(refused)
+        assert told.total() == len(positions)
+        return WriteResult(told["inserted"], told["duplicates"], tuple(refused))
 
     def has_inserted(self, rows: int) -> Callable[[], bool]:
         """Return a condition: so many rows are in the database."""
@@ -141,7 +162,7 @@ async def writer_waits(url: str) -> bool:
 @contextlib.asynccontextmanager
 async def writing(it: Desk, count: int = 10) -> AsyncIterator[asyncio.Task[WriteResult]]:
     """Write in a task, which does not outlive the block."""
-    task = asyncio.create_task(it.writer.write(positions(count)))
+    task = asyncio.create_task(it.write(positions(count)))
     try:
         yield task
     finally:

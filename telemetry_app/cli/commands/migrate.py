@@ -23,10 +23,8 @@ def command(*, only_status: bool) -> None:
     Safe when many start at once: one works, the others wait and find nothing to do. Exits with 1 when the database
     has drifted from the files.
     """
-    import asyncpg
-
+    from telemetry_app.database.errors import DATABASE_ERRORS, describe
     from telemetry_app.database.migrate import MigrationError, migrate, status
-    from telemetry_app.database.postgres import describe
     from telemetry_app.operations.logging import logging_config
     from telemetry_app.settings import SettingsError, load_settings
 
@@ -40,7 +38,7 @@ def command(*, only_status: bool) -> None:
             _report(asyncio.run(migrate(url)))
     except (SettingsError, MigrationError) as error:
         raise click.ClickException(str(error)) from None
-    except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (ValueError, *DATABASE_ERRORS) as error:
         raise click.ClickException(f"The database of POSTGRES_URL cannot be migrated: {describe(error)}.") from None
 
 

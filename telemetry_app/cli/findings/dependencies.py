@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
-import asyncpg
 from redis.exceptions import RedisClusterException, RedisError
 
 from telemetry_app.cli.findings.directus import look_at_directus
@@ -14,21 +13,14 @@ from telemetry_app.cli.findings.finding import TIMEOUT_S, Finding, wrong
 from telemetry_app.cli.findings.ports import look_at_ports
 from telemetry_app.cli.findings.postgres import look_at_postgres
 from telemetry_app.cli.findings.redis import look_at_redis
-from telemetry_app.database.postgres import describe
+from telemetry_app.database.errors import DATABASE_ERRORS, describe
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from telemetry_app.settings import Settings
 
-_UNREACHABLE: Final = (
-    OSError,
-    RedisError,
-    RedisClusterException,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    aiohttp.ClientError,
-)
+_UNREACHABLE: Final = (*DATABASE_ERRORS, RedisError, RedisClusterException, aiohttp.ClientError)
 
 
 async def dependencies(settings: Settings) -> AsyncIterator[Finding]:

@@ -7,8 +7,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from telemetry_app.database.outage import DATABASE_FAILURES, Outage
-from telemetry_app.database.postgres import describe
+from telemetry_app.database.errors import DATABASE_ERRORS, describe
+from telemetry_app.database.outage import Outage
 from telemetry_app.live.wire.position import LivePosition, epoch_ms
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class PositionsTable:
         try:
             async with asyncio.timeout(TIMEOUT_S), self._postgres.acquire() as connection:
                 rows: list[Any] = await connection.fetch(statement, list(device_ids))
-        except DATABASE_FAILURES as error:
+        except DATABASE_ERRORS as error:
             self._outage.failed(describe(error))
             return None
         self._outage.over()

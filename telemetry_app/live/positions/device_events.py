@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 from mode import Service
 
-from telemetry_app.database.outage import DATABASE_FAILURES, Outage
-from telemetry_app.database.postgres import describe
+from telemetry_app.database.backoff import Backoff
+from telemetry_app.database.errors import DATABASE_ERRORS, describe
+from telemetry_app.database.outage import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,7 +30,7 @@ WHERE ed.device_id IS NOT NULL AND e.event_id IS NOT NULL
 """
 #: Reading a hundred thousand rows takes less than a second.
 _TIMEOUT_S: Final = 10.0
-#: Wait after the first failure in a row; it doubles up to the ordinary time between two refreshes.
+#: Longest wait after the first failure in a row; it grows to the ordinary time between two refreshes.
 _FIRST_RETRY_S: Final = 1.0
 #: Workers that were started together do not read together for ever.
 _JITTER: Final = 0.1
@@ -53,6 +54,7 @@ class CachedDeviceEvents(Service):
     def __init__(self, postgres: Postgres, *, refresh_s: float, observer: LiveObserver, **kwargs: Any) -> None:
         self._postgres = postgres
         self._refresh_s = refresh_s
+        self._backoff = Backoff(first_s=_FIRST_RETRY_S, longest_s=refresh_s)
         self._observer = observer
         self._events: Mapping[str, frozenset[str]] = {}
         self._devices: Mapping[str, frozenset[str]] = {}
@@ -76,7 +78,7 @@ class CachedDeviceEvents(Service):
         try:
             async with asyncio.timeout(_TIMEOUT_S), self._postgres.acquire() as connection:
                 pairs = [(row[0], row[1]) for row in await connection.fetch(_QUERY)]
-        except DATABASE_FAILURES as error:
+        except DATABASE_ERRORS as error:
             self._observer.retried("device events")
             self._outage.failed(_reason(error))
             return False
@@ -92,10 +94,9 @@ class CachedDeviceEvents(Service):
             await self.refresh()
 
     def _wait_s(self) -> float:
-        failures = self._outage.failures
-        # The exponent is capped because an outage may last until a float overflows.
-        wait_s = min(self._refresh_s, _FIRST_RETRY_S * 2.0 ** min(failures - 1, 32)) if failures else self._refresh_s
-        return wait_s * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load, guards nothing
+        if self._outage.failures:
+            return self._backoff.wait_s(self._outage.failures)
+        return self._refresh_s * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load, guards nothing
 
 
 def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:

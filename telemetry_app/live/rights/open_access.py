@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 
-from telemetry_app.database.outage import DATABASE_FAILURES, Outage
-from telemetry_app.database.postgres import describe
+from telemetry_app.database.errors import DATABASE_ERRORS, describe
+from telemetry_app.database.outage import Outage
 from telemetry_app.live.ports import Authentication, Authorization
 from telemetry_app.live.rights.authorization import MAX_EVENTS, can_be_an_id
 
@@ -66,7 +66,7 @@ class OpenAuthorizer:
                 rows: list[Any] = await connection.fetch(statement, argument)
         except asyncpg.UndefinedTableError:
             return missing
-        except DATABASE_FAILURES as error:
+        except DATABASE_ERRORS as error:
             self._outage.failed(describe(error))
             return None
         self._outage.over()

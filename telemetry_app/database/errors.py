@@ -1,0 +1,93 @@
+"""What errors of the database mean: the rows are to blame, it passes, or somebody has to act."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+import asyncpg
+
+#: Everything by which a database says that it cannot be asked now. A timeout is an OSError.
+DATABASE_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+#: After one of these nobody knows what a connection is doing: a statement may still be running on it.
+UNUSABLE_AFTER: Final = (OSError, asyncpg.InternalClientError, asyncio.CancelledError)
+
+_LONGEST_DESCRIPTION: Final = 200
+
+
+class Outlook(Enum):
+    """Whether trying again helps."""
+
+    REFUSED = auto()
+    """Never: the rows themselves are at fault."""
+    SOON = auto()
+    """Within seconds, as when a server starts or restarts."""
+    LATER = auto()
+    """When the database is in order again, which may take somebody to act."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What is known of a kind of error.
+
+    Attributes:
+        outlook: Whether trying again helps.
+        reason: Why that is its outlook.
+        advice: What an operator does about it.
+        severity: Level of the line that tells of it.
+    """
+
+    outlook: Outlook
+    reason: str
+    advice: str = "trying again"
+    severity: int = logging.WARNING
+
+
+_MIGRATE: Final = "run `telemetry migrate`"
+#: By SQLSTATE, or by its first two characters, which are the class; the longer one goes first.
+_BY_STATE: Final = {
+    "22": Meaning(Outlook.REFUSED, "data exception: a value that its column cannot hold"),
+    "23": Meaning(Outlook.REFUSED, "integrity constraint violation"),
+    "54": Meaning(Outlook.REFUSED, "program limit exceeded: a key too long for the index"),
+    "08": Meaning(Outlook.SOON, "connection exception: the server went away in the middle"),
+    "57P03": Meaning(Outlook.SOON, "cannot connect now: the server starts, recovers or shuts down"),
+    "53300": Meaning(Outlook.SOON, "too many connections", "raise max_connections or lower POSTGRES_POOL_SIZE"),
+    "53100": Meaning(Outlook.LATER, "disk full", "free disk space on the database server"),
+    "25006": Meaning(Outlook.LATER, "read-only", "the server is read-only, POSTGRES_URL has to name the primary"),
+    "28P01": Meaning(Outlook.LATER, "wrong password", "correct the password in POSTGRES_URL"),
+    "3D000": Meaning(Outlook.LATER, "no such database", "create the database that POSTGRES_URL names"),
+    "42P01": Meaning(Outlook.LATER, "no such table", f"{_MIGRATE}: the table is missing"),
+    "42703": Meaning(Outlook.LATER, "no such column", f"{_MIGRATE}: the table lacks a column"),
+    "42P10": Meaning(
+        Outlook.LATER, "no such index", f"{_MIGRATE}: the table lacks its unique index on (device_id, ts)"
+    ),
+    "42501": Meaning(
+        Outlook.LATER,
+        "no permission",
+        "grant INSERT and SELECT on positions to POSTGRES_URL's user, or run `telemetry migrate` as its owner",
+    ),
+}
+#: What has no SQLSTATE of the table above, in the order in which it is looked at.
+_BY_TYPE: Final[tuple[tuple[type[BaseException], Meaning], ...]] = (
+    (asyncpg.PostgresError, Meaning(Outlook.LATER, "deadlock, timeout, a trigger's error: not known to be a row's")),
+    (OSError, Meaning(Outlook.SOON, "nobody answers at that address, or not in time")),
+    (asyncpg.InterfaceError, Meaning(Outlook.LATER, "the pool or the connection is closed")),
+)
+#: A defect, of ours or of the client library; nothing says that the rows are to blame, so they are kept.
+_UNKNOWN: Final = Meaning(Outlook.LATER, "not an error of the database", severity=logging.ERROR)
+
+
+def meaning_of(error: BaseException) -> Meaning:
+    """Return what an error means, whatever it is."""
+    state = getattr(error, "sqlstate", None) or ""
+    known = _BY_STATE.get(state) or _BY_STATE.get(state[:2])
+    return known or next((meaning for kind, meaning in _BY_TYPE if isinstance(error, kind)), _UNKNOWN)
+
+
+def describe(error: BaseException) -> str:
+    """Return an error in a few words, on one line, without the values of a statement."""
+    text = " ".join(str(error).split()) or "no further word"
+    return f"{type(error).__name__}: {text[:_LONGEST_DESCRIPTION]}"
