@@ -1,69 +1,47 @@
-"""Which processes broadcast, and clearing up behind those that are gone."""
+"""Clearing up behind broadcasting processes that are gone."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from redis.exceptions import ResponseError
 
-from faust_redis.redis import keys, scripts
-from faust_redis.redis.client import Client, Script, execute
+from faust_redis.redis.client import Client, execute
 from faust_redis.redis.errors import is_no_group
 from faust_redis.redis.replies import facts, text
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
 logger = logging.getLogger(__name__)
 
-#: An instance that was silent for longer is gone.
-SILENCE_MS: Final = 60_000
-_HEARTBEATS_PER_SILENCE: Final = 6
+
+async def remove_groups(client: Client, stream: str, *, prefix: str, alive: Collection[str], silence_ms: int) -> None:
+    """Destroy a stream's groups whose instance is not alive and whose consumers have read nothing for as long.
+
+    Args:
+        client: Redis, whose errors are raised.
+        stream: Key of the stream.
+        prefix: Groups to look at have this and the id of an instance as their name.
+        alive: Instances that are alive.
+        silence_ms: How long a consumer that is not alive has read nothing.
+    """
+    for info in await execute(client, "XINFO", "GROUPS", stream):
+        group = text(facts(info)["name"])
+        if not group.startswith(prefix) or group.removeprefix(prefix) in alive:
+            continue
+        if await _is_read(client, stream, group, silence_ms):
+            continue
+        await execute(client, "XGROUP", "DESTROY", stream, group)
+        logger.info("removed group %s of stream %s: its instance is gone", group, stream)
 
 
-class Broadcasters:
-    """Keeps the list of live broadcasting instances by the server's clock."""
-
-    def __init__(
-        self, client: Client, topic: str, instance_id: str, group_prefix: str, silence_ms: int = SILENCE_MS
-    ) -> None:
-        self._client = client
-        self._key = keys.broadcasters(topic)
-        self._instance_id = instance_id
-        self._group_prefix = group_prefix
-        self._silence_ms = silence_ms
-        self._heartbeat = Script(client, scripts.HEARTBEAT)
-
-    @property
-    def interval_s(self) -> float:
-        """Time between two heartbeats."""
-        return self._silence_ms / 1000 / _HEARTBEATS_PER_SILENCE
-
-    async def heartbeat(self) -> set[str]:
-        """Announce this instance; return the live ones."""
-        return {name.decode() for name in await self._heartbeat([self._key], [self._instance_id, self._silence_ms])}
-
-    async def leave(self) -> None:
-        """Take this instance off the list."""
-        await execute(self._client, "ZREM", self._key, self._instance_id)
-
-    async def remove_groups(self, streams: Sequence[str], alive: Collection[str]) -> None:
-        """Destroy the groups of instances that are not alive and whose consumers have read nothing for as long."""
-        for stream in streams:
-            for info in await execute(self._client, "XINFO", "GROUPS", stream):
-                group = text(facts(info)["name"])
-                instance_id = group.removeprefix(self._group_prefix)
-                if group == instance_id or instance_id in alive or await self._is_read(stream, group):
-                    continue
-                await execute(self._client, "XGROUP", "DESTROY", stream, group)
-                logger.info("removed group %s of stream %s: its instance is gone", group, stream)
-
-    async def _is_read(self, stream: str, group: str) -> bool:
-        try:
-            consumers = await execute(self._client, "XINFO", "CONSUMERS", stream, group)
-        except ResponseError as error:
-            if is_no_group(error):
-                return True
-            raise
-        return any(int(facts(consumer)["idle"]) < self._silence_ms for consumer in consumers)
+async def _is_read(client: Client, stream: str, group: str, silence_ms: int) -> bool:
+    try:
+        consumers = await execute(client, "XINFO", "CONSUMERS", stream, group)
+    except ResponseError as error:
+        if is_no_group(error):
+            return True
+        raise
+    return any(int(facts(consumer)["idle"]) < silence_ms for consumer in consumers)

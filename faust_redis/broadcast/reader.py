@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from mode import Service
 from redis.exceptions import ResponseError
 
-from faust_redis.broadcast.groups import Broadcasters
+from faust_redis.broadcast.groups import remove_groups
 from faust_redis.broadcast.replay import stream_tips
+from faust_redis.group.members import Members
 from faust_redis.redis import keys
 from faust_redis.redis.client import (
     Client,
@@ -35,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 #: Longer blocks would look like a dead connection and delay shutdown.
 _LONGEST_BLOCK_MS: Final = 1000
+#: An instance that was silent for longer is gone.
+SILENCE_MS: Final = 60_000
+_HEARTBEATS_PER_SILENCE: Final = 6
 #: How long a stopping process tries to remove its group.
 _SHUTDOWN_TIMEOUT_S: Final = 1.0
 
@@ -192,16 +196,20 @@ class BroadcastReader(Service):
 
     @Service.task
     async def _keep_house(self) -> None:
-        broadcasters = self._broadcasters()
-        async for _ in self.itertimer(broadcasters.interval_s, name="broadcasters"):
+        members = self._members()
+        async for _ in self.itertimer(SILENCE_MS / 1000 / _HEARTBEATS_PER_SILENCE, name="broadcasters"):
             try:
-                alive = await broadcasters.heartbeat()
-                await broadcasters.remove_groups(self.streams, alive)
+                alive = await members.heartbeat()
+                for stream in self.streams:
+                    await remove_groups(
+                        self.client, stream, prefix=self._group_prefix, alive=alive, silence_ms=SILENCE_MS
+                    )
             except ANY_REDIS_ERROR as error:
                 logger.debug("groups of dead instances not removed: %s", error)
 
-    def _broadcasters(self) -> Broadcasters:
-        return Broadcasters(self.client, self._topic, self._options.instance_id, self._group_prefix)
+    def _members(self) -> Members:
+        key = keys.broadcasters(self._topic)
+        return Members(self.client, key, instance_id=self._options.instance_id, silence_ms=SILENCE_MS)
 
     async def on_shutdown(self) -> None:
         """Remove the group and close the connections."""
@@ -209,7 +217,7 @@ class BroadcastReader(Service):
             async with asyncio.timeout(_SHUTDOWN_TIMEOUT_S):
                 for stream in self.streams:
                     await execute(self.client, "XGROUP", "DESTROY", stream, self._group)
-                await self._broadcasters().leave()
+                await self._members().leave()
         except ANY_REDIS_ERROR as error:
             logger.warning("group %s is left for others to remove: %s", self._group, error)
         await close(self.client)

@@ -6,78 +6,81 @@ import asyncio
 import logging
 import time
 import weakref
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from faust.transport import consumer as base
 from faust.types import TP
-from mode import Service
 
 from faust_redis.driver.message import BatchMessage, CrashWatch
-from faust_redis.driver.partitioning import partition_for, partitions_of
+from faust_redis.driver.offsets import LedgerOffsets
+from faust_redis.driver.partitioning import partition_for, partitions_of, streams_of
+from faust_redis.group.holdings import Holdings
 from faust_redis.group.ownership import Ownership
+from faust_redis.group.upkeep import Upkeep
 from faust_redis.options import RedisOptions
-from faust_redis.redis.client import RedisProbe, close, connect, drop_connections
-from faust_redis.redis.errors import ANY_REDIS_ERROR, PartitionLost, severity
+from faust_redis.redis.client import RedisProbe, close, connect
 from faust_redis.redis.replies import EntryId
-from faust_redis.redis.retry import Backoff, pause, retry_until_stopped
 from faust_redis.stream.commit import Committer
+from faust_redis.stream.commit_loop import CommitLoop
+from faust_redis.stream.intake import Intake
 from faust_redis.stream.reader import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+    from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
     from faust.types.transports import TPorTopicSet
     from mode import ServiceT
 
-    from faust_redis.stream.ledger import InFlight
+    from faust_redis.stream.batch import RecordBatch
     from faust_redis.stream.partition import Partition
     from faust_redis.stream.reader import Read
 
 logger = logging.getLogger(__name__)
 
-#: How often pending entries that nobody works on are looked for, as a share of the time after which they are.
-_CLAIMS_PER_REDELIVERY = 4
 
+class Consumer(LedgerOffsets):
+    """Faust's face of the transport: delivers batches of the partitions held, and has them committed.
 
-class Consumer(base.Consumer):
-    """Reads batches of the partitions whose lease this worker holds, and commits them.
-
-    Offsets given to Faust are dense local numbers, one for each batch; the ledger of each partition knows which
-    entries an offset stands for. What Kafka calls seeking to the committed offset is here: give up what is in
-    flight and read the group's pending entries again.
+    What it has from Faust are signatures, offsets, messages, and the callbacks around a rebalance. The work is done
+    by its parts, which know nothing of Faust.
     """
 
     consumer_stopped_errors: ClassVar[tuple[type[BaseException], ...]] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.options = RedisOptions.of(self.app)
-        self.observer = self.options.observer
-        self.group: str = self.app.conf.id
+        options = RedisOptions.of(self.app)
+        group: str = self.app.conf.id
+        service = {"loop": self.loop, "beacon": self.beacon}
+        self.options = options
         self.client = connect(str(self.transport.url[0]))
         self.redis = RedisProbe(self.client)
-        self.partitions: dict[TP, Partition] = {}
-        self.reader = Reader(self.client, group=self.group, options=self.options)
-        self._committer = Committer(self.client, group=self.group, dead_letter_after=self.options.dead_letter_after)
-        self._settled = asyncio.Event()
-        self._commits_given_up = False
-        self._read_backoff = Backoff()
-        self._crash_watch = CrashWatch(self)
-        self._read_failure: str | None = None
-        self._gather_until = 0.0
-        self._full_enough = int(self.options.batch_size * self.options.pacing.full_enough)
-        self.ownership = Ownership(self, loop=self.loop, beacon=self.beacon)
+        self.holdings = Holdings()
+        self._crash_watch = CrashWatch()
+        reader = Reader(self.client, group=group, options=options)
+        self.intake = Intake(self.client, reader, options=options, stopping=self._app_stopping)
+        self.ownership = Ownership(
+            self.client, self.holdings, group=group, options=options, streams_of=partial(streams_of, self.app),
+            ensure_group=reader.ensure_group, rebalance=self._rebalance, stopping=self._app_stopping, **service,
+        )  # fmt: skip
+        self.commits = CommitLoop(
+            Committer(self.client, group=group, dead_letter_after=options.dead_letter_after),
+            held=self.holdings.values, commit_due=self.commit, lose=self.holdings.lose,
+            observer=options.observer, stopping=self._app_stopping, **service,
+        )  # fmt: skip
+        alive = self.ownership.workers
+        self.upkeep = Upkeep(self.client, self.holdings, group=group, options=options, alive=alive, **service)
 
     def on_init_dependencies(self) -> Iterable[ServiceT]:
-        """Return the service that keeps the leases."""
-        return [*super().on_init_dependencies(), self.ownership]
+        """Return the parts that run by themselves; what is committed last is committed before the leases go."""
+        return [*super().on_init_dependencies(), self.ownership, self.commits, self.upkeep]
 
     async def why_not_ready(self) -> str | None:
         """Return None when this worker takes records, or stands by for some, else what it waits for."""
         if not self.ownership.assigned_once or self.app.rebalancing:
             return "partitions are being assigned"
-        return self._read_failure
+        return await self.intake.why_not_ready()
 
     # --- which partitions ---
 
@@ -85,12 +88,11 @@ class Consumer(base.Consumer):
         """Take note of the topics; partitions are assigned later, since Faust waits for this to return."""
         self._crash_watch.watch(self.app)
         internal = self.app.tables.changelog_topics
-        self.ownership.wanted_topics = sorted(topic for topic in topics if topic not in internal)
-        self.ownership.wake.set()
+        self.ownership.want(topic for topic in topics if topic not in internal)
 
     def assignment(self) -> set[TP]:
         """Return the partitions whose lease this worker holds."""
-        return set(self.partitions)
+        return {TP(*tp) for tp in self.holdings}
 
     def topic_partitions(self, topic: str) -> int | None:
         """Return the configured number of partitions of a topic."""
@@ -99,6 +101,23 @@ class Consumer(base.Consumer):
     def key_partition(self, topic: str, key: bytes | None, partition: int | None = None) -> int | None:
         """Return the partition of a key, or the given one."""
         return partition if partition is not None else partition_for(self.app, topic, key)
+
+    async def create_topic(self, topic: str, partitions: int, replication: int, **_: Any) -> None:
+        """Do nothing: a stream and its group come into being when a worker takes the partition."""
+
+    @asynccontextmanager
+    async def _rebalance(self, leaving: Sequence[Partition]) -> AsyncIterator[None]:
+        """Surround a change of the holdings by Faust's revoke and assign callbacks, until it takes records again.
+
+        Runs in a task of the ownership, never inside `subscribe`, for whose return the callbacks wait.
+        """
+        self.app.on_rebalance_start()
+        await self.on_partitions_revoked({TP(*partition.tp) for partition in leaving})
+        yield
+        self.app.consumer_generation_id += 1
+        await self.on_partitions_assigned(self.assignment(), self.app.consumer_generation_id)
+        while self.app.rebalancing and not (self.should_stop or self.app.should_stop):  # noqa: ASYNC110 - Faust has a flag
+            await asyncio.sleep(0.01)
 
     # --- reading ---
 
@@ -116,52 +135,28 @@ class Consumer(base.Consumer):
                 if self.should_stop or not self.flow_active or generation != self.app.consumer_generation_id:
                     return
                 del left[tp]
-                if self.partitions.get(tp) is partition:  # else a whole rebalance passed during the read
-                    self.observer.delivered(len(batch))
-                    yield tp, self._to_message(tp, partition.ledger.register(batch))
+                if self.holdings.get(tp) is partition:  # else a whole rebalance passed during the read
+                    self.options.observer.delivered(len(batch))
+                    yield tp, self._to_message(tp, (partition, batch))
         finally:
             for partition, _ in left.values():
                 partition.claim_again()
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's
-        wanted = [
-            p for tp, p in self.partitions.items() if active_partitions and tp in active_partitions and not p.lost
-        ]
+        wanted = [p for tp, p in self.holdings.items() if active_partitions and tp in active_partitions and not p.lost]
         if not wanted:
             await asyncio.sleep(min(timeout, 0.1))
             return {}
-        await asyncio.sleep(max(0.0, self._gather_until - self.loop.time()))
-        block_ms = max(1, min(self.options.block_ms, int(timeout * 1000)))
-        try:
-            batches = await self.reader.read(wanted, block_ms)
-        except ANY_REDIS_ERROR as error:
-            await self._after_failed_read(wanted, error)
-            return {}
-        self._read_backoff.reset()
-        self._read_failure = None
-        if sum(len(batch) for _, batch in batches) < self._full_enough:
-            self._gather_until = self.loop.time() + self.options.pacing.gather_s
-        return {partition.tp: (partition, batch) for partition, batch in batches}
+        batches = await self.intake.take(wanted, within_s=timeout)
+        return {TP(*partition.tp): (partition, batch) for partition, batch in batches}
 
-    async def _after_failed_read(self, partitions: list[Partition], error: BaseException) -> None:
-        """Wait, then look for entries whose delivery was lost on the way."""
-        self.observer.read("error")
-        self.observer.retried("read")
-        self._read_failure = f"reading failed ({type(error).__name__}: {error})"
-        delay_s = self._read_backoff.next_s()
-        logger.log(severity(error), "%s, next try in %.1f s", self._read_failure, delay_s)
-        for partition in partitions:
-            partition.claim_again()
-        await drop_connections(self.client, error)
-        await pause(delay_s, self._app_stopping)
-
-    def _to_message(self, tp: TP, record: Any) -> BatchMessage:
-        flight: InFlight = record
-        ms = EntryId.parse(flight.batch.entries[0][0]).ms
+    def _to_message(self, tp: TP, record: tuple[Partition, RecordBatch]) -> BatchMessage:
+        partition, batch = record
+        flight = partition.ledger.register(batch)
         message = BatchMessage(
-            tp.topic, tp.partition, flight.offset, ms / 1000, 1, None, None, flight.batch, None, 0, 0, tp,
-            time_in=time.monotonic(), generation_id=self.app.consumer_generation_id,
-            flight=flight, consumer=self, on_settled=self._settled.set,
+            tp.topic, tp.partition, flight.offset, EntryId.parse(batch.entries[0][0]).ms / 1000, 1, None, None,
+            batch, None, 0, 0, tp, time_in=time.monotonic(), generation_id=self.app.consumer_generation_id,
+            flight=flight, consumer=self, on_settled=self.commits.wake,
         )  # fmt: skip
         flight.message = weakref.ref(message)
         return message
@@ -175,64 +170,11 @@ class Consumer(base.Consumer):
     def on_buffer_drop(self, tp: TP) -> None:
         """Do nothing; see `on_buffer_full`."""
 
-    @Service.task
-    async def _claim_idle_entries(self) -> None:
-        """Deliver refused entries again, and what a paused worker read after it had lost its lease."""
-        interval_s = self.options.redeliver_after_ms / 1000 / _CLAIMS_PER_REDELIVERY
-        async for _ in self.itertimer(interval_s, name="claim"):
-            for partition in list(self.partitions.values()):
-                partition.claim_idle(self.options.redeliver_after_ms)
-                try:
-                    await self.reader.forget_consumers(partition.stream, self.ownership.workers)
-                except ANY_REDIS_ERROR as error:
-                    logger.debug("dead consumers not removed: %s", error)
-
-    @Service.task
-    async def _sample_lag(self) -> None:
-        while not self.should_stop:
-            try:
-                lags = [await self.reader.lag(stream) for stream in [p.stream for p in self.partitions.values()]]
-            except ANY_REDIS_ERROR as error:
-                logger.debug("lag not sampled: %s", error)
-                lags = [None]
-            self.observer.lag(None if None in lags else sum(lag for lag in lags if lag is not None))
-            # Without a partition there is nothing to see; look again soon after one was taken.
-            await self.sleep(self.options.lag_interval_s if self.partitions else 1.0)
-
     # --- committing ---
 
-    @Service.task
-    async def _commit_when_settled(self) -> None:
-        """Commit as soon as a batch is durable, not on Faust's timer."""
-        while not self.should_stop:
-            if await self.wait_for_stopped(self._settled):  # type: ignore[arg-type]  # mode's type is narrower
-                return
-            self._settled.clear()
-            if not await self.commit() and any(self._committable()):
-                self._settled.set()
-
-    def _committable(self) -> Iterator[TP]:
-        if self._commits_given_up:
-            return iter(())
-        return (tp for tp, p in self.partitions.items() if not p.lost and p.ledger.watermark > p.ledger.committed)
-
     def _filter_tps_with_pending_acks(self, topics: TPorTopicSet | None = None) -> Iterator[TP]:
-        return (tp for tp in list(self._committable()) if topics is None or tp in topics or tp.topic in topics)
-
-    def _new_offset(self, tp: TP) -> int | None:
-        """Return the offset up to which everything is settled.
-
-        Not Faust's own reckoning, which takes the first acknowledgement it sees for the start and so would commit
-        past a batch that another writer is still writing.
-        """
-        self._acked.pop(tp, None)
-        self._acked_index.pop(tp, None)
-        partition = self.partitions.get(tp)
-        return partition.ledger.watermark if partition else None
-
-    def _should_commit(self, tp: TP, offset: int) -> bool:
-        """Decide by the ledger: Faust takes every commit that was tried for done."""
-        return tp in self.partitions and offset > self.partitions[tp].ledger.committed
+        due = [TP(*partition.tp) for partition in self.commits.due()]
+        return (tp for tp in due if topics is None or tp in topics or tp.topic in topics)
 
     async def _commit_offsets(self, offsets: Mapping[TP, int], start_new_transaction: bool = True) -> bool:  # noqa: ARG002, FBT001, FBT002 - Faust's signature
         """Commit without the table that Faust draws for its debug log, which costs more than a small batch."""
@@ -247,80 +189,10 @@ class Consumer(base.Consumer):
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         committed = False
         for tp, offset in offsets.items():
-            partition = self.partitions.get(tp)
-            if partition is not None and not (partition.lost or self._commits_given_up):
-                committed |= await self._commit_partition(partition, offset)
+            partition = self.holdings.get(tp)
+            if partition is not None:
+                committed |= await self.commits.commit_until(partition, offset)
         return committed
-
-    async def _commit_partition(self, partition: Partition, offset: int) -> bool:
-        for flight in partition.ledger.settled_before(offset):
-            try:
-                result = await retry_until_stopped(
-                    partial(self._committer.commit, partition, flight),
-                    operation="commit",
-                    observer=self.observer,
-                    stopping=self._app_stopping,
-                )
-            except PartitionLost:
-                logger.warning("lost the lease of %s before a commit; its next owner goes on", partition.stream)
-                self.ownership.lose(partition)
-                return False
-            except ANY_REDIS_ERROR as error:
-                logger.warning("stopping without a commit to %s (%s): left pending", partition.stream, error)
-                self._commits_given_up = True
-                return False
-            partition.ledger.forget(flight)
-            self._report(result.acknowledged, [verdict.reason for verdict in result.dead])
-        return True
-
-    def _report(self, acknowledged: int, dead: list[str]) -> None:
-        if acknowledged:
-            self.observer.acknowledged(acknowledged)
-        for reason in set(dead):
-            self.observer.dead_lettered(reason, dead.count(reason))
-
-    # --- seeking, in Faust's sense ---
-
-    async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Give up what is in flight; the next reads begin with the group's pending entries."""
-        for partition in self.partitions.values():
-            partition.start_over()
-        return {tp: partition.ledger.next_offset for tp, partition in self.partitions.items()}
-
-    async def _seek(self, partition: TP, offset: int) -> None:
-        """Read a partition's pending entries again; there is no other place to go to."""
-        await self.seek_wait({partition: offset})
-
-    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
-        """Read the partitions' pending entries again, whatever the offsets."""
-        for tp in partitions.keys() & self.partitions.keys():
-            self.partitions[tp].start_over()
-
-    async def seek_to_beginning(self, *partitions: TP) -> None:
-        """Read the partitions' pending entries again: acknowledged entries do not come back."""
-        await self.seek_wait(dict.fromkeys(partitions, 0))
-
-    async def position(self, tp: TP) -> int | None:
-        """Return the offset of the next batch."""
-        return self.partitions[tp].ledger.next_offset if tp in self.partitions else None
-
-    def highwater(self, tp: TP) -> int:
-        """Return the offset of the next batch: offsets are made by reading, so there is never more to come."""
-        return self.partitions[tp].ledger.next_offset if tp in self.partitions else 0
-
-    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
-        """Return the offset of the next batch of each partition."""
-        return {tp: self.highwater(tp) for tp in partitions}
-
-    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
-        """Return the oldest offset that is not committed, for each partition."""
-        return {tp: self.partitions[tp].ledger.committed for tp in partitions if tp in self.partitions}
-
-    def _new_topicpartition(self, topic: str, partition: int) -> TP:
-        return TP(topic, partition)
-
-    async def create_topic(self, topic: str, partitions: int, replication: int, **_: Any) -> None:
-        """Do nothing: a stream and its group come into being when a worker takes the partition."""
 
     # --- stopping ---
 

@@ -66,8 +66,7 @@ class CrashWatch:
     Waiting for the message to be collected is not enough: the traceback keeps it alive.
     """
 
-    def __init__(self, consumer: ConsumerT) -> None:
-        self._consumer = consumer
+    def __init__(self) -> None:
         self._watched: set[str] = set()
 
     def watch(self, app: AppT) -> None:

@@ -21,6 +21,12 @@ def partition_for(app: AppT, topic: str, key: bytes | None) -> int:
     return keys.partition_of(key or b"", partitions_of(app, topic))
 
 
+def streams_of(app: AppT, topic: str) -> list[str]:
+    """Return the streams of a topic, by number of partition."""
+    partitions = partitions_of(app, topic)
+    return [keys.partition_stream(topic, number, partitions) for number in range(partitions)]
+
+
 def stream_of(app: AppT, topic: str, partition: int) -> str:
     """Return the stream that holds a partition."""
     return keys.partition_stream(topic, partition, partitions_of(app, topic))

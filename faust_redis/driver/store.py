@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import faust
 import msgspec
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from faust.types import TP, EventT
+
+    from faust_redis.driver.consumer import Consumer
 
 logger = logging.getLogger(__name__)
 
@@ -209,17 +211,20 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
         A partition that stays is loaded again when a batch was given up after it had changed the table: its entries
         come again, and their changes must not be counted twice.
         """
-        owned = self.app.consumer.partitions  # type: ignore[attr-defined]  # the consumer is ours
-        stale = {tp for tp in assigned - newly_assigned if tp in owned and owned[tp].ledger.dirty}
+        held = self._consumer().holdings
+        stale = {tp for tp in assigned - newly_assigned if tp in held and held[tp].ledger.dirty}
         for tp in revoked | stale:
             self._partitions.pop(tp, None)
             self._unsorted.discard(tp)
         for tp in newly_assigned | stale:
-            if tp in owned:
-                self._partitions[tp] = await self._load(owned[tp].stream)
+            if tp in held:
+                self._partitions[tp] = await self._load(held[tp].stream)
                 if self._recency:
                     self._unsorted.add(tp)
         self._resize(self._count() - self._size)
+
+    def _consumer(self) -> Consumer:
+        return cast("Consumer", self.app.consumer)
 
     async def _load(self, stream: str) -> dict[str, bytes]:
         key = keys.state(stream, self.app.conf.id, self.table_name)
@@ -236,11 +241,7 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
         values: dict[str, bytes] = {}
         cursor: Any = 0
         while True:
-            reply = await execute(
-                self.app.consumer.client,  # type: ignore[attr-defined]  # the consumer is ours
-                "HSCAN", key, cursor, "COUNT", _PAGE,
-            )  # fmt: skip
-            cursor, page = reply
+            cursor, page = await execute(self._consumer().client, "HSCAN", key, cursor, "COUNT", _PAGE)
             for field, raw in pairs(page):
                 self._take(values, key, field, raw)
             if int(cursor) == 0:

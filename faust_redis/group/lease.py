@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 from faust_redis.redis import keys, scripts
 from faust_redis.redis.client import Client, Script, execute
+from faust_redis.redis.replies import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-#: A worker that has been silent for this many lease times no longer counts when partitions are shared out.
-_SILENT_LEASES = 2
 
 
 class Leases:
@@ -29,7 +27,6 @@ class Leases:
         self._ttl_ms = ttl_ms
         self._renew = Script(client, scripts.RENEW)
         self._release = Script(client, scripts.RELEASE)
-        self._heartbeat = Script(client, scripts.HEARTBEAT)
 
     async def acquire(self, stream: str) -> str | None:
         """Take a free partition and return the fencing token, or return None when somebody holds it."""
@@ -52,15 +49,5 @@ class Leases:
         for stream in streams:
             token = await execute(self._client, "GET", keys.lease(stream, self._group))
             if token:
-                holders[stream] = token.decode().rpartition("#")[0]
+                holders[stream] = text(token).rpartition("#")[0]
         return holders
-
-    async def heartbeat(self, topic: str) -> list[str]:
-        """Announce this worker for a topic and return all live workers, sorted."""
-        silent_ms = self._ttl_ms * _SILENT_LEASES
-        live = await self._heartbeat([keys.workers(topic, self._group)], [self._instance_id, silent_ms])
-        return sorted(name.decode() for name in live)
-
-    async def leave(self, topic: str) -> None:
-        """Stop counting as a worker of a topic."""
-        await execute(self._client, "ZREM", keys.workers(topic, self._group), self._instance_id)

@@ -33,10 +33,10 @@ def dead_letters(stream: str) -> str:
 
 
 def workers(topic: str, group: str) -> str:
-    """Return the sorted set of live workers of a topic: instance id by heartbeat in server milliseconds."""
+    """Return the list of live workers of a topic; see `group.members`."""
     return f"{{{topic}}}:workers:{group}"
 
 
 def broadcasters(topic: str) -> str:
-    """Return the sorted set of live readers of a broadcast: instance id by heartbeat in server milliseconds."""
+    """Return the list of live readers of a broadcast; see `group.members`."""
     return f"{{{topic}}}:broadcasters"

@@ -12,8 +12,8 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) 
 return 0
 """
 
-#: Announce a worker and list the live ones by the server's clock.
-#: KEYS workers. ARGV instance id, milliseconds after which a silent worker counts as gone. Returns their ids.
+#: Announce an instance and list the live ones by the server's clock.
+#: KEYS list. ARGV instance id, milliseconds after which a silent instance counts as gone. Returns their ids.
 HEARTBEAT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

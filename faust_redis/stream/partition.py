@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from faust_redis.stream.ledger import Ledger
 
-if TYPE_CHECKING:
-    from faust.types import TP
+#: Topic and number of a partition; what Faust calls a TP is one.
+TopicPartition = tuple[str, int]
 
 
 class ClaimPass:
@@ -26,10 +24,10 @@ class ClaimPass:
 
 
 class Partition:
-    """What the consumer keeps for one owned partition.
+    """What a worker keeps for one partition that it owns.
 
     Attributes:
-        tp: Topic and number, as Faust knows the partition.
+        tp: Topic and number.
         stream: Key of its stream.
         token: Fencing token of the lease.
         ledger: Batches in flight.
@@ -37,7 +35,7 @@ class Partition:
         lost: Set when the lease is known to be gone: nothing is read or committed any more.
     """
 
-    def __init__(self, tp: TP, stream: str, token: str) -> None:
+    def __init__(self, tp: TopicPartition, stream: str, token: str) -> None:
         self.tp = tp
         self.stream = stream
         self.token = token

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from faust_redis.redis import scripts
-from faust_redis.redis.client import Client, Script, execute, is_cluster
+from faust_redis.redis.client import Client, execute, is_cluster
 from faust_redis.redis.errors import is_busy_group, is_no_group
-from faust_redis.redis.replies import entries, facts, streams, text
+from faust_redis.redis.replies import entries, streams
 from faust_redis.stream.batch import RecordBatch
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ class Reader:
         self._group = group
         self._options = options
         self._observer = options.observer
-        self._forget_consumers = Script(client, scripts.FORGET_CONSUMERS)
 
     async def read(self, partitions: Sequence[Partition], block_ms: int) -> list[Read]:
         """Return at most one batch for each partition.
@@ -60,19 +58,6 @@ class Reader:
             raise
         logger.info("created group %s on stream %s", self._group, stream)
         return True
-
-    async def forget_consumers(self, stream: str, alive: Sequence[str]) -> None:
-        """Remove group members of dead instances once nothing is pending for them."""
-        await self._forget_consumers([stream], [self._group, *alive])
-
-    async def lag(self, stream: str) -> int | None:
-        """Return how many entries the group has not read; None when Redis does not know."""
-        for info in await execute(self._client, "XINFO", "GROUPS", stream):
-            group = facts(info)
-            if text(group["name"]) == self._group:
-                lag = group.get("lag")
-                return None if lag is None else int(lag)
-        return None
 
     async def _claim_page(self, partition: Partition) -> Read | None:
         """Claim one page of pending entries that are not in flight here.

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from faust_redis.broadcast import reader as broadcast_reader
-from faust_redis.broadcast.groups import Broadcasters
+from faust_redis.broadcast.groups import remove_groups
 from faust_redis.broadcast.reader import BroadcastReader
 from faust_redis.observer import NullObserver
 from faust_redis.options import RedisOptions
@@ -218,21 +218,16 @@ async def test_groups_of_dead_instances_are_removed(redis: Redis, redis_url: str
         await redis.xgroup_create(stream, group, id="$", mkstream=True)
     await redis.xgroup_createconsumer(stream, "live-broadcast-idle", "idle")
     client = connect(redis_url)
-    patient, hasty = (Broadcasters(client, stream, "me", PREFIX, silence_ms=ms) for ms in (60_000, 200))
-    alive = await patient.heartbeat()
-    await Broadcasters(client, stream, "reading", PREFIX).heartbeat()
-    assert alive == {"me"}
-    await patient.remove_groups([stream], {"me", "reading"})
+    clear_up = functools.partial(remove_groups, client, stream, prefix=PREFIX, alive={"me", "reading"})
+    await clear_up(silence_ms=60_000)
     assert await groups(redis, stream) == ["live-broadcast-idle", "live-broadcast-reading", "processor"]
 
     async def removed() -> bool:
-        await hasty.remove_groups([stream], {"me", "reading"})
+        await clear_up(silence_ms=200)
         return "live-broadcast-idle" not in await groups(redis, stream)
 
     await eventually(removed)
     assert await groups(redis, stream) == ["live-broadcast-reading", "processor"]
-    await patient.leave()
-    assert await patient.heartbeat() == {"me", "reading"}
     await client.aclose()
 
 
@@ -327,7 +322,7 @@ async def test_a_reader_clears_up(
         for group in ("live-broadcast-dead", "processor"):
             await where.redis.xgroup_create(stream, group, mkstream=True)
     # Short, but longer than a busy machine delays a heartbeat.
-    monkeypatch.setattr(broadcast_reader, "Broadcasters", functools.partial(Broadcasters, silence_ms=3000))
+    monkeypatch.setattr(broadcast_reader, "SILENCE_MS", 3000)
     options = {"partitions": 3, "block_ms": 1}
     async with (
         reading(where.redis_url, where.name, **options) as one,

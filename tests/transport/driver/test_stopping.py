@@ -124,7 +124,7 @@ async def test_stop_while_a_rebalance_waits(transport_app: AppFactory, records: 
     await records.publish(names("r", 5))
     app = await transport_app(records.name, noack=True, drain_timeout_s=0.2)
     await eventually(lambda: app.batches)
-    app.consumer.ownership.lose(next(iter(app.consumer.partitions.values())))
+    app.consumer.holdings.lose(next(iter(app.consumer.holdings.values())))
     await eventually(lambda: app.app.rebalancing)
     await stop(app)
     assert (await records.pending(), await records.state()) == (5, {})

@@ -170,7 +170,7 @@ async def test_rebalance_during_a_blocked_read(transport_app: AppFactory, record
     app = await transport_app(records.name, block_ms=900)
     for number in range(3):
         await records.redis.delete(records.lease)
-        app.consumer.ownership.lose(app.consumer.partitions[next(iter(app.consumer.assignment()))])
+        app.consumer.holdings.lose(next(iter(app.consumer.holdings.values())))
         await eventually(lambda: app.observer.owned == 0)
         await records.publish([f"r{number}"])
         await records.committed(names("r", number + 1))

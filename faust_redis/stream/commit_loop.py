@@ -1,0 +1,112 @@
+"""Committing as soon as batches are settled, oldest first."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from mode import Service
+
+from faust_redis.redis.errors import ANY_REDIS_ERROR, PartitionLost
+from faust_redis.redis.retry import retry_until_stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
+
+    from faust_redis.observer import Observer
+    from faust_redis.stream.commit import CommitResult, Committer
+    from faust_redis.stream.ledger import InFlight
+    from faust_redis.stream.partition import Partition
+
+logger = logging.getLogger(__name__)
+
+
+class CommitLoop(Service):
+    """Commits batches when they are durable, not on a timer.
+
+    Args:
+        committer: Commits one batch.
+        held: Returns the partitions held.
+        commit_due: Commits every partition that `due` names, by way of `commit_until`; True when it did.
+        lose: Told of a partition whose lease turned out to be gone.
+        observer: Told what was acknowledged.
+        stopping: Whether the application is stopping.
+    """
+
+    logger = logger
+
+    def __init__(
+        self,
+        committer: Committer,
+        *,
+        held: Callable[[], Iterable[Partition]],
+        commit_due: Callable[[], Awaitable[bool]],
+        lose: Callable[[Partition], None],
+        observer: Observer,
+        stopping: Callable[[], bool],
+        **kwargs: Any,
+    ) -> None:
+        self._committer = committer
+        self._held = held
+        self._commit_due = commit_due
+        self._lose = lose
+        self._observer = observer
+        self._stopping = stopping
+        self._settled = asyncio.Event()
+        self._given_up = False
+        super().__init__(**kwargs)
+
+    def wake(self) -> None:
+        """Take note that a batch was settled."""
+        self._settled.set()
+
+    def due(self) -> Iterator[Partition]:
+        """Yield the partitions whose oldest batch is settled."""
+        if not self._given_up:
+            yield from (p for p in self._held() if not p.lost and p.ledger.watermark > p.ledger.committed)
+
+    @Service.task
+    async def _commit_when_settled(self) -> None:
+        while not self.should_stop:
+            if await self.wait_for_stopped(self._settled):  # type: ignore[arg-type]  # mode's type is narrower
+                return
+            self._settled.clear()
+            if not await self._commit_due() and any(self.due()):
+                self._settled.set()
+
+    async def commit_until(self, partition: Partition, offset: int) -> bool:
+        """Commit a partition's settled batches before an offset; False when it is lost, or the application stops."""
+        if partition.lost or self._given_up:
+            return False
+        for flight in partition.ledger.settled_before(offset):
+            result = await self._commit(partition, flight)
+            if result is None:
+                return False
+            partition.ledger.forget(flight)
+            self._report(result)
+        return True
+
+    async def _commit(self, partition: Partition, flight: InFlight) -> CommitResult | None:
+        try:
+            return await retry_until_stopped(
+                partial(self._committer.commit, partition, flight),
+                operation="commit",
+                observer=self._observer,
+                stopping=self._stopping,
+            )
+        except PartitionLost:
+            logger.warning("lost the lease of %s before a commit; its next owner goes on", partition.stream)
+            self._lose(partition)
+        except ANY_REDIS_ERROR as error:
+            logger.warning("stopping without a commit to %s (%s): left pending", partition.stream, error)
+            self._given_up = True
+        return None
+
+    def _report(self, result: CommitResult) -> None:
+        if result.acknowledged:
+            self._observer.acknowledged(result.acknowledged)
+        dead = [verdict.reason for verdict in result.dead]
+        for reason in set(dead):
+            self._observer.dead_lettered(reason, dead.count(reason))
