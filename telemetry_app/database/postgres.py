@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 from mode import Service
 
+from telemetry_app.database.arrays import take_only_lists_for_arrays
 from telemetry_app.database.backoff import Backoff
 from telemetry_app.database.errors import DATABASE_ERRORS, UNUSABLE_AFTER, Outlook, describe, meaning_of
 
@@ -103,6 +104,7 @@ class Postgres(Service):
 
     async def on_start(self) -> None:
         """Make the pool, without a connection."""
+        take_only_lists_for_arrays()
         self._pool = await asyncpg.create_pool(
             self._url,
             min_size=0,
