@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any, cast
 
-import msgspec
 import pytest
 
 from agents.decode import decode
@@ -17,23 +16,7 @@ from tables.device_state import device_state
 from telemetry_app.app import app, decoded_batches, operations, write_side
 from telemetry_app.core.batch import DecodedBatch
 from telemetry_app.core.device_state import DeviceState
-
-
-def fields(device_id: str, **changes: object) -> list[bytes]:
-    """Return a stream entry's fields, as tcp-ingestion appends them."""
-    payload = {
-        "device_id": device_id,
-        "timestamp": "2026-05-02T12:00:00.000Z",
-        "latitude": 41.99,
-        "longitude": 21.43,
-        "altitude": 240,
-        "angle": 180,
-        "speed": 33,
-        "satellites": 12,
-        "priority": 0,
-        "attributes": {"239": 1},
-    } | changes
-    return [b"codec", b"8E", b"payload", msgspec.json.encode(payload)]
+from tests.support.records import fields
 
 
 def batch_of(*entries: list[bytes]) -> RecordBatch:
@@ -64,7 +47,9 @@ async def decoded() -> AsyncIterator[Any]:
 
 async def test_decode_passes_positions_on_and_folds_them_into_the_table(decoded: Any, device_id: str) -> None:
     """Every readable entry is in the decoded batch, and the device's state counts them."""
-    batch = batch_of(fields(device_id), fields(device_id, timestamp="2026-05-02T12:00:01.000Z", speed=44))
+    batch = batch_of(
+        fields(device_id=device_id), fields(device_id=device_id, timestamp="2026-05-02T12:00:01.000Z", speed=44)
+    )
     async with decode.test_context() as agent:
         await agent.put(batch)
         result: DecodedBatch = await asyncio.wait_for(decoded.get(), 5)
@@ -76,7 +61,12 @@ async def test_decode_passes_positions_on_and_folds_them_into_the_table(decoded:
 async def test_decode_refuses_an_entry_and_keeps_its_neighbours(decoded: Any, device_id: str) -> None:
     """A refused entry is marked with its field and counted; its neighbours go through."""
     before = operations.metrics.decode_errors._value.get()
-    batch = batch_of(fields(device_id), fields(device_id, latitude=91), [b"no", b"payload"], fields(device_id))
+    batch = batch_of(
+        fields(device_id=device_id),
+        fields(device_id=device_id, latitude=91),
+        [b"no", b"payload"],
+        fields(device_id=device_id),
+    )
     async with decode.test_context() as agent:
         await agent.put(batch)
         result: DecodedBatch = await asyncio.wait_for(decoded.get(), 5)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from telemetry_app.database.migrate import migrate
-from tests.core.writing import session
+from tests.support.database import session
 
 NOTHING_TO_DO = "nothing to do: the schema is up to date"
 APPLIED = ["applied 0001_positions.sql", "applied 0002_positions_faulty.sql"]

@@ -9,24 +9,14 @@ from faust_redis.redis.replies import EntryId
 from telemetry_app.core import device_state
 from telemetry_app.core.device_state import DeviceState
 from telemetry_app.records.position import Position
+from tests.support import records
+from tests.support.records import FIRST_TS
 
-START = datetime(2026, 5, 2, tzinfo=UTC)
 FIRST = EntryId(1_700_000_000_000, 0)
 
 
 def position(device_id: str = "a", second: int = 0, speed: float = 0.0) -> Position:
-    return Position(
-        device_id=device_id,
-        ts=START + timedelta(seconds=second),
-        latitude=1.0,
-        longitude=2.0,
-        altitude=3.0,
-        angle=4.0,
-        speed=speed,
-        satellites=5,
-        priority=0,
-        attributes=b"{}",
-    )
+    return records.position(second, device_id=device_id, speed=speed)
 
 
 def fold(states: dict[str, DeviceState], positions: list[Position], first_id: EntryId) -> dict[str, DeviceState]:
@@ -40,7 +30,7 @@ def test_the_greatest_timestamp_wins_whatever_the_order() -> None:
     """Newest-first packets and late records never move a device back."""
     states = fold({}, [position(second=5, speed=50), position(second=3, speed=30)], FIRST)
     states = fold(states, [position(second=4, speed=40)], FIRST)
-    assert (states["a"].last_seen, states["a"].speed) == (START + timedelta(seconds=5), 50)
+    assert (states["a"].last_seen, states["a"].speed) == (FIRST_TS + timedelta(seconds=5), 50)
 
 
 def test_every_position_counts() -> None:

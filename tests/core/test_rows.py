@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, strategies as st
 
 from telemetry_app.core.rows import COLUMN_NAMES, columns
-from tests.core.writing import FIRST_TS, position
+from tests.support.records import FIRST_TS, position
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

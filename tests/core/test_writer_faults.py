@@ -15,7 +15,9 @@ from telemetry_app.database.backoff import Backoff
 from telemetry_app.database.migrate import migrate
 from telemetry_app.tools.embedded.postgres import EmbeddedPostgres
 from tests.conftest import PostgresFactory, ProxyFactory
-from tests.core.writing import Desk, WriteResult, desk, position, positions, session, stored, writer_waits, writing
+from tests.core.writing import Desk, WriteResult, desk, stored, writer_waits, writing
+from tests.support.records import position, positions
+from tests.support.database import session
 from tests.servers.proxy import TcpProxy, url_through
 from tests.servers.server import TEST_SETTINGS
 from tests.support.waiting import eventually

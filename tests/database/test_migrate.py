@@ -15,7 +15,7 @@ from telemetry_app.database.migrate import (
     migrate,
     status,
 )
-from tests.core.writing import session
+from tests.support.database import session
 
 if TYPE_CHECKING:
     import asyncpg

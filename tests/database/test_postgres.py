@@ -6,8 +6,8 @@ import pytest
 
 from telemetry_app.database.postgres import Postgres, connect
 from tests.conftest import PostgresFactory, ProxyFactory
-from tests.core.writing import pool
 from tests.servers.proxy import url_through
+from tests.support.database import pool
 from tests.support.waiting import eventually
 
 FOREVER_S = 60

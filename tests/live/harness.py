@@ -25,8 +25,8 @@ from telemetry_app.live.ports import Authentication, Authenticator, Authorizatio
 from telemetry_app.live.side import LiveSide
 from telemetry_app.live.wire.position import LivePosition
 from telemetry_app.records.codec import encode
-from telemetry_app.records.position import Position
-from tests.live.observed import Observed
+from tests.support import records
+from tests.support.observed import LiveObserved
 from tests.support.waiting import eventually
 
 COOKIE = {"Cookie": "session=good"}
@@ -119,7 +119,7 @@ class Side:
     reader: BroadcastReader
     cookie: str
     stored: Stored
-    observed: Observed
+    observed: LiveObserved
     redis: Redis
     stream: str
     port: int
@@ -159,7 +159,8 @@ async def publish(
     speed: float = 33.0,
     partitions: int = 1,
 ) -> str:
-    position = Position(device, datetime.fromtimestamp(ts_ms / 1000, UTC), lat, 21.0, 240.0, 180.0, speed, 9, 0, b"{}")
+    taken = datetime.fromtimestamp(ts_ms / 1000, UTC)
+    position = records.position(device_id=device, ts=taken, latitude=lat, longitude=21.0, speed=speed, attributes=b"{}")
     partition = sum(device.encode()) % partitions
     entry: Any = {"device_id": device, "codec": "8E", "payload": encode(position)}
     entry_id: Any = await redis.xadd(partition_stream(stream, partition, partitions), entry)
@@ -197,7 +198,7 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
         options=RedisOptions(instance_id=instance_id, batch_size=batch_size, block_ms=20),
     )
     rights = Rights() if rights is None else rights
-    stored, observed = stored or Stored(), Observed()
+    stored, observed = stored or Stored(), LiveObserved()
     replay = StreamReplay(redis_url)
     live = LiveSide(
         streams=reader.streams,

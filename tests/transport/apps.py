@@ -10,58 +10,13 @@ from faust_redis.driver.channel import BatchSchema
 from faust_redis.driver.consumer import Consumer
 from faust_redis.driver.store import Table
 from faust_redis.options import RedisOptions
+from tests.support.observed import TransportObserved
 
 GROUP = "group"
 TABLE = "counts"
 
 #: What an agent does with an event; the event is a `faust.EventT` whose value is a `RecordBatch`.
 Handle = Callable[["TransportApp", Any], Awaitable[None]]
-
-
-class Recorder:
-    """Observer that remembers what the transport reported."""
-
-    def __init__(self) -> None:
-        self.total: Counter[str] = Counter()
-        self.reads: Counter[str] = Counter()
-        self.dead: Counter[str] = Counter()
-        self.retries: Counter[str] = Counter()
-        self.owned: int | None = None
-        self.lags: list[int | None] = []
-        self.sizes: dict[str, int] = {}
-
-    def read(self, result: str) -> None:
-        self.reads[result] += 1
-
-    def delivered(self, entries: int) -> None:
-        self.total["delivered"] += entries
-
-    def redelivered(self, entries: int) -> None:
-        self.total["redelivered"] += entries
-
-    def trimmed(self, entries: int) -> None:
-        self.total["trimmed"] += entries
-
-    def acknowledged(self, entries: int) -> None:
-        self.total["acknowledged"] += entries
-
-    def dead_lettered(self, reason: str, entries: int) -> None:
-        self.dead[reason] += entries
-
-    def partitions_owned(self, partitions: int) -> None:
-        self.owned = partitions
-
-    def lag(self, entries: int | None) -> None:
-        self.lags.append(entries)
-
-    def state_size(self, table: str, keys: int) -> None:
-        self.sizes[table] = keys
-
-    def evicted(self, table: str, keys: int) -> None:
-        self.total[f"evicted {table}"] += keys
-
-    def retried(self, operation: str) -> None:
-        self.retries[operation] += 1
 
 
 class TransportApp:
@@ -90,7 +45,7 @@ class TransportApp:
         faust_settings: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        self.observer = Recorder()
+        self.observer = TransportObserved()
         self.batches: list[Any] = []
         self.counted: list[str] = []
         self.offsets: list[int] = []

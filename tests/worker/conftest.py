@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -19,6 +19,8 @@ from telemetry_app.tools.embedded.worker import COMMAND, WorkerProcess
 from tests.conftest import WorkerFactory
 from tests.live.conftest import directus, real_directus, stand_in
 from tests.live.directus.stand_in import DirectusServer
+from tests.support import records
+from tests.support.records import FIRST_TS
 from tests.support.waiting import eventually
 from tests.worker.spectators import TABLES, Spectators
 
@@ -26,28 +28,18 @@ __all__ = ["directus", "real_directus", "stand_in"]
 
 GROUP = "processor"
 StartWorker = Callable[..., WorkerProcess]
-START = datetime(2026, 5, 2, 12, tzinfo=UTC)
 
 
 def ms_of(second: int) -> int:
     """Return the timestamp of `record(…, second)` as clients are shown it, in epoch ms."""
-    return round((START + timedelta(seconds=second)).timestamp() * 1000)
+    return round((FIRST_TS + timedelta(seconds=second)).timestamp() * 1000)
 
 
 def record(device: int, second: int, **changes: object) -> dict[str, Any]:
     """Return a payload; `changes` replace fields."""
-    return {
-        "device_id": f"3563070424{device:05d}",
-        "timestamp": (START + timedelta(seconds=second)).isoformat().replace("+00:00", "Z"),
-        "latitude": 41.99,
-        "longitude": 21.43,
-        "altitude": 240,
-        "angle": 180,
-        "speed": second % 100,
-        "satellites": 12,
-        "priority": 0,
-        "attributes": {"239": 1, "78": {"__bigint": "1152921504606846976"}, "10828": {"__buffer_b64": "3q2+7w=="}},
-    } | changes
+    taken = (FIRST_TS + timedelta(seconds=second)).isoformat().replace("+00:00", "Z")
+    base = {"device_id": f"3563070424{device:05d}", "timestamp": taken, "speed": second % 100}
+    return records.record(**(base | changes))
 
 
 class Pipeline:

@@ -14,8 +14,9 @@ from tests.conftest import PostgresFactory
 from tests.live.directus.stand_in import DirectusServer
 from tests.live.rawsocket import RawClient
 from tests.live.sightings import Shown
+from tests.support.records import FIRST_TS
 from tests.support.waiting import eventually
-from tests.worker.conftest import START, Pipeline, StartWorker, ms_of, record
+from tests.worker.conftest import Pipeline, StartWorker, ms_of, record
 from tests.worker.spectators import TABLES, Client, Spectators
 
 
@@ -113,7 +114,7 @@ async def test_nobody_misses_or_repeats_a_position(
     async def race() -> None:
         for second in range(1, last + 1):
             late = [
-                record(device, second, timestamp=(START + timedelta(seconds=second - ago)).isoformat())
+                record(device, second, timestamp=(FIRST_TS + timedelta(seconds=second - ago)).isoformat())
                 for device, ago in enumerate(chance.choices([0.0, 0.5, 20.5], k=10))
                 if chance.random() < 0.3
             ]

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from telemetry_app.live.clients.registry import Registry
 from telemetry_app.live.clients.subscription import Subscription
-from tests.live.observed import Observed
+from tests.support.observed import LiveObserved
 
 if TYPE_CHECKING:
     from telemetry_app.live.clients.connection import Connection
@@ -27,7 +27,7 @@ def subscription(connection: Connection, topic: str) -> Subscription:
 
 def test_both_directions() -> None:
     """A subscription is found from its topic and from its connection, until it ends."""
-    observed = Observed()
+    observed = LiveObserved()
     registry = Registry(observed)
     one, two = connection(), connection()
     for who in (one, two):
@@ -47,7 +47,7 @@ def test_both_directions() -> None:
 
 def test_a_subscription_takes_the_place_of_the_one_before() -> None:
     """The same topic twice is one subscription, the newer one."""
-    observed = Observed()
+    observed = LiveObserved()
     registry = Registry(observed)
     who = connection()
     registry.add(who)
@@ -61,7 +61,7 @@ def test_a_subscription_takes_the_place_of_the_one_before() -> None:
 
 def test_a_connection_that_has_ended_subscribes_to_nothing() -> None:
     """A subscription whose connection went while it was being prepared does not come to stand."""
-    observed = Observed()
+    observed = LiveObserved()
     registry = Registry(observed)
     who = connection()
     registry.add(who)
@@ -82,7 +82,7 @@ def test_a_connection_that_has_ended_subscribes_to_nothing() -> None:
 )
 def test_any_order_of_changes_keeps_both_sides_equal(steps: list[tuple[str, int, str]]) -> None:
     """Whatever happens in whatever order and however often, both directions and the gauges agree."""
-    observed = Observed()
+    observed = LiveObserved()
     registry = Registry(observed)
     connections = [connection() for _ in range(4)]
     expected: dict[Connection, set[str]] = {}

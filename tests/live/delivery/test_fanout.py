@@ -14,13 +14,13 @@ from telemetry_app.live.delivery.fanout import Passed, frames, group
 from telemetry_app.live.positions.history import KEPT_S, History
 from telemetry_app.records.position import Position
 from tests.live.harness import Entries
+from tests.support import records
 
 ENTRIES = Entries({"7": ["a", "b"], "8": ["b"]})
 
 
 def position(device: str, ts_ms: int) -> Position:
-    when = datetime.fromtimestamp(ts_ms / 1000, UTC)
-    return Position(device, when, 41.0, 21.0, 240.0, 180.0, 33.0, 9, 0, b"{}")
+    return records.position(device_id=device, ts=datetime.fromtimestamp(ts_ms / 1000, UTC))
 
 
 def passed(history: History, *given: tuple[str, int], first_id: int = 1, now: float = 100.0) -> Passed:

@@ -13,7 +13,7 @@ from telemetry_app.live.rights.authorization import DirectusAuthorizer
 from telemetry_app.live.rights.directus import Directus
 from tests.live.directus.client import client_of
 from tests.live.directus.stand_in import DirectusServer
-from tests.live.observed import Observed
+from tests.support.observed import LiveObserved
 
 #: Two events that a spectator may see, and one that does not exist.
 SEVEN: Final = "77777777-7777-4777-8777-777777777777"
@@ -33,7 +33,7 @@ class Spectator:
     """
 
     def __init__(self, client: Directus, user_id: str, cookie: str) -> None:
-        observed = Observed()
+        observed = LiveObserved()
         self._authenticator = DirectusAuthenticator(client, observed)
         self._authorizer = DirectusAuthorizer(client, observed)
         self.user_id = user_id

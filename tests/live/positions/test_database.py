@@ -11,8 +11,10 @@ from telemetry_app.database.migrate import migrate
 from telemetry_app.database.postgres import Postgres
 from telemetry_app.live.positions.database import NEWEST, PositionsTable
 from telemetry_app.live.wire.position import LivePosition, epoch_ms
-from tests.core.writing import FIRST_TS, desk, pool, position, positions, session
-from tests.live.observed import Observed
+from tests.core.writing import desk
+from tests.support.database import pool, session
+from tests.support.observed import LiveObserved
+from tests.support.records import FIRST_TS, position, positions
 
 #: 50 devices with a record a minute, over more than one chunk of a hypertable.
 FILL = """
@@ -36,16 +38,16 @@ async def postgres(url: str) -> AsyncIterator[Postgres]:
 
 
 @pytest.fixture
-def observed() -> Observed:
-    return Observed()
+def observed() -> LiveObserved:
+    return LiveObserved()
 
 
 @pytest.fixture
-def reader(postgres: Postgres, observed: Observed) -> PositionsTable:
+def reader(postgres: Postgres, observed: LiveObserved) -> PositionsTable:
     return PositionsTable(postgres, observed)
 
 
-async def test_the_newest_of_each(url: str, reader: PositionsTable, observed: Observed) -> None:
+async def test_the_newest_of_each(url: str, reader: PositionsTable, observed: LiveObserved) -> None:
     """A snapshot has the newest position of each device asked for, just as it would come live."""
     newest = [position(5, device_id="a", latitude=1.5), position(9, device_id="b", ts=FIRST_TS + timedelta(days=90))]
     async with desk(url) as it:
@@ -93,13 +95,13 @@ async def test_rows_of_other_hands(url: str, reader: PositionsTable) -> None:
     assert await reader.newest(["a"]) == [LivePosition("a", 1, 2, 1000, 0, 0)]
 
 
-async def test_nothing_to_read(reader: PositionsTable, observed: Observed) -> None:
+async def test_nothing_to_read(reader: PositionsTable, observed: LiveObserved) -> None:
     """Without devices nothing is asked."""
     assert await reader.newest([]) == []
     assert observed.snapshots == []
 
 
-async def test_it_fails_open(caplog: pytest.LogCaptureFixture, observed: Observed) -> None:
+async def test_it_fails_open(caplog: pytest.LogCaptureFixture, observed: LiveObserved) -> None:
     """Without a database a snapshot is empty, which is counted, and said once."""
     async with pool("postgresql://postgres@127.0.0.1:1/x") as nowhere:
         reader = PositionsTable(nowhere, observed)
@@ -112,7 +114,7 @@ async def test_it_fails_open(caplog: pytest.LogCaptureFixture, observed: Observe
 
 
 async def test_a_stuck_table(
-    url: str, reader: PositionsTable, observed: Observed, monkeypatch: pytest.MonkeyPatch
+    url: str, reader: PositionsTable, observed: LiveObserved, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A read that takes too long is given up, and the next one has a working connection."""
     monkeypatch.setattr("telemetry_app.live.positions.database.TIMEOUT_S", 0.3)
@@ -137,7 +139,7 @@ async def test_stored_until(url: str, reader: PositionsTable) -> None:
     assert await reader.stored_until([device, "unknown"]) == {device: epoch_ms(FIRST_TS) + 2000}
 
 
-async def test_stored_until_fails_open(observed: Observed) -> None:
+async def test_stored_until_fails_open(observed: LiveObserved) -> None:
     """Without a database nothing is known to be stored, and nothing is raised."""
     async with pool("postgresql://127.0.0.1:1/none") as nowhere:
         assert await PositionsTable(nowhere, observed).stored_until(["a"]) == {}

@@ -7,9 +7,9 @@ import pytest
 
 from telemetry_app.live.positions.device_events import CachedDeviceEvents
 from tests.conftest import ProxyFactory
-from tests.core.writing import pool, session
-from tests.live.observed import Observed
 from tests.servers.proxy import url_through
+from tests.support.database import pool, session
+from tests.support.observed import LiveObserved
 from tests.support.waiting import eventually
 
 A, B = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
@@ -37,7 +37,7 @@ NONE: frozenset[str] = frozenset()
 
 
 @contextlib.asynccontextmanager
-async def known(url: str, observed: Observed, *, refresh_s: float = 60) -> AsyncIterator[CachedDeviceEvents]:
+async def known(url: str, observed: LiveObserved, *, refresh_s: float = 60) -> AsyncIterator[CachedDeviceEvents]:
     """Start a pool and what is known of the tables for the time of the block."""
     async with pool(url) as postgres:
         events = CachedDeviceEvents(postgres, refresh_s=refresh_s, observer=observed)
@@ -55,7 +55,7 @@ async def url(plain_postgres_url: str) -> str:
 
 async def test_both_directions(url: str) -> None:
     """From its start on it knows the events of a device and the devices of an event, and nothing of others."""
-    observed = Observed()
+    observed = LiveObserved()
     async with known(url, observed) as events:
         assert [events.events_of(device) for device in "12345"] == [{A}, {A, B}, NONE, NONE, NONE]
         assert [events.devices_of(event) for event in (A, B, "None")] == [{"1", "2"}, {"2"}, NONE]
@@ -66,14 +66,14 @@ async def test_numbered_events(plain_postgres_url: str) -> None:
     """Ids that are numbers are known by their digits."""
     async with session(plain_postgres_url) as connection:
         await connection.execute(TABLES.format("int") + NUMBERED)
-    async with known(plain_postgres_url, Observed()) as events:
+    async with known(plain_postgres_url, LiveObserved()) as events:
         assert events.events_of("356") == {"7"}
         assert events.devices_of("7") == {"356"}
 
 
 async def test_changes_arrive(url: str) -> None:
     """A change in the tables is known after the next refresh, without being asked for."""
-    async with session(url) as connection, known(url, Observed(), refresh_s=0.05) as events:
+    async with session(url) as connection, known(url, LiveObserved(), refresh_s=0.05) as events:
         await connection.execute("INSERT INTO entry_devices (entry_id, device_id) VALUES ($1, 'new')", A)
         await eventually(lambda: events.events_of("new") == {A})
         await connection.execute("DELETE FROM entry_devices WHERE device_id = '2'")
@@ -86,7 +86,7 @@ async def test_a_failed_refresh(url: str, tcp_proxy: ProxyFactory, caplog: pytes
     """While the database is away what is known stays known; the failures are counted and one line is logged."""
     parts = urlsplit(url)
     proxy = await tcp_proxy(parts.hostname, parts.port)
-    observed = Observed()
+    observed = LiveObserved()
     async with known(url_through(proxy, url), observed) as events:
         await proxy.refuse()
         proxy.cut()
@@ -106,7 +106,7 @@ async def test_it_tries_again_soon(url: str, tcp_proxy: ProxyFactory) -> None:
     parts = urlsplit(url)
     proxy = await tcp_proxy(parts.hostname, parts.port)
     await proxy.refuse()
-    async with known(url_through(proxy, url), Observed(), refresh_s=100_000) as events:
+    async with known(url_through(proxy, url), LiveObserved(), refresh_s=100_000) as events:
         assert events.events_of("2") == NONE
         await proxy.accept()
         await eventually(lambda: events.events_of("2") == {A, B}, timeout_s=30)
@@ -114,7 +114,7 @@ async def test_it_tries_again_soon(url: str, tcp_proxy: ProxyFactory) -> None:
 
 async def test_without_tables(plain_postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
     """Without Directus' tables nothing is known, one line says why, and they are found once they are made."""
-    async with known(plain_postgres_url, Observed()) as events, session(plain_postgres_url) as connection:
+    async with known(plain_postgres_url, LiveObserved()) as events, session(plain_postgres_url) as connection:
         assert events.devices_of(A) == NONE
         assert not await events.refresh()
         assert caplog.text.count("Directus has not made the tables entries and entry_devices in this database") == 1
@@ -126,7 +126,7 @@ async def test_without_tables(plain_postgres_url: str, caplog: pytest.LogCapture
 async def test_the_end(url: str) -> None:
     """It stops at once, in the middle of a wait."""
     async with pool(url) as postgres:
-        events = CachedDeviceEvents(postgres, refresh_s=100_000, observer=Observed())
+        events = CachedDeviceEvents(postgres, refresh_s=100_000, observer=LiveObserved())
         await events.start()
         await asyncio.wait_for(events.stop(), 30)
         assert events.events_of("1") == {A}

@@ -10,7 +10,7 @@ from telemetry_app.live.rights.authentication import DirectusAuthenticator
 from tests.live.directus import faults
 from tests.live.directus.client import ADDRESS, client_of
 from tests.live.directus.stand_in import COOKIE, DirectusServer, DirectusStandIn, Fault
-from tests.live.observed import Observed
+from tests.support.observed import LiveObserved
 
 UNAUTHORIZED = Authentication("unauthorized")
 
@@ -18,7 +18,7 @@ UNAUTHORIZED = Authentication("unauthorized")
 class Door:
     """An authenticator that keeps no answers, and what it told."""
 
-    def __init__(self, authenticator: DirectusAuthenticator, observed: Observed) -> None:
+    def __init__(self, authenticator: DirectusAuthenticator, observed: LiveObserved) -> None:
         self._authenticator = authenticator
         self.observed = observed
 
@@ -29,7 +29,7 @@ class Door:
 @pytest.fixture
 async def door(directus: DirectusServer) -> AsyncIterator[Door]:
     """An authenticator in front of a Directus of either kind."""
-    observed = Observed()
+    observed = LiveObserved()
     async with client_of(directus.url, cache_s=0) as client:
         yield Door(DirectusAuthenticator(client, observed), observed)
 
@@ -37,7 +37,7 @@ async def door(directus: DirectusServer) -> AsyncIterator[Door]:
 @pytest.fixture
 async def failing_door(stand_in: DirectusStandIn) -> AsyncIterator[Door]:
     """An authenticator in front of a Directus that can be made to fail."""
-    observed = Observed()
+    observed = LiveObserved()
     async with client_of(stand_in.url, timeout_s=0.5, cache_s=0) as client:
         yield Door(DirectusAuthenticator(client, observed), observed)
 
@@ -145,7 +145,7 @@ async def test_errors(stand_in: DirectusStandIn, failing_door: Door, fault: Faul
 
 async def test_something_else_answers(stand_in: DirectusStandIn) -> None:
     """A server that does not know the route is not Directus: an error, not a verdict on the client."""
-    observed = Observed()
+    observed = LiveObserved()
     async with client_of(f"{stand_in.url}/elsewhere") as client:
         answer = await DirectusAuthenticator(client, observed).authenticate(Credentials("a=1", ADDRESS))
 

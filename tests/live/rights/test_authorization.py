@@ -11,7 +11,7 @@ from telemetry_app.live.rights.authorization import DirectusAuthorizer, can_be_a
 from tests.live.directus import faults
 from tests.live.directus.client import ADDRESS, client_of
 from tests.live.directus.stand_in import COOKIE, DirectusServer, DirectusStandIn, Fault
-from tests.live.observed import Observed
+from tests.support.observed import LiveObserved
 
 OK = Authorization("ok")
 NOT_FOUND = Authorization("not-found")
@@ -26,7 +26,7 @@ NO_EVENTS = faults.body(b'{"data":[]}')
 class Desk:
     """An authorizer that keeps no answers, and what it told."""
 
-    def __init__(self, authorizer: DirectusAuthorizer, observed: Observed) -> None:
+    def __init__(self, authorizer: DirectusAuthorizer, observed: LiveObserved) -> None:
         self._authorizer = authorizer
         self.observed = observed
 
@@ -40,7 +40,7 @@ class Desk:
 @pytest.fixture
 async def desk(directus: DirectusServer) -> AsyncIterator[Desk]:
     """An authorizer in front of a Directus of either kind."""
-    observed = Observed()
+    observed = LiveObserved()
     async with client_of(directus.url, cache_s=0) as client:
         yield Desk(DirectusAuthorizer(client, observed), observed)
 
@@ -48,7 +48,7 @@ async def desk(directus: DirectusServer) -> AsyncIterator[Desk]:
 @pytest.fixture
 async def failing_desk(stand_in: DirectusStandIn) -> AsyncIterator[Desk]:
     """An authorizer in front of a Directus that can be made to fail."""
-    observed = Observed()
+    observed = LiveObserved()
     async with client_of(stand_in.url, timeout_s=0.5, cache_s=0) as client:
         yield Desk(DirectusAuthorizer(client, observed), observed)
 
@@ -211,7 +211,7 @@ async def test_numbered_events(stand_in: DirectusStandIn, failing_desk: Desk) ->
 async def test_no_such_collection(stand_in: DirectusStandIn) -> None:
     """A route that does not exist is not found."""
     async with client_of(f"{stand_in.url}/elsewhere") as client:
-        desk = Desk(DirectusAuthorizer(client, Observed()), Observed())
+        desk = Desk(DirectusAuthorizer(client, LiveObserved()), LiveObserved())
         assert await desk.may_see(MISSING, "a=1") == NOT_FOUND
 
 
@@ -220,7 +220,7 @@ async def test_a_reconnect_storm(stand_in: DirectusStandIn) -> None:
     events = [await stand_in.add_event(name) for name in "ab"]
     cookies = [(await viewer(stand_in, *events))[1] for _ in range(20)]
     async with client_of(stand_in.url) as client:
-        authorizer = DirectusAuthorizer(client, Observed())
+        authorizer = DirectusAuthorizer(client, LiveObserved())
         asking = (
             authorizer.may_see(events[n % 2], Credentials(cookies[n % 40 // 2], f"10.0.0.{n % 250}"))
             for n in range(1000)

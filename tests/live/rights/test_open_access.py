@@ -2,8 +2,8 @@ import pytest
 
 from telemetry_app.live.ports import Authentication, Authorization, Credentials
 from telemetry_app.live.rights.open_access import OpenAuthenticator, OpenAuthorizer
-from tests.core.writing import pool, session
 from tests.live.directus.client import ADDRESS
+from tests.support.database import pool, session
 
 NOBODY = Credentials(None, ADDRESS)
 

@@ -1,0 +1,29 @@
+"""Connections to a test's database."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+
+from telemetry_app.database.postgres import Postgres
+
+
+@contextlib.asynccontextmanager
+async def pool(url: str, *, size: int = 2, statement_timeout_ms: int = 5000) -> AsyncIterator[Postgres]:
+    """Start a pool for the time of the block."""
+    postgres = Postgres(url, size=size, statement_timeout_ms=statement_timeout_ms)
+    async with postgres:
+        yield postgres
+
+
+@contextlib.asynccontextmanager
+async def session(url: str) -> AsyncIterator[asyncpg.Connection[Any]]:
+    """Open a connection of the test's own."""
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close(timeout=5)
