@@ -1,6 +1,6 @@
 """Folding positions into device states."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 from hypothesis import given, strategies as st

@@ -7,8 +7,8 @@ from telemetry_app.core.insert import LONGEST_REASON
 from telemetry_app.core.sink import Refused
 from telemetry_app.database.migrate import migrate
 from tests.core.writing import WriteResult, desk, stored
-from tests.support.records import position, positions
 from tests.support.database import session
+from tests.support.records import position, positions
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from telemetry_app.database.migrate import migrate
 from telemetry_app.tools.embedded.postgres import EmbeddedPostgres
 from tests.conftest import PostgresFactory, ProxyFactory
 from tests.core.writing import Desk, WriteResult, desk, stored, writer_waits, writing
-from tests.support.records import position, positions
-from tests.support.database import session
 from tests.servers.proxy import TcpProxy, url_through
 from tests.servers.server import TEST_SETTINGS
+from tests.support.database import session
+from tests.support.records import position, positions
 from tests.support.waiting import eventually
 
 # What a test that hangs is ended by; nothing here asserts how long something took.

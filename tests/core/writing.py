@@ -6,21 +6,19 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
-
-import asyncpg
-import msgspec
 
 from telemetry_app.core.sink import Refused
 from telemetry_app.core.writer import PositionWriter
 from telemetry_app.database.backoff import Backoff
 from telemetry_app.database.postgres import Postgres
+from telemetry_app.records.position import Position
 from tests.support.database import pool, session
 from tests.support.observed import WriterObserved
 from tests.support.records import FIRST_TS, positions
 
 QUICK = Backoff(first_s=0.01, longest_s=0.05)
+
 
 class WriteResult(NamedTuple):
     """What became of the rows of a write, as the observer was told; the numbers add up to the rows given."""

@@ -20,7 +20,9 @@ ENTRIES = Entries({"7": ["a", "b"], "8": ["b"]})
 
 
 def position(device: str, ts_ms: int) -> Position:
-    return records.position(device_id=device, ts=datetime.fromtimestamp(ts_ms / 1000, UTC))
+    taken = datetime.fromtimestamp(ts_ms / 1000, UTC)
+    # Short frames: a length of one byte.
+    return records.position(device_id=device, ts=taken, latitude=41.0, longitude=21.0)
 
 
 def passed(history: History, *given: tuple[str, int], first_id: int = 1, now: float = 100.0) -> Passed:

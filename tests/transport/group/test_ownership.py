@@ -19,8 +19,9 @@ from faust_redis.redis.client import close, connect
 from faust_redis.stream.batch import RecordBatch
 from faust_redis.stream.partition import Partition
 from faust_redis.stream.reader import Reader
+from tests.support.observed import TransportObserved
 from tests.support.waiting import eventually
-from tests.transport.apps import GROUP, Recorder
+from tests.transport.apps import GROUP
 
 TTL_MS = 1500
 
@@ -31,7 +32,7 @@ class Worker:
     def __init__(self, url: str, name: str, topics: dict[str, int], ttl_ms: int) -> None:
         self.client = connect(url)
         self.holdings = Holdings()
-        self.observer = Recorder()
+        self.observer = TransportObserved()
         self.changes: list[tuple[list[int], list[int]]] = []
         self.may_change = asyncio.Event()
         self.may_change.set()
