@@ -19,6 +19,7 @@ from faust_redis.driver.declarations import (
 from faust_redis.driver.environment import refuse_environment
 from faust_redis.driver.settings import Settings, refuse_settings, refuse_unknown
 from faust_redis.driver.store import Table
+from faust_redis.driver.tables import TableManager
 from faust_redis.options import RedisOptions
 from faust_redis.redis.errors import Misconfigured
 
@@ -39,6 +40,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "PartitionAssignor": LeaseAssignor,
     "Stream": Stream,
     "Table": Table,
+    "TableManager": TableManager,
     "topic_disable_leader": True,
     # A slot holds a whole batch: two keep the agents busy while the next one is read.
     "stream_buffer_maxsize": 2,

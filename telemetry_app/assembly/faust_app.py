@@ -98,7 +98,7 @@ def build_app(
         settings.redis_consumer_group,
         broker=settings.redis_url,
         redis_options=_redis_options(settings, operations),
-        origin="telemetry_app",
+        origin="telemetry_app.app",
         autodiscover=[*(_WRITE_MODULES if write_side else ()), *(_LIVE_MODULES if live_side else ())],
         Worker=Worker,
         topic_partitions=settings.redis_telemetry_partitions,

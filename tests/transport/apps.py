@@ -1,6 +1,5 @@
 """Small Faust applications on the transport, and what they did."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
@@ -100,9 +99,6 @@ class TransportApp:
         return bool(self.consumer.assignment()) and self.consumer.flow_active and not self.app.rebalancing
 
     async def start(self) -> None:
-        manager: Any = self.app.tables
-        # Faust waits a whole second for the tables to be registered; these are.
-        manager.sleep = lambda _seconds: asyncio.sleep(0.1)
         await self.app.start()
 
     async def stop(self) -> None:
