@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from redis.exceptions import ResponseError
 
 from faust_redis.redis.client import Client, close, connect, execute
-from faust_redis.redis.errors import is_no_group
+from faust_redis.redis.errors import is_no_group, own_errors
 from faust_redis.redis.replies import BEFORE_ALL, Entry, EntryId, entries, facts
 
 if TYPE_CHECKING:
@@ -51,10 +51,14 @@ async def stream_tips(client: Client, stream: str) -> StreamTips:
 
 
 class StreamReplay:
-    """Looks at streams and reads parts of them. Passing errors of Redis are raised.
+    """Looks at streams and reads parts of them.
 
     Args:
         url: `redis://…`.
+
+    Raises:
+        Unavailable: Redis does not answer; from every method.
+        Misconfigured: Redis refuses; from every method.
     """
 
     def __init__(self, url: str) -> None:
@@ -70,12 +74,13 @@ class StreamReplay:
 
     async def tips(self, streams: Sequence[str]) -> list[StreamTips]:
         """Return what each stream can still give."""
-        return [await stream_tips(self.client, stream) for stream in streams]
+        with own_errors():
+            return [await stream_tips(self.client, stream) for stream in streams]
 
-    async def page(self, stream: str, after: tuple[int, int], until: tuple[int, int]) -> list[Entry]:
+    async def page(self, stream: str, after: EntryId, until: EntryId) -> list[Entry]:
         """Return the first thousand entries of `after < id <= until`; none when there are no more."""
-        start, end = f"({EntryId(*after)}", str(EntryId(*until))
-        return entries(await execute(self.client, "XRANGE", stream, start, end, "COUNT", _PAGE))
+        with own_errors():
+            return entries(await execute(self.client, "XRANGE", stream, f"({after}", str(until), "COUNT", _PAGE))
 
     async def close(self) -> None:
         """Close the connections."""

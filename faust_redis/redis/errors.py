@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from typing import TYPE_CHECKING
 
 from click import ClickException
 from redis.exceptions import (
@@ -16,6 +18,9 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
     TryAgainError,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: Errors that end by themselves: a lost connection, a restart, a failover to a replica that is still read-only,
 #: a server at its memory limit. Operations wait and try again.
@@ -32,7 +37,7 @@ PASSING_ERRORS: tuple[type[Exception], ...] = (
 )
 
 #: Those, and what Redis refuses until somebody fixes it: a key of the wrong type, a missing permission. The transport
-#: waits and tries again here too, since other work of the process may go on and nothing was lost.
+#: waits and tries again then too, since other work of the process may go on and nothing was lost.
 ANY_REDIS_ERROR: tuple[type[Exception], ...] = (*PASSING_ERRORS, ResponseError)
 
 
@@ -68,6 +73,22 @@ class Misconfigured(FaustRedisError, ClickException):  # noqa: N818 - reads bett
     Stop, or leave alone what it concerns: only people can fix it. Faust's commands print the sentence and end with 1,
     as they do with every error of the library that they are built on.
     """
+
+
+@contextlib.contextmanager
+def own_errors() -> Iterator[None]:
+    """Raise what the client library raises as the transport's own errors, for callers that know no Redis.
+
+    Raises:
+        Unavailable: The error passes.
+        Misconfigured: Redis refuses the command until somebody changes something.
+    """
+    try:
+        yield
+    except PASSING_ERRORS as error:
+        raise Unavailable(f"{type(error).__name__}: {error}") from error
+    except ResponseError as error:
+        raise (Unavailable if _is_unblocked(error) else Misconfigured)(str(error)) from error
 
 
 def severity(error: BaseException) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import hiredis
@@ -14,6 +15,11 @@ from faust_redis.redis.client import REPLY_TIMEOUT_S, Client, execute
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
+logger = logging.getLogger(__name__)
+
+#: What is taken over from the client's connection stands under these names, which are the client's own.
+_WRITER: Final = "_writer"
+_PARSER: Final = "_parser"
 _INCOMPLETE: Final = object()
 
 
@@ -23,13 +29,15 @@ class ReadConnection:
     Through the client, a read takes 80 us of CPU: a connection is taken from the pool and given back, streams and
     timeouts lie between, some of them in a task of their own. Here the client only opens the connection (address,
     TLS, password); its socket is then read directly, and a command that repeats the one before is not packed again:
-    30 us. A cluster's client is used as it is, since it alone knows where a stream lies.
+    30 us. A cluster's client is used as it is, since it alone knows where a stream lies, and so is one that has
+    renamed what is taken over here.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._connection: AbstractConnection | None = None
         self._wire: _Wire | None = None
+        self._takes_over = isinstance(client, Redis)
         self._command: tuple[Any, ...] = ()
         self._packed = b""
 
@@ -40,14 +48,27 @@ class ReadConnection:
             redis.exceptions.RedisError: As the client would; the next command then finds a new connection.
             TimeoutError: There is no answer.
         """
-        if not isinstance(self._client, Redis):
-            return await execute(self._client, *args)
         wire = self._wire
-        if wire is None or wire.is_lost:
-            wire = self._wire = _Wire(await self._connected(self._client))
+        if self._takes_over and (wire is None or wire.is_lost):
+            wire = self._wire = await self._take_over()
+        if wire is None:
+            return await execute(self._client, *args)
         if args != self._command and self._connection is not None:
             self._command, self._packed = args, b"".join(self._connection.pack_command(*args))
         return await wire.ask(self._packed)
+
+    async def _take_over(self) -> _Wire | None:
+        """Return a new connection's socket; None when this client has none to take over, now or ever."""
+        client: Any = self._client
+        connection = await self._connected(client)
+        try:
+            return _Wire(connection)
+        except AttributeError as missing:
+            logger.warning("reading through the client, which costs more CPU: its connections differ (%s)", missing)
+            self._takes_over = False
+            self._connection = None
+            await client.connection_pool.release(connection)
+            return None
 
     async def _connected(self, client: Redis) -> AbstractConnection:
         if self._connection is None:
@@ -66,7 +87,7 @@ class _Wire(asyncio.Protocol):
     """
 
     def __init__(self, connection: AbstractConnection) -> None:
-        writer, parser = connection._writer, connection._parser  # noqa: SLF001 - the client has no way to lend them
+        writer, parser = getattr(connection, _WRITER), getattr(connection, _PARSER)
         if writer is None:
             raise RedisConnectionError("the connection was closed while it was opened")
         self._loop = asyncio.get_running_loop()
@@ -74,7 +95,7 @@ class _Wire(asyncio.Protocol):
             protocolError=InvalidResponse, replyError=parser.parse_error, notEnoughData=_INCOMPLETE
         )
         self._waiter: asyncio.Future[Any] | None = None
-        self._transport = writer.transport
+        self._transport: asyncio.Transport = writer.transport
         self._former = self._transport.get_protocol()
         self._transport.set_protocol(self)
 

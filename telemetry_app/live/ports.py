@@ -77,7 +77,7 @@ class StoredPositions(Protocol):
 
 
 class Replay(Protocol):
-    """Reads entries again that have passed already. Raises the passing errors of Redis."""
+    """Reads entries again that have passed already. Raises `FaustRedisError` when Redis cannot be read."""
 
     async def tips(self, streams: Sequence[str]) -> list[StreamTips]:
         """Return what each stream can still give."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mode import Service
 
-from faust_redis.redis.errors import ANY_REDIS_ERROR
+from faust_redis.redis.errors import FaustRedisError
 from faust_redis.redis.replies import EntryId
 from telemetry_app.live.clients.connection import Connection
 from telemetry_app.live.clients.registry import Registry
@@ -138,7 +138,7 @@ class LiveSide(Service):
         self._resumer.start_at(start)
         try:
             await self._resumer.reach_back(tuple(EntryId(max(ms - round(KEPT_S * 1000), 0), 0) for ms, _ in start))
-        except ANY_REDIS_ERROR as error:
+        except FaustRedisError as error:
             self.observer.retried("look back")
             logger.warning("what came before the broadcast began cannot be read: %s", error)
         self.begun.set()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from faust_redis.redis.errors import ANY_REDIS_ERROR
+from faust_redis.redis.errors import FaustRedisError
 from faust_redis.redis.replies import BEFORE_ALL, EntryId
 from telemetry_app.live.positions.history import sight
 from telemetry_app.live.wire import cursor
@@ -91,7 +91,7 @@ class Resumer:
         try:
             # Looked at again afterwards: what was trimmed away in between is not known to be missing.
             return await self._can_be_read(since) and await self.reach_back(since) and await self._can_be_read(since)
-        except ANY_REDIS_ERROR as error:
+        except FaustRedisError as error:
             self._observer.retried("resume")
             logger.warning("what was missed cannot be read (%s): a snapshot has to do", error)
             return False
@@ -103,7 +103,7 @@ class Resumer:
             False when that is too much.
 
         Raises:
-            RedisError: Redis cannot be read.
+            FaustRedisError: Redis cannot be read.
         """
         if self._covers(since):
             return True

@@ -154,6 +154,21 @@ async def test_a_deleted_stream_begins_anew(
         await desk.has(list(range(11)))
 
 
+async def test_a_client_that_has_renamed_its_parts(
+    redis: Redis, redis_url: str, stream: str, tcp_proxy: ProxyFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that cannot take over the client's connection reads through the client, and misses nothing either."""
+    monkeypatch.setattr(read_connection, "_WRITER", "_renamed")
+    host, port = redis_url.removeprefix("redis://").split("/")[0].split(":")
+    proxy = await tcp_proxy(host, int(port))
+    async with reading(f"redis://{host}:{proxy.port}/0", stream) as desk:
+        for first in range(0, 120, 40):
+            await add(redis, stream, range(first, first + 20))
+            proxy.cut()
+            await add(redis, stream, range(first + 20, first + 40))
+        await desk.has(list(range(120)))
+
+
 async def test_lost_connections(redis: Redis, redis_url: str, stream: str, tcp_proxy: ProxyFactory) -> None:
     """Connections that break, again and again, cost nothing: not an entry is missed or given twice."""
     host, port = redis_url.removeprefix("redis://").split("/")[0].split(":")

@@ -104,6 +104,20 @@ async def test_an_abandoned_reply_is_nobodys(redis: Redis, connection: ReadConne
     assert await connection.execute("ECHO", "after") == b"after"
 
 
+@pytest.mark.parametrize("name", ["_WRITER", "_PARSER"])
+async def test_a_client_that_has_renamed_its_parts(
+    connection: ReadConnection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """Where the client's connection has nothing to take over, commands go through the client, which is said once."""
+    monkeypatch.setattr(read_connection, name, "_renamed")
+    for word in (b"one", b"two", b"three"):
+        assert await connection.execute("ECHO", word) == word
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == 1
+    assert "reading through the client" in said[0]
+    assert "_renamed" in said[0]
+
+
 async def test_a_cut_line(line: TcpProxy, connection: ReadConnection) -> None:
     """A connection that broke while nothing was asked costs one command; the next one has a new connection."""
     assert await connection.execute("ECHO", "before") == b"before"
