@@ -1,0 +1,1 @@
+"""Faust tables; what is kept in them lives in `telemetry_app`."""

@@ -1,0 +1,1 @@
+"""GPS telemetry from a Redis Stream to TimescaleDB and to live maps."""

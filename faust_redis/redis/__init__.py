@@ -1,0 +1,1 @@
+"""Talking to Redis: clients, replies, scripts, keys, errors."""

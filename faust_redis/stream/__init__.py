@@ -1,0 +1,1 @@
+"""One partition: entries in, acknowledgements out."""

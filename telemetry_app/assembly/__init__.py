@@ -1,0 +1,1 @@
+"""Builders: functions of the settings that return a side, or the application, with all its parts."""

@@ -1,0 +1,1 @@
+"""The durable side: device states, rows, and their way into the database."""

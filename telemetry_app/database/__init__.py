@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, what its errors mean, and migrations."""

@@ -1,0 +1,1 @@
+"""The live side: positions to everyone who may see them."""

@@ -1,0 +1,1 @@
+"""What a worker never needs: embedded servers, simulation, demo, benchmarks."""

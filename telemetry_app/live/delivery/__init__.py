@@ -1,0 +1,1 @@
+"""From a batch to the subscribers, and from a request to its answer."""

@@ -1,0 +1,1 @@
+"""The WebSocket and the map's pages."""

@@ -1,0 +1,1 @@
+"""What is known of devices: their events, their newest positions, the last seconds."""

@@ -1,0 +1,1 @@
+"""What goes over the WebSocket: requests, answers, frames, cursors."""

@@ -1,0 +1,1 @@
+"""`telemetry demo`: a race on embedded servers, with figures and a report."""

@@ -1,0 +1,1 @@
+"""Real servers and workers as child processes that never outlive their parent."""

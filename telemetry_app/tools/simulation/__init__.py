@@ -1,0 +1,1 @@
+"""Made-up trackers, their records and their race."""
