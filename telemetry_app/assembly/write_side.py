@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mode import ServiceT
 
     from telemetry_app.assembly.operations import Operations
+    from telemetry_app.core.sink import Sink
     from telemetry_app.settings import Settings
 
 
@@ -39,16 +40,11 @@ class WriteAssembly:
 
 def build_write_side(settings: Settings, operations: Operations) -> WriteAssembly:
     """Return the durable side; nothing is connected yet."""
-    metrics = operations.metrics
+    observer = WriteMetrics(operations.metrics)
     postgres = Postgres(settings.postgres_url, size=settings.postgres_pool_size)
-    migrator = Migrator(
-        settings.postgres_url, enabled=settings.migrate_on_start, retried=metrics.retries.labels("migrations").inc
-    )
-    observer = WriteMetrics(metrics)
-    # Every batch goes to all of these, and is acknowledged when all have it.
-    sinks = [
-        PositionWriter(postgres, max_rows=settings.write_batch_size, observer=observer, stopping=operations.stopping),
-    ]
+    retried = operations.metrics.retries.labels("migrations").inc
+    migrator = Migrator(settings.postgres_url, enabled=settings.migrate_on_start, retried=retried)
+    sinks = build_sinks(settings, operations, postgres, observer)
     queue = WriteQueue(sinks, concurrency=settings.write_concurrency, stopping=operations.stopping)
     return WriteAssembly(
         services=(postgres, migrator, queue),
@@ -60,3 +56,13 @@ def build_write_side(settings: Settings, operations: Operations) -> WriteAssembl
         queue=queue,
         observer=observer,
     )
+
+
+def build_sinks(
+    settings: Settings, operations: Operations, postgres: Postgres, observer: WriteMetrics
+) -> tuple[Sink, ...]:
+    """Return what every batch is written to; it is acknowledged when all of these have it."""
+    positions = PositionWriter(
+        postgres, max_rows=settings.write_batch_size, observer=observer, stopping=operations.stopping
+    )
+    return (positions,)
