@@ -1,16 +1,18 @@
-/** The feed's own thread: a burst of 100,000 messages a second must not hold up the page. */
-import { Conflator } from "./conflate.ts";
-import { Feed, type FeedEnvironment, type Socket } from "./feed.ts";
-import type { FromWorker, ToWorker } from "./link.ts";
-import { probe } from "./probe.ts";
+/** The entry of the feed's own thread: a burst of 100,000 messages a second must not hold up the page. */
+import { Conflator } from "./feed/conflator.ts";
+import type { FeedEnvironment, Socket } from "./feed/environment.ts";
+import { Feed } from "./feed/feed.ts";
+import type { FromWorker, ToWorker } from "./feed/link.ts";
+import { probe } from "./feed/probe.ts";
 
-/** Ten updates a second look continuous, since the map glides between them. */
+/** Ten updates a second look continuous, because markers glide from one to the next. */
 const DELIVER_MS = 100;
 
 const page = self as unknown as { postMessage(message: FromWorker, transfer: Transferable[]): void };
 let feed: Feed | undefined;
 let conflator = new Conflator();
 let received = 0;
+let deliveries: ReturnType<typeof setInterval> | undefined;
 
 function environment(url: string, probeUrls: readonly string[]): FeedEnvironment {
   return {
@@ -49,22 +51,13 @@ function start(message: ToWorker & { type: "start" }): void {
   feed.start();
 }
 
-let deliveries: ReturnType<typeof setInterval> | undefined;
-
 function deliver(session: number): void {
   const batch = conflator.take();
   if (batch === undefined) return;
   page.postMessage({ type: "batch", session, batch, received }, [batch.values.buffer as ArrayBuffer]);
 }
 
-function stop(): void {
-  feed?.stop();
-  feed = undefined;
-  clearInterval(deliveries);
-}
-
 self.onmessage = (event: MessageEvent<ToWorker>): void => {
   if (event.data.type === "start") start(event.data);
-  else if (event.data.type === "retry") feed?.retryNow();
-  else stop();
+  else feed?.retryNow();
 };

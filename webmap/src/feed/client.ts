@@ -1,0 +1,46 @@
+/** The page's end of the feed. */
+import type { Batch } from "./conflator.ts";
+import type { FromWorker, ToWorker } from "./link.ts";
+import type { FeedState } from "./state.ts";
+
+export interface ClientListener {
+  state(state: FeedState): void;
+  /** `received` counts all positions since the page was opened, those that were conflated too. */
+  batch(batch: Batch, received: number): void;
+}
+
+export class FeedClient {
+  private session = 0;
+
+  constructor(
+    private readonly worker: Worker,
+    private readonly listener: ClientListener,
+  ) {
+    worker.onmessage = (event: MessageEvent<FromWorker>) => this.receive(event.data);
+  }
+
+  /** Subscribe to an event instead of the one before; `path` leads to the WebSocket, `configUrl` needs the same rights. */
+  start(eventId: string, path: string, configUrl: string): void {
+    this.session += 1;
+    const url = new URL(path, location.href);
+    const probeUrls = [configUrl, url.href];
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    this.send({ type: "start", session: this.session, eventId, url: url.href, probeUrls });
+  }
+
+  /** Connect now instead of waiting. */
+  retry(): void {
+    this.send({ type: "retry" });
+  }
+
+  private send(message: ToWorker): void {
+    this.worker.postMessage(message);
+  }
+
+  private receive(message: FromWorker): void {
+    // What the thread sent before it heard of the next event.
+    if (message.session !== this.session) return;
+    if (message.type === "state") this.listener.state(message.state);
+    else this.listener.batch(message.batch, message.received);
+  }
+}

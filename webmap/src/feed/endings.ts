@@ -1,0 +1,65 @@
+/** What follows when a subscription or a connection ends: another attempt, or a state that stays until the user acts. */
+import type { Refusal } from "./probe.ts";
+import { CloseCode } from "./protocol.ts";
+import { SIGNED_OUT, type FeedState } from "./state.ts";
+
+export type Ending =
+  | { readonly kind: "end"; readonly state: FeedState }
+  | { readonly kind: "retry"; readonly text: string; readonly atLeastMs: number };
+
+/** The server closes with 4429 when this client asked too much: stay away for a while. */
+const TOO_MANY_REQUESTS_MS = 15_000;
+
+const CLOSED: Readonly<Record<number, string>> = {
+  [CloseCode.shutdown]: "The server is restarting.",
+  [CloseCode.frameTooLarge]: "The server refused a message because it was too large.",
+  [CloseCode.slowClient]: "This connection was too slow to keep up.",
+  [CloseCode.tooManyRequests]: "The server asks for fewer requests.",
+};
+
+/** After an error frame with this code. */
+export function afterError(code: string): Ending {
+  switch (code) {
+    case "forbidden":
+      return end({ name: "forbidden", text: "You may not see this event." });
+    case "not-found":
+      return end({ name: "not-found", text: "There is no such event." });
+    case "unknown-topic":
+      return end({ name: "not-found", text: "The server does not know this event." });
+    case "limit":
+      return retry("The server accepts no more subscriptions.");
+    case "error":
+      return retry("The server could not check whether you may see this event.");
+    default:
+      return end({ name: "error", text: "The server did not understand this page. Please reload it." });
+  }
+}
+
+/** After an open connection was closed with this code. */
+export function afterClose(code: number): Ending {
+  return retry(CLOSED[code] ?? "The connection was lost.", code === CloseCode.tooManyRequests ? TOO_MANY_REQUESTS_MS : 0);
+}
+
+/** After an upgrade that failed, once the server has said by plain HTTP why. */
+export function afterRefusal(refusal: Refusal): Ending {
+  switch (refusal.kind) {
+    case "signed-out":
+      return end(SIGNED_OUT);
+    case "forbidden":
+      return end({ name: "forbidden", text: "This server does not accept connections from this address." });
+    case "full":
+      return retry("The server is full or busy.", refusal.retryAfterMs);
+    case "unreachable":
+      return retry("The server cannot be reached.");
+    case "none":
+      return retry("The connection was lost.");
+  }
+}
+
+function end(state: FeedState): Ending {
+  return { kind: "end", state };
+}
+
+function retry(text: string, atLeastMs = 0): Ending {
+  return { kind: "retry", text, atLeastMs };
+}

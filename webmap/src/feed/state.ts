@@ -1,0 +1,36 @@
+/** What the connection is doing, as the status bar and `document.body.dataset.state` show it. */
+
+export type StateName =
+  | "idle"
+  | "connecting"
+  | "live"
+  | "reconnecting"
+  | "stale"
+  | "forbidden"
+  | "not-found"
+  | "signed-out"
+  | "error";
+
+export interface FeedState {
+  readonly name: StateName;
+  readonly text: string;
+  /** When the next attempt starts, epoch milliseconds; absent when none is planned. */
+  readonly retryAt?: number;
+  /** When the last position came, epoch milliseconds; given while stale. */
+  readonly since?: number;
+}
+
+export const CONNECTING: FeedState = { name: "connecting", text: "Connecting…" };
+export const SIGNED_OUT: FeedState = { name: "signed-out", text: "You are signed out. Please sign in to see the map." };
+
+/** The state's text with its seconds: the text changes every second, the state does not. */
+export function describe(state: FeedState, nowMs: number): string {
+  if (state.retryAt !== undefined) {
+    const seconds = Math.max(0, Math.ceil((state.retryAt - nowMs) / 1000));
+    return seconds > 0 ? `${state.text} Trying again in ${seconds} s.` : `${state.text} Trying again now.`;
+  }
+  if (state.since !== undefined) {
+    return `${state.text} for ${Math.max(0, Math.floor((nowMs - state.since) / 1000))} s.`;
+  }
+  return state.text;
+}

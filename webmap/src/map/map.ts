@@ -1,0 +1,165 @@
+/** The map: base map, device layer, labels, picking and camera. */
+import { AttributionControl, Map as MapLibreMap, NavigationControl, ScaleControl, setWorkerUrl, type GeoJSONSource } from "maplibre-gl";
+import { boundsOf } from "./bounds.ts";
+import type { Clock } from "./gl/buffer.ts";
+import { DeviceLayer } from "./gl/layer.ts";
+import { gridLines } from "./base/grid.ts";
+import { Labels } from "./labels.ts";
+import { latitude, longitude, mercatorX, mercatorY } from "../devices/mercator.ts";
+import type { DeviceStore } from "../devices/store.ts";
+import { mapStyle, type WorldData } from "./base/style.ts";
+import { project, type View } from "./gl/view.ts";
+
+const PICK_RADIUS_PX = 18;
+/** MapLibre's tiles are 512 pixels at zoom 0. */
+const WORLD_PX = 512;
+const FIT_MAX_ZOOM = 14;
+
+export interface MapOptions {
+  readonly container: HTMLElement;
+  readonly workerUrl: string;
+  readonly dark: boolean;
+  readonly reducedMotion: () => boolean;
+  readonly clock: () => Clock;
+  readonly onPick: (device: number | undefined) => void;
+  readonly onDrag: () => void;
+  /** Elements that may cover the map from edge to edge, as the panel does on a phone. */
+  readonly covering: readonly (Element | null)[];
+}
+
+export class LiveMap {
+  readonly layer: DeviceLayer;
+  private readonly map: MapLibreMap;
+  private readonly labels: Labels;
+  private dark: boolean;
+
+  constructor(
+    private readonly store: DeviceStore,
+    private readonly world: WorldData,
+    private readonly options: MapOptions,
+  ) {
+    setWorkerUrl(options.workerUrl);
+    this.dark = options.dark;
+    this.map = this.createMap();
+    this.layer = new DeviceLayer(store, () => this.view(), options.clock);
+    this.layer.look.dark = options.dark;
+    this.labels = new Labels(this.map.getCanvasContainer(), store);
+    this.map.on("style.load", () => this.styled());
+    this.map.on("moveend", () => this.drawGrid());
+    this.map.on("render", () => this.labels.draw(this.view(), options.clock().timeMs, this.layer.look.selected, this.dark));
+    this.map.on("click", (event) => options.onPick(this.pick(event.point.x, event.point.y)));
+    this.map.on("mousemove", (event) => {
+      const over = this.pick(event.point.x, event.point.y);
+      this.map.getCanvas().style.cursor = over === undefined ? "" : "pointer";
+      this.labels.hovered = over;
+      this.map.triggerRepaint();
+    });
+    this.map.on("dragstart", () => options.onDrag());
+  }
+
+  setDark(dark: boolean): void {
+    this.dark = this.layer.look.dark = dark;
+    this.map.setStyle(mapStyle(this.world, dark), { diff: false });
+  }
+
+  select(device: number | undefined): void {
+    this.layer.look.selected = device;
+    this.layer.invalidate();
+  }
+
+  /** Show all devices that have a position. */
+  fit(animate = true): void {
+    const bounds = boundsOf([...this.store.devices()].map((device) => this.store.position(device)));
+    if (bounds === undefined) return;
+    const box = this.options.container.getBoundingClientRect();
+    const padding = Math.min(80, box.width / 6, box.height / 6);
+    this.map.fitBounds(bounds, { padding, maxZoom: FIT_MAX_ZOOM, animate: animate && !this.options.reducedMotion() });
+  }
+
+  /** Bring a device to the middle, zoomed in far enough to see it move. */
+  show(device: number): void {
+    const [x, y] = this.store.shownAt(device, this.options.clock().timeMs);
+    const zoom = Math.max(this.map.getZoom(), 12);
+    const center: [number, number] = [longitude(x), latitude(y)];
+    this.map.easeTo({ center, zoom, offset: this.offset(), duration: this.options.reducedMotion() ? 0 : 600 });
+  }
+
+  /** Keep a device in the middle. Called for every batch while following. */
+  follow(device: number): void {
+    const { lat, lon } = this.store.position(device);
+    if (this.map.isZooming()) return;
+    const duration = this.options.reducedMotion() ? 0 : 900;
+    const offset = this.offset();
+    this.map.easeTo({ center: [lon, lat], offset, duration, easing: (share) => share, essential: false });
+  }
+
+  /** From the middle of the map to the middle of its uncovered part, in pixels to the right and down. */
+  private offset(): [number, number] {
+    const map = this.options.container.getBoundingClientRect();
+    let { top, bottom } = map;
+    for (const element of this.options.covering) {
+      const box = element?.getBoundingClientRect();
+      if (box === undefined || box.height === 0 || box.width < map.width / 2) continue;
+      if (box.top - map.top < map.bottom - box.bottom) top = Math.max(top, box.bottom);
+      else bottom = Math.min(bottom, box.top);
+    }
+    return [0, top < bottom ? (top + bottom - map.top - map.bottom) / 2 : 0];
+  }
+
+  pick(px: number, py: number): number | undefined {
+    const view = this.view();
+    const { timeMs } = this.options.clock();
+    let best: number | undefined;
+    let bestDistance = PICK_RADIUS_PX;
+    for (const device of this.store.devices()) {
+      const [x, y] = project(view, ...this.store.shownAt(device, timeMs));
+      const distance = Math.hypot(x - px, y - py);
+      if (distance >= bestDistance) continue;
+      bestDistance = distance;
+      best = device;
+    }
+    return best;
+  }
+
+  private createMap(): MapLibreMap {
+    const map = new MapLibreMap({
+      container: this.options.container,
+      style: mapStyle(this.world, this.dark),
+      center: [15, 35],
+      zoom: 1.6,
+      maxZoom: 19,
+      maxPitch: 0,
+      renderWorldCopies: false,
+      attributionControl: false,
+      canvasContextAttributes: { powerPreference: "high-performance" },
+    });
+    map.addControl(new AttributionControl({ compact: true, customAttribution: "Natural Earth" }), "bottom-right");
+    map.addControl(new NavigationControl({ visualizePitch: false }), "top-right");
+    map.addControl(new ScaleControl({ maxWidth: 120 }), "bottom-left");
+    return map;
+  }
+
+  private styled(): void {
+    if (this.map.getLayer(this.layer.id) === undefined) this.map.addLayer(this.layer);
+    this.drawGrid();
+  }
+
+  private drawGrid(): void {
+    const bounds = this.map.getBounds();
+    const source = this.map.getSource<GeoJSONSource>("grid");
+    void source?.setData(gridLines({ west: bounds.getWest(), south: bounds.getSouth(), east: bounds.getEast(), north: bounds.getNorth() }));
+  }
+
+  private view(): View {
+    const { lng, lat } = this.map.getCenter();
+    const canvas = this.map.getCanvas();
+    return {
+      centerX: mercatorX(lng),
+      centerY: mercatorY(lat),
+      worldSize: WORLD_PX * 2 ** this.map.getZoom(),
+      bearingRadians: (this.map.getBearing() * Math.PI) / 180,
+      width: canvas.clientWidth,
+      height: canvas.clientHeight,
+    };
+  }
+}

@@ -1,0 +1,29 @@
+/** Numbers as people read them. */
+
+const WINDS = ["N", "NE", "E", "SE", "S", "SW", "W", "NW"] as const;
+
+/** Speed with its unit, from km/h; with a decimal only below 10. */
+export function formatSpeed(kmPerHour: number): string {
+  if (kmPerHour >= 10_000) return "> 9999 km/h";
+  return `${kmPerHour > 0 && kmPerHour < 10 ? kmPerHour.toFixed(1) : Math.round(kmPerHour)} km/h`;
+}
+
+/** Age in the largest unit that fits: "now", "12 s", "3 min", "5 h", "2 d". */
+export function formatAge(ageMs: number): string {
+  const seconds = Math.floor(Math.max(0, ageMs) / 1000);
+  if (seconds < 2) return "now";
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86_400)} d`;
+}
+
+export function formatCourse(degrees: number): string {
+  const wind = WINDS[Math.round(degrees / 45) % WINDS.length] ?? "N";
+  return `${Math.round(degrees) % 360}° ${wind}`;
+}
+
+export function formatPosition(lat: number, lon: number): string {
+  const northing = `${Math.abs(lat).toFixed(5)}° ${lat < 0 ? "S" : "N"}`;
+  return `${northing}, ${Math.abs(lon).toFixed(5)}° ${lon < 0 ? "W" : "E"}`;
+}

@@ -1,0 +1,47 @@
+/** The only place that shows the state of the connection: in words, in colour, to screen readers, and as data-state. */
+import { byId, setText } from "./dom.ts";
+import { CONNECTING, describe, type FeedState, type StateName } from "../feed/state.ts";
+
+const NOTICES: Partial<Record<StateName, string>> = {
+  idle: "Choose an event above, or type its id.",
+  forbidden: "If you think you should, ask the organiser for access.",
+  "not-found": "Check the event's id, or choose another one above.",
+  "signed-out": "The map continues by itself when you are signed in again.",
+  error: "Please try again, or tell whoever runs this server.",
+};
+
+const RETRYABLE: ReadonlySet<StateName> = new Set(["reconnecting", "forbidden", "not-found", "signed-out", "error"]);
+
+export class StatusBar {
+  private readonly text = byId("status-text", HTMLElement);
+  private readonly spoken = byId("status-spoken", HTMLElement);
+  private readonly retry = byId("retry", HTMLButtonElement);
+  private readonly notice = byId("notice", HTMLElement);
+  private current: FeedState = CONNECTING;
+
+  constructor(onRetry: () => void) {
+    this.retry.addEventListener("click", onRetry);
+  }
+
+  get state(): FeedState {
+    return this.current;
+  }
+
+  show(state: FeedState): void {
+    this.current = state;
+    document.body.dataset["state"] = state.name;
+    // Without the seconds: a screen reader should not count down aloud.
+    setText(this.spoken, state.text);
+    this.retry.hidden = !RETRYABLE.has(state.name);
+    const notice = NOTICES[state.name];
+    this.notice.hidden = notice === undefined;
+    setText(byId("notice-title", HTMLElement), state.text);
+    setText(byId("notice-text", HTMLElement), notice ?? "");
+    this.tick();
+  }
+
+  /** Update the seconds. */
+  tick(): void {
+    setText(this.text, describe(this.current, Date.now()));
+  }
+}

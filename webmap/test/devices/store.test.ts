@@ -1,0 +1,105 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Conflator } from "../../src/feed/conflator.ts";
+import { DeviceStore } from "../../src/devices/store.ts";
+import type { Position } from "../../src/feed/protocol.ts";
+
+function at(deviceId: string, ts: number, lat = 42, lon = 21): Position {
+  return { deviceId, lat, lon, ts, speed: 10, course: 90 };
+}
+
+class Pair {
+  readonly conflator = new Conflator();
+  readonly store = new DeviceStore();
+
+  flush(timeMs = 0): void {
+    const batch = this.conflator.take();
+    if (batch !== undefined) this.store.apply(batch, timeMs);
+  }
+
+  get ids(): string[] {
+    return [...this.store.devices()].map((device) => this.store.position(device).deviceId);
+  }
+}
+
+test("a snapshot replaces, frames after it update, an empty one says nothing", () => {
+  const pair = new Pair();
+  pair.conflator.replace([at("a", 5), at("b", 5)]);
+  pair.flush();
+  pair.conflator.replace([at("b", 6), at("c", 6)]);
+  pair.conflator.add(at("d", 7));
+  pair.flush();
+  assert.deepEqual(pair.ids, ["b", "c", "d"]);
+  assert.equal(pair.store.count, 3);
+  pair.conflator.replace([]);
+  pair.flush();
+  assert.equal(pair.store.count, 3);
+});
+
+test("a device that comes back keeps its place", () => {
+  const pair = new Pair();
+  pair.conflator.replace([at("a", 1), at("b", 1)]);
+  pair.flush();
+  pair.conflator.replace([at("b", 2)]);
+  pair.flush();
+  assert.equal(pair.store.indexOf("a"), undefined);
+  pair.conflator.add(at("a", 3));
+  pair.flush();
+  assert.deepEqual(pair.ids, ["a", "b"]);
+});
+
+test("a frame never takes a device back in time; a snapshot may", () => {
+  const pair = new Pair();
+  pair.conflator.add(at("a", 10, 42));
+  pair.flush();
+  pair.conflator.add(at("a", 9, 43));
+  pair.flush();
+  assert.equal(pair.store.position(0).lat, 42);
+  pair.conflator.replace([at("a", 8, 44)]);
+  pair.flush();
+  assert.equal(pair.store.position(0).lat, 44);
+});
+
+test("a marker glides from where it was shown to where it is", () => {
+  const pair = new Pair();
+  pair.conflator.add(at("a", 0, 0, 0));
+  pair.flush(0);
+  pair.conflator.add(at("a", 1_000, 0, 0.0001));
+  pair.flush(1_000);
+  const span = 0.0001 / 360;
+  for (const [timeMs, share] of [[1_000, 0], [1_500, 0.5], [2_000, 1], [9_000, 1]] as const) {
+    const [x] = pair.store.shownAt(0, timeMs);
+    assert.ok(Math.abs(x - (0.5 + span * share)) < 1e-12, `${timeMs} ms: ${x}`);
+  }
+});
+
+test("after a long silence, or without motion wanted, it jumps", () => {
+  for (const [glides, ts] of [[true, 60_000], [false, 1_000]] as const) {
+    const pair = new Pair();
+    pair.store.glides = glides;
+    pair.conflator.add(at("a", 0, 0, 0));
+    pair.flush(0);
+    pair.conflator.add(at("a", ts, 0, 0.0001));
+    pair.flush(ts);
+    assert.equal(pair.store.shownAt(0, ts)[0], pair.store.columns.x[0]);
+  }
+});
+
+test("ids that look like object members are only names", () => {
+  const pair = new Pair();
+  for (const id of ["__proto__", "constructor", "<b>x</b>"]) pair.conflator.add(at(id, 1));
+  pair.flush();
+  assert.deepEqual(pair.ids, ["__proto__", "constructor", "<b>x</b>"]);
+});
+
+test("thousands of devices grow the store and keep what was there", () => {
+  const pair = new Pair();
+  for (let device = 0; device < 5_000; device++) {
+    pair.conflator.add(at(`d${device}`, device));
+    if (device % 700 === 0) pair.flush(device);
+  }
+  pair.flush(9_999);
+  assert.equal(pair.store.count, 5_000);
+  assert.deepEqual(pair.store.position(0), at("d0", 0));
+  assert.deepEqual(pair.store.position(4_999), at("d4999", 4_999));
+});

@@ -1,0 +1,36 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { FeedClient } from "../../src/feed/client.ts";
+import type { FromWorker, ToWorker } from "../../src/feed/link.ts";
+
+/** A thread that never runs: what it is told, and the handler of what it would say. */
+function pair(): { client: FeedClient; told: ToWorker[]; say: (message: FromWorker) => void; heard: string[] } {
+  const told: ToWorker[] = [];
+  const heard: string[] = [];
+  const worker = { postMessage: (message: ToWorker) => told.push(message) } as unknown as Worker;
+  const client = new FeedClient(worker, {
+    state: (state) => heard.push(state.name),
+    batch: (_, received) => heard.push(String(received)),
+  });
+  return { client, told, heard, say: (data) => worker.onmessage?.call(worker, { data } as MessageEvent<FromWorker>) };
+}
+
+test("an event's addresses are those of the page's own server", () => {
+  Object.assign(globalThis, { location: { href: "https://race.example/map/#event=7" } });
+  const { client, told } = pair();
+  client.start("7", "/live", "https://race.example/map/config.json");
+  const probeUrls = ["https://race.example/map/config.json", "https://race.example/live"];
+  assert.deepEqual(told, [{ type: "start", session: 1, eventId: "7", url: "wss://race.example/live", probeUrls }]);
+});
+
+test("what the thread still says of an earlier event is dropped", () => {
+  Object.assign(globalThis, { location: { href: "http://localhost/" } });
+  const { client, heard, say } = pair();
+  const batch = { newIds: [], values: new Float64Array(0), replaces: false };
+  client.start("7", "/live", "http://localhost/config.json");
+  say({ type: "state", session: 1, state: { name: "live", text: "Live" } });
+  client.start("8", "/live", "http://localhost/config.json");
+  say({ type: "batch", session: 1, batch, received: 5 });
+  say({ type: "batch", session: 2, batch, received: 6 });
+  assert.deepEqual(heard, ["live", "6"]);
+});

@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { parseFrame, parsePosition } from "../../src/feed/protocol.ts";
+
+const GOOD = { deviceId: "d1", lat: 41.99, lon: 21.43, ts: 1_700_000_000_000 };
+
+test("speed and course that were left out are zero", () => {
+  assert.deepEqual(parsePosition(GOOD), { ...GOOD, speed: 0, course: 0 });
+});
+
+test("a position with one bad field is refused", () => {
+  const bad: readonly [string, unknown][] = [
+    ["deviceId", ""], ["deviceId", 5], ["deviceId", "x".repeat(129)], ["lat", 90.1], ["lat", "41"], ["lat", null],
+    ["lon", -181], ["lon", Infinity], ["ts", -1], ["ts", 9e15], ["ts", undefined], ["speed", -1], ["speed", "5"],
+    ["speed", Infinity], ["course", NaN], ["course", {}],
+  ];
+  for (const [field, value] of bad) {
+    assert.equal(parsePosition({ ...GOOD, [field]: value }), undefined, `${field} = ${String(value)}`);
+  }
+});
+
+test("a course is brought into 0 to 360", () => {
+  assert.equal(parsePosition({ ...GOOD, course: -90 })?.course, 270);
+  assert.equal(parsePosition({ ...GOOD, course: 720 })?.course, 0);
+});
+
+test("text that is not a frame of the server gives nothing", () => {
+  for (const text of ["", "{", "null", "[]", "5", '{"type":"toString"}', '{"type":"position"}', '{"type":5}', new ArrayBuffer(2)]) {
+    assert.equal(parseFrame(text), undefined);
+  }
+});
+
+test("a position frame carries its topic and cursor", () => {
+  const frame = { type: "position", topic: "event:a", cursor: "1-0", ...GOOD, speed: 5, course: 6 };
+  assert.deepEqual(parseFrame(JSON.stringify(frame)), {
+    type: "position",
+    topic: "event:a",
+    cursor: "1-0",
+    position: { ...GOOD, speed: 5, course: 6 },
+  });
+});
+
+test("a snapshot keeps its good positions", () => {
+  const frame = { type: "subscribed", topic: "event:a", snapshot: [GOOD, { ...GOOD, lat: 99 }, null, 5], cursor: 7 };
+  assert.deepEqual(parseFrame(JSON.stringify(frame)), {
+    type: "subscribed",
+    topic: "event:a",
+    resumed: false,
+    snapshot: [{ ...GOOD, speed: 0, course: 0 }],
+    cursor: undefined,
+  });
+});
+
+test("an error keeps code, topic and id", () => {
+  assert.deepEqual(parseFrame('{"type":"error","code":"forbidden","topic":"event:a","id":3}'), {
+    type: "error",
+    code: "forbidden",
+    topic: "event:a",
+    message: "",
+    id: 3,
+  });
+});
