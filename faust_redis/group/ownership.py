@@ -99,6 +99,11 @@ class Ownership(Service):
         self._workers = {topic: self._workers.get(topic) or self._members(topic) for topic in sorted(topics)}
         self._holdings.changed.set()
 
+    @property
+    def wanted_topics(self) -> list[str]:
+        """The topics shared out, sorted."""
+        return list(self._workers)
+
     def workers(self) -> set[str]:
         """Return the instances that take part, as of the last look."""
         return {name for members in self._workers.values() for name in members.alive}
@@ -161,7 +166,7 @@ class Ownership(Service):
             return
         leaving: list[Partition] = []
         gained: list[Partition] = []
-        for topic in list(self._workers):
+        for topic in self.wanted_topics:
             give, take = await self._decide(topic)
             leaving += give
             gained += take

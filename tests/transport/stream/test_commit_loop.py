@@ -1,0 +1,150 @@
+"""When batches are committed, without an application."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from faust_redis.redis.client import connect, execute
+from faust_redis.redis.replies import streams
+from faust_redis.stream.batch import RecordBatch
+from faust_redis.stream.commit import Committer
+from faust_redis.stream.commit_loop import CommitLoop
+from faust_redis.stream.ledger import InFlight
+from faust_redis.stream.partition import Partition
+from tests.conftest import ProxyFactory
+from tests.servers.proxy import url_through
+from tests.support.observed import TransportObserved
+from tests.support.waiting import eventually
+from tests.transport.apps import GROUP, names
+from tests.transport.conftest import Stream
+
+
+class Desk:
+    """A loop that commits what is due of two partitions whose leases are held, and what it did."""
+
+    def __init__(self, records: Stream, url: str) -> None:
+        self.records = records
+        self.client = connect(url)
+        self.observer = TransportObserved()
+        self.streams = [f"{records.name}:{number}" for number in range(2)]
+        self.partitions = [Partition((records.name, n), stream, "token") for n, stream in enumerate(self.streams)]
+        self.lost: list[Partition] = []
+        self.asked = 0
+        self.stops = False
+        self.loop = CommitLoop(
+            Committer(self.client, group=GROUP, dead_letter_after=1),
+            held=lambda: self.partitions,
+            commit_due=self.commit_due,
+            lose=self.lost.append,
+            observer=self.observer,
+            stopping=lambda: self.stops,
+        )
+
+    async def commit_due(self) -> bool:
+        self.asked += 1
+        done = [await self.loop.commit_until(p, p.ledger.watermark) for p in list(self.loop.due())]
+        return any(done)
+
+    async def begin(self) -> None:
+        """Take the leases and make the groups."""
+        for stream in self.streams:
+            await self.records.redis.set(f"{{{stream}}}:lease:{GROUP}", "token")
+            await self.records.redis.xgroup_create(stream, GROUP, id="0", mkstream=True)
+
+    async def read(self, number: int, entries: int) -> InFlight:
+        """Put a batch of a partition in flight."""
+        await self.records.publish(names("r", entries), stream=self.streams[number])
+        reply = await execute(
+            self.client, "XREADGROUP", "GROUP", GROUP, "me", "COUNT", entries, "STREAMS", self.streams[number], ">"
+        )
+        ((_, read),) = streams(reply)
+        return self.partitions[number].ledger.register(RecordBatch(self.streams[number], read))
+
+    def settle(self, flight: InFlight) -> None:
+        flight.settled = True
+        self.loop.wake()
+
+    async def pending(self) -> list[int]:
+        return [await self.records.pending(stream) for stream in self.streams]
+
+
+@pytest.fixture
+async def desk(records: Stream, redis_url: str) -> AsyncIterator[Desk]:
+    async with running(records, redis_url) as desk:
+        yield desk
+
+
+@contextlib.asynccontextmanager
+async def running(records: Stream, url: str) -> AsyncIterator[Desk]:
+    desk = Desk(records, url)
+    await desk.begin()
+    async with desk.loop:
+        yield desk
+    await desk.client.aclose()
+
+
+async def test_a_settled_batch_is_committed_at_once(desk: Desk) -> None:
+    """A batch that was settled is committed and forgotten without anybody asking; the other partition is left alone."""
+    flight = await desk.read(0, 3)
+    await desk.read(1, 2)
+    desk.settle(flight)
+    await eventually(lambda: desk.observer.total["acknowledged"] == 3)
+    assert await desk.pending() == [0, 2]
+    assert desk.partitions[0].ledger.committed == 1
+    assert list(desk.loop.due()) == []
+
+
+async def test_nothing_overtakes_the_oldest_batch(desk: Desk) -> None:
+    """A batch that settles before an older one waits for it; then both are committed."""
+    older, newer = await desk.read(0, 1), await desk.read(0, 2)
+    desk.settle(newer)
+    await eventually(lambda: desk.asked)
+    assert (list(desk.loop.due()), await desk.pending()) == ([], [3, 0])
+    desk.settle(older)
+    await eventually(lambda: desk.observer.total["acknowledged"] == 3)
+
+
+async def test_dead_letters_are_told_by_reason(desk: Desk) -> None:
+    """Entries that go to the dead letters are told by their class of reasons, each by the real number."""
+    flight = await desk.read(0, 4)
+    ids = [entry_id for entry_id, _ in flight.batch.entries]
+    flight.batch.bury(ids[0], "database", "it says no")
+    flight.batch.bury(ids[1], "decode", "it is broken")
+    flight.batch.refuse(ids[2], "decode", "so is this one")
+    desk.settle(flight)
+    await eventually(lambda: desk.observer.total["acknowledged"] == 1)
+    assert desk.observer.dead == {"database": 1, "decode": 2}
+
+
+async def test_a_lost_lease_is_told(desk: Desk) -> None:
+    """With somebody else's lease nothing is committed: whoever holds the partition is told, the other one goes on."""
+    lost, kept = await desk.read(0, 1), await desk.read(1, 1)
+    await desk.records.redis.set(f"{{{desk.streams[0]}}}:lease:{GROUP}", "somebody else#1")
+    lost.settled = True
+    desk.settle(kept)
+    await eventually(lambda: desk.observer.total["acknowledged"] == 1)
+    await eventually(lambda: desk.lost)
+    assert desk.lost[0] is desk.partitions[0]
+    assert await desk.pending() == [1, 0]
+
+
+async def test_a_stopping_application_does_not_wait_for_redis(
+    records: Stream, redis_url: str, tcp_proxy: ProxyFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While Redis is away a commit is tried again until the application stops; then the batch is left pending."""
+    host, port = redis_url.removeprefix("redis://").split("/")[0].split(":")
+    line = await tcp_proxy(host, int(port))
+    async with running(records, url_through(line, redis_url)) as desk:
+        flight = await desk.read(0, 1)
+        await line.refuse()
+        line.cut()
+        desk.settle(flight)
+        await eventually(lambda: desk.observer.retries["commit"] >= 2)
+        desk.stops = True
+        await eventually(lambda: "left pending" in caplog.text)
+        await eventually(lambda: not list(desk.loop.due()))
+        assert await desk.loop.commit_until(desk.partitions[0], 1) is False
+        assert await desk.pending() == [1, 0]

@@ -1,0 +1,110 @@
+"""The pace of reading, and what a failed read leads to, without an application."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from faust_redis.options import Pacing, RedisOptions
+from faust_redis.redis.client import close, connect
+from faust_redis.stream.intake import Intake
+from faust_redis.stream.partition import Partition
+from faust_redis.stream.reader import Reader
+from tests.conftest import ProxyFactory
+from tests.servers.proxy import TcpProxy, url_through
+from tests.support.observed import TransportObserved
+from tests.support.waiting import eventually
+from tests.transport.apps import GROUP, names
+from tests.transport.conftest import Stream
+
+#: Much longer than a busy machine delays anything.
+GATHER_S = 3.0
+
+
+class Desk:
+    """An intake on one partition, and how long it took."""
+
+    def __init__(self, url: str, stream: str, **options: Any) -> None:
+        self.client = connect(url)
+        self.observer = TransportObserved()
+        self.partition = Partition((stream, 0), stream, "token")
+        self.partition.claiming = None
+        chosen = RedisOptions(observer=self.observer, block_ms=1, instance_id="me", **options)
+        self.reader = Reader(self.client, group=GROUP, options=chosen)
+        self.intake = Intake(self.client, self.reader, options=chosen, stopping=lambda: False)
+        self.took_s = 0.0
+
+    async def take(self) -> int:
+        """Read once; return the number of entries."""
+        loop = asyncio.get_running_loop()
+        begun_at = loop.time()
+        reads = await self.intake.take([self.partition], within_s=1)
+        self.took_s = loop.time() - begun_at
+        return sum(len(batch) for _, batch in reads)
+
+
+@contextlib.asynccontextmanager
+async def reading(url: str, stream: str, **options: Any) -> AsyncIterator[Desk]:
+    desk = Desk(url, stream, **options)
+    await desk.reader.ensure_group(stream)
+    yield desk
+    await close(desk.client)
+
+
+@pytest.mark.parametrize(("published", "waits"), [(1, True), (4, True), (5, False), (10, False)])
+async def test_records_gather_after_a_small_read(
+    records: Stream, redis_url: str, published: int, *, waits: bool
+) -> None:
+    """After a read of less than half a batch, as set here, the next one waits; after a fuller one it does not."""
+    pacing = Pacing(gather_s=GATHER_S, full_enough=0.5)
+    async with reading(redis_url, records.name, batch_size=10, pacing=pacing) as desk:
+        await records.publish(names("r", published))
+        assert await desk.take() == published
+        assert desk.took_s < GATHER_S
+        await records.publish(["next"])
+        assert await desk.take() == 1
+        assert (desk.took_s >= GATHER_S) is waits
+
+
+async def test_a_record_that_comes_alone_does_not_wait(records: Stream, redis_url: str) -> None:
+    """When nothing was read for longer than records gather, the next one is read at once."""
+    async with reading(redis_url, records.name, pacing=Pacing(gather_s=0.3)) as desk:
+        assert await desk.take() == 0
+        assert await desk.take() == 0
+        assert desk.took_s >= 0.2
+        again_at = asyncio.get_running_loop().time() + 0.4
+        await eventually(lambda: asyncio.get_running_loop().time() > again_at)
+        await records.publish(["alone"])
+        assert await desk.take() == 1
+        assert desk.took_s < 0.3
+
+
+@pytest.fixture
+async def line(redis_url: str, tcp_proxy: ProxyFactory) -> TcpProxy:
+    parts = urlsplit(redis_url)
+    return await tcp_proxy(parts.hostname, parts.port)
+
+
+async def test_a_failed_read_looks_for_what_was_lost(records: Stream, line: TcpProxy, redis_url: str) -> None:
+    """After a failure nothing is raised: it is told, said why, and pending entries are looked for before new ones."""
+    async with reading(url_through(line, redis_url), records.name) as desk:
+        await records.publish(["lost"])
+        await records.redis.xreadgroup(GROUP, "me", {records.name: ">"})
+        await records.publish(["new"])
+        assert await desk.intake.why_not_ready() is None
+        await line.refuse()
+        line.cut()
+        assert await desk.take() == 0
+        assert "reading failed (ConnectionError" in (await desk.intake.why_not_ready() or "")
+        assert (desk.observer.reads["error"], desk.observer.retries) == (1, {"read": 1})
+        assert desk.partition.claiming is not None
+        await line.accept()
+        found = [await desk.intake.take([desk.partition], within_s=1) for _ in range(2)]
+        payloads = [fields for reads in found for _, batch in reads for _, fields in batch]
+        assert payloads == [[b"payload", b"lost"], [b"payload", b"new"]]
+        assert await desk.intake.why_not_ready() is None

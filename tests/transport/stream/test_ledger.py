@@ -1,0 +1,88 @@
+"""Which batches are in flight, and which of them may be committed."""
+
+from hypothesis import given, strategies as st
+
+from faust_redis.stream.batch import RecordBatch
+from faust_redis.stream.ledger import Ledger
+
+
+def batch(*ids: str) -> RecordBatch:
+    return RecordBatch("s", [(entry_id.encode(), [b"payload", b"x"]) for entry_id in ids])
+
+
+@given(st.permutations(range(6)), st.integers(0, 6))
+def test_watermark_is_the_first_unsettled_offset(order: list[int], settled: int) -> None:
+    """Whatever order batches settle in, the watermark is the offset of the oldest one that has not."""
+    ledger = Ledger()
+    flights = [ledger.register(batch()) for _ in range(6)]
+    for offset in order[:settled]:
+        flights[offset].settled = True
+    assert ledger.watermark == min(order[settled:], default=6)
+
+
+@given(st.permutations(range(6)))
+def test_batches_are_committed_in_order(order: list[int]) -> None:
+    """Batches that settle in any order are given out for commit in delivery order, each once."""
+    ledger = Ledger()
+    flights = [ledger.register(batch()) for _ in range(6)]
+    committed = []
+    for offset in order:
+        flights[offset].settled = True
+        for flight in ledger.settled_before(ledger.watermark):
+            committed.append(flight.offset)
+            ledger.forget(flight)
+        assert ledger.committed == ledger.watermark
+    assert committed == [0, 1, 2, 3, 4, 5]
+
+
+def test_commit_stops_at_the_given_offset() -> None:
+    """Batches at or after the offset of a commit are not part of it."""
+    ledger = Ledger()
+    for flight in (ledger.register(batch()), ledger.register(batch())):
+        flight.settled = True
+    offsets = []
+    for flight in ledger.settled_before(1):
+        offsets.append(flight.offset)
+        ledger.forget(flight)
+    assert (offsets, ledger.committed) == ([0], 1)
+
+
+def test_reset_never_gives_an_offset_again() -> None:
+    """After a reset nothing is in flight, and new batches get offsets that no batch had before."""
+    ledger = Ledger()
+    before = {ledger.register(batch("1-1")).offset, ledger.register(batch("2-1")).offset}
+    ledger.reset()
+    assert ledger.entry_ids() == set()
+    assert (ledger.watermark, ledger.committed, ledger.next_offset) == (2, 2, 2)
+    assert ledger.register(batch()).offset not in before
+
+
+def test_a_batch_forgotten_twice_takes_no_other_with_it() -> None:
+    """Forgetting a batch that a reset has dropped leaves the batches after it alone."""
+    ledger = Ledger()
+    old = ledger.register(batch("1-1"))
+    ledger.reset()
+    ledger.register(batch("2-1"))
+    ledger.forget(old)
+    assert ledger.entry_ids() == {b"2-1"}
+
+
+def test_entry_ids_are_those_in_flight() -> None:
+    """The ids in flight are those of every batch that was neither committed nor given up."""
+    ledger = Ledger()
+    first = ledger.register(batch("1-1", "1-2"))
+    ledger.register(batch("2-1"))
+    assert ledger.entry_ids() == {b"1-1", b"1-2", b"2-1"}
+    ledger.forget(first)
+    assert ledger.entry_ids() == {b"2-1"}
+
+
+def test_dirty_means_uncommitted_changes() -> None:
+    """A ledger is dirty while a batch in flight has changed a table."""
+    ledger = Ledger()
+    flight = ledger.register(batch())
+    assert not ledger.dirty
+    flight.changes["t"] = {"k": b"1"}
+    assert ledger.dirty
+    ledger.forget(flight)
+    assert not ledger.dirty
