@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 def of_write(result: WriteResult) -> Table:
     """Return the table of `telemetry bench write`."""
-    table = _table(f"{result.records:,} records of {result.devices:,} devices", "records/s", "CPU/record", "peak RSS")
-    worker = result.worker
-    table.add_row("raw limit", f"{result.raw.rows_per_s:,.0f}", f"{result.raw.cpu_us_per_row:.2f} us", "")
-    table.add_row(
-        "worker", f"{worker.records_per_s:,.0f}", f"{worker.cpu_us_per_record:.2f} us", f"{worker.peak_rss_mb:.0f} MB"
-    )
-    table.add_row("ratio", f"{result.throughput_ratio:.2f}", f"{result.cpu_ratio:.2f}", "")
+    title = f"{result.records:,} records of {result.devices:,} devices"
+    table = _table(title, "attributes", "records/s", "CPU/record", "peak RSS")
+    for kind, measured in result.kinds.items():
+        raw, worker = measured.raw, measured.worker
+        table.add_row("raw limit", kind, f"{raw.rows_per_s:,.0f}", f"{raw.cpu_us_per_row:.2f} us", "")
+        used, peak = f"{worker.cpu_us_per_record:.2f} us", f"{worker.peak_rss_mb:.0f} MB"
+        table.add_row("worker", kind, f"{worker.records_per_s:,.0f}", used, peak)
+        table.add_row("ratio", kind, f"{measured.throughput_ratio:.2f}", f"{measured.cpu_ratio:.2f}", end_section=True)
     return table
 
 

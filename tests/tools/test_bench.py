@@ -44,13 +44,16 @@ def result_of(folder: Path, *arguments: str) -> Any:
 
 
 def test_write(tmp_path: Path) -> None:
-    """`bench write` tells what the database takes and what a worker reached, and what the two are to each other."""
+    """`bench write` tells what the database takes and what a worker reached with each kind of record."""
     result = result_of(tmp_path, "write", "--records", "10000", "--devices", "50")
     assert (result["records"], result["devices"]) == (10_000, 50)
-    raw, worker = result["raw"], result["worker"]
-    assert result["throughput_ratio"] == pytest.approx(worker["records_per_s"] / raw["rows_per_s"], abs=0.001)
-    assert result["cpu_ratio"] == pytest.approx(worker["cpu_us_per_record"] / raw["cpu_us_per_row"], abs=0.01)
-    assert worker["peak_rss_mb"] > 1
+    assert list(result["kinds"]) == ["usual", "digits"]
+    for measured in result["kinds"].values():
+        raw, worker = measured["raw"], measured["worker"]
+        assert measured["throughput_ratio"] == pytest.approx(worker["records_per_s"] / raw["rows_per_s"], abs=0.001)
+        assert measured["cpu_ratio"] == pytest.approx(worker["cpu_us_per_record"] / raw["cpu_us_per_row"], abs=0.01)
+        assert worker["peak_rss_mb"] > 1
+    assert {name: result[name] for name in result["kinds"]["usual"]} == result["kinds"]["usual"]
 
 
 def test_live(tmp_path: Path) -> None:
@@ -104,12 +107,14 @@ def test_latency(tmp_path: Path) -> None:
     assert [sum(f" {way}" in f"{line} " for line in lines) for way in ways] == [4, 2, 4, 2, 6, 2]
 
 
-def test_tables(tmp_path: Path) -> None:
-    """Without --json the result is a table, one line for each measurement."""
-    done = bench(tmp_path, "write", "--records", "10000")
+@pytest.mark.parametrize(("options", "rows"), [((), 2), (("--kind", "digits"), 1)], ids=["both kinds", "one kind"])
+def test_tables(tmp_path: Path, options: tuple[str, ...], rows: int) -> None:
+    """Without --json the result is a table, one line for each measurement of each kind of record."""
+    done = bench(tmp_path, "write", "--records", "10000", *options)
     assert done.returncode == 0
     lines = done.stdout.splitlines()
-    assert [sum(f" {word} " in line for line in lines) for word in ("raw limit", "worker", "ratio")] == [1, 1, 1]
+    assert [sum(f" {word} " in line for line in lines) for word in ("raw limit", "worker", "ratio")] == [rows] * 3
+    assert [sum(f" {kind} " in line for line in lines) for kind in ("usual", "digits")] == [3 * (rows - 1), 3]
 
 
 def test_a_refused_client() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from telemetry_app.records.codec import CodecError, decode, decode_entry, unpack_attributes
 from telemetry_app.tools.simulation.awkward import PERIOD_TICKS
-from telemetry_app.tools.simulation.backlog import bench_records
+from telemetry_app.tools.simulation.backlog import RecordKind, bench_records
 from telemetry_app.tools.simulation.imei import imei
 from telemetry_app.tools.simulation.race import Race
 from telemetry_app.tools.simulation.record import Kind, Record, iso_ms
@@ -167,9 +167,10 @@ def test_times_are_written_as_the_producer_does() -> None:
     assert iso_ms(datetime(2026, 5, 2, 12, 0, 0, 7000, tzinfo=UTC)) == "2026-05-02T12:00:00.007Z"
 
 
-def test_benchmark_records_are_distinct_and_valid() -> None:
-    """All decode, none twice, in turns of the devices; 20 attributes, two sentinels, 490 bytes."""
-    entries = list(bench_records(1003, devices=50))
+@pytest.mark.parametrize(("kind", "longest"), [(RecordKind.USUAL, 500), (RecordKind.DIGITS, 520)])
+def test_benchmark_records_are_distinct_and_valid(kind: RecordKind, longest: int) -> None:
+    """All decode, none twice, in turns of the devices; 20 attributes, two sentinels, about 490 bytes."""
+    entries = list(bench_records(1003, devices=50, kind=kind))
     positions = [decode_entry(fields, latest=LATEST) for fields in entries]
     assert len({(one.device_id, one.ts) for one in positions}) == 1003
     assert len({one.device_id for one in positions}) == 50
@@ -181,10 +182,21 @@ def test_benchmark_records_are_distinct_and_valid() -> None:
             iso_ms(one.ts).encode(),
             b"8E",
         )
-        assert 480 <= len(entry[b"payload"]) <= 500
+        assert 480 <= len(entry[b"payload"]) <= longest
         values = unpack_attributes(one.attributes)
         assert len(values) == 20
         assert (type(values["78"]), type(values["10828"])) == (int, bytes)
+
+
+def test_benchmark_records_rich_in_digits() -> None:
+    """Of one kind the plain attributes are numbers of up to five digits, and hardly any two records have the same."""
+    entries = list(bench_records(1003, kind=RecordKind.DIGITS))
+    attributes = [decode_entry(fields, latest=LATEST).attributes for fields in entries]
+    assert len(set(attributes)) > 990
+    for values in map(unpack_attributes, attributes):
+        plain = [value for key, value in values.items() if key not in ("78", "10828")]
+        assert all(0 <= number < 100_000 for number in plain)
+        assert sum(number >= 100 for number in plain) > 9
 
 
 def test_benchmark_records_without_end_are_made_one_by_one() -> None:

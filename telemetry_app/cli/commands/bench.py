@@ -44,13 +44,20 @@ def command() -> None:
 @command.command()
 @click.option("--records", type=click.IntRange(10_000, 10_000_000), default=200_000, show_default=True)
 @click.option("--devices", type=click.IntRange(1, 1_000_000), default=500, show_default=True)
+@click.option(
+    "--kind",
+    type=click.Choice(["usual", "digits"]),
+    help="Only records as most trackers send, or only records rich in digits.  [default: both, one after the other]",
+)
 @_as_json
-def write(records: int, devices: int, as_json: bool) -> None:  # noqa: FBT001 - click passes flags so
+def write(records: int, devices: int, kind: str | None, as_json: bool) -> None:  # noqa: FBT001 - click passes flags so
     """Measure the durable side: a worker draining a backlog, beside the same INSERT alone."""
     from telemetry_app.cli.tables import of_write
     from telemetry_app.tools.bench.write import WritePlan, measure
+    from telemetry_app.tools.simulation.backlog import RecordKind
 
-    result = _run(lambda folder, say: measure(WritePlan(records, devices), folder, say))
+    kinds = [RecordKind(kind)] if kind else list(RecordKind)
+    result = _run(lambda folder, say: measure(WritePlan(records, devices, kinds), folder, say))
     _show(result, of_write, as_json=as_json)
 
 

@@ -20,10 +20,10 @@ from telemetry_app.database.migrate import migrate
 from telemetry_app.records.codec import decode_entry
 from telemetry_app.tools.bench.usage import cpu_s, peak_rss_mb
 from telemetry_app.tools.embedded.stack import Stack
-from telemetry_app.tools.simulation.backlog import bench_records
+from telemetry_app.tools.simulation.backlog import RecordKind, bench_records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from asyncpg.pool import PoolConnectionProxy
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STREAM = "telemetry:teltonika"
-GROUP = "processor"
 BATCH = 1000
 #: A worker that stores nothing for so long will not finish.
 _STALLED_S = 60.0
@@ -42,14 +40,15 @@ _POLL_S = 0.02
 
 
 class WritePlan(NamedTuple):
-    """How many records of how many devices."""
+    """How many records of how many devices, of each kind."""
 
     records: int
     devices: int
+    kinds: Sequence[RecordKind] = tuple(RecordKind)
 
 
 class RawLimit(msgspec.Struct, frozen=True):
-    """Rows already decoded, by one connection, with the INSERT the worker uses."""
+    """Rows already decoded, by one connection of asyncpg as it comes, with the INSERT the worker uses."""
 
     rows_per_s: float
     cpu_us_per_row: float
@@ -63,22 +62,40 @@ class Drain(msgspec.Struct, frozen=True):
     peak_rss_mb: float
 
 
-class WriteResult(msgspec.Struct, frozen=True):
-    """Both measurements and what they are to each other."""
+class Measured(msgspec.Struct, frozen=True):
+    """Both measurements with records of one kind, and what they are to each other."""
 
-    records: int
-    devices: int
     raw: RawLimit
     worker: Drain
     throughput_ratio: float
     cpu_ratio: float
 
+    @classmethod
+    def of(cls, raw: RawLimit, worker: Drain) -> Measured:
+        """Return them with their ratios."""
+        throughput_ratio = round(worker.records_per_s / raw.rows_per_s, 3)
+        return cls(raw, worker, throughput_ratio, round(worker.cpu_us_per_record / raw.cpu_us_per_row, 2))
+
+
+class WriteResult(Measured, frozen=True, kw_only=True):
+    """All measurements; what stands beside `kinds` is of the first kind.
+
+    Attributes:
+        records: Number of each kind.
+        devices: Number that they are of.
+        kinds: What was measured with each kind of record.
+    """
+
+    records: int
+    devices: int
+    kinds: dict[RecordKind, Measured]
+
 
 async def measure(plan: WritePlan, folder: Path, say: Callable[[str, float], None]) -> WriteResult:
-    """Run both measurements on the same servers.
+    """Run both measurements with each kind of record, all on the same servers.
 
     Args:
-        plan: How much.
+        plan: How much of what.
         folder: Data folder for the servers; deleted at the end.
         say: Told what is going on, and how much of it is done (0 to 1).
 
@@ -87,21 +104,49 @@ async def measure(plan: WritePlan, folder: Path, say: Callable[[str, float], Non
         RuntimeError: The worker stored fewer rows than there were records, or none for a minute.
     """
     async with Stack(folder, {"ROLES": "write", "LOG_LEVEL": "warning"}) as stack:
-        raw = await _raw_limit(plan, stack.postgres.url, say)
-        drain = await _drain(plan, stack, say)
+        kinds = {
+            kind: await _measure_kind(_Backlog(plan.records, plan.devices, kind), stack, say) for kind in plan.kinds
+        }
+    first = kinds[plan.kinds[0]]
     return WriteResult(
+        first.raw,
+        first.worker,
+        first.throughput_ratio,
+        first.cpu_ratio,
         records=plan.records,
         devices=plan.devices,
-        raw=raw,
-        worker=drain,
-        throughput_ratio=round(drain.records_per_s / raw.rows_per_s, 3),
-        cpu_ratio=round(drain.cpu_us_per_record / raw.cpu_us_per_row, 2),
+        kinds=kinds,
     )
 
 
-async def _raw_limit(plan: WritePlan, server_url: str, say: Callable[[str, float], None]) -> RawLimit:
-    url = await _fresh_database(server_url, "bench_raw")
-    batches = list(_decoded_batches(plan))
+class _Backlog(NamedTuple):
+    """Records of one kind."""
+
+    records: int
+    devices: int
+    kind: RecordKind
+
+    @property
+    def stream(self) -> str:
+        """Key of the stream they are published to."""
+        return f"bench:{self.kind}"
+
+    def entries(self) -> Iterator[list[bytes]]:
+        """Make them, always the same."""
+        return bench_records(self.records, self.devices, self.kind)
+
+
+async def _measure_kind(backlog: _Backlog, stack: Stack, say: Callable[[str, float], None]) -> Measured:
+    def say_of_kind(what: str, done: float) -> None:
+        say(f"{backlog.kind}: {what}", done)
+
+    raw = await _raw_limit(backlog, stack.postgres.url, say_of_kind)
+    return Measured.of(raw, await _drain(backlog, stack, say_of_kind))
+
+
+async def _raw_limit(backlog: _Backlog, server_url: str, say: Callable[[str, float], None]) -> RawLimit:
+    url = await _fresh_database(server_url, f"bench_raw_{backlog.kind}")
+    batches = list(_decoded_batches(backlog))
     connection = await asyncpg.connect(url)
     gc.collect()
     started, cpu = time.perf_counter(), time.process_time()
@@ -111,13 +156,13 @@ async def _raw_limit(plan: WritePlan, server_url: str, say: Callable[[str, float
             say("raw limit", number / len(batches))
     elapsed_s, cpu_s = time.perf_counter() - started, time.process_time() - cpu
     await connection.close()
-    return RawLimit(round(plan.records / elapsed_s), round(cpu_s / plan.records * 1e6, 2))
+    return RawLimit(round(backlog.records / elapsed_s), round(cpu_s / backlog.records * 1e6, 2))
 
 
-def _decoded_batches(plan: WritePlan) -> Iterator[Columns]:
+def _decoded_batches(backlog: _Backlog) -> Iterator[Columns]:
     latest = datetime.now(UTC) + timedelta(days=1)
     batch = []
-    for fields in bench_records(plan.records, plan.devices):
+    for fields in backlog.entries():
         batch.append(decode_entry(fields, latest=latest))
         if len(batch) == BATCH:
             yield columns(batch)
@@ -126,14 +171,17 @@ def _decoded_batches(plan: WritePlan) -> Iterator[Columns]:
         yield columns(batch)
 
 
-async def _drain(plan: WritePlan, stack: Stack, say: Callable[[str, float], None]) -> Drain:
-    url = await _fresh_database(stack.postgres.url, "bench_worker")
+async def _drain(backlog: _Backlog, stack: Stack, say: Callable[[str, float], None]) -> Drain:
+    url = await _fresh_database(stack.postgres.url, f"bench_worker_{backlog.kind}")
     redis = connect(stack.valkey.url)
     database = await asyncpg.connect(url)
     try:
-        await _publish(plan, redis, say)
-        worker = stack.start_worker(POSTGRES_URL=url)
-        return await _time_drain(plan, _Watched(redis, database, worker), say)
+        await _publish(backlog, redis, say)
+        worker = stack.start_worker(POSTGRES_URL=url, REDIS_TELEMETRY_STREAM=backlog.stream)
+        drain = await _time_drain(backlog, _Watched(redis, database, worker, backlog.stream), say)
+        # The next measurement has the machine for itself.
+        await stack.stop_worker(worker)
+        return drain
     finally:
         await database.close()
         await redis.aclose()
@@ -143,52 +191,55 @@ class _Watched(NamedTuple):
     redis: Client
     database: asyncpg.Connection
     worker: WorkerProcess
+    stream: str
 
     async def acknowledged(self) -> int:
         """Return how many entries the group has read and acknowledged."""
-        for info in await execute(self.redis, "XINFO", "GROUPS", STREAM):
+        for info in await execute(self.redis, "XINFO", "GROUPS", self.stream):
             facts = info if isinstance(info, dict) else dict(zip(info[::2], info[1::2], strict=True))
             return int(facts[b"entries-read"] or 0) - int(facts[b"pending"])
         return 0
 
 
-async def _time_drain(plan: WritePlan, watched: _Watched, say: Callable[[str, float], None]) -> Drain:
+async def _time_drain(backlog: _Backlog, watched: _Watched, say: Callable[[str, float], None]) -> Drain:
     process = psutil.Process(watched.worker.pid)
     while not (first := await watched.acknowledged()):
         watched.worker.require_alive()
         await asyncio.sleep(_POLL_S)
     started, cpu_before_s = time.perf_counter(), cpu_s(process)
     done, moved_at = first, started
-    while done < plan.records:
+    while done < backlog.records:
         await asyncio.sleep(_POLL_S)
         now_done = await watched.acknowledged()
         if now_done > done:
             done, moved_at = now_done, time.perf_counter()
         elif time.perf_counter() - moved_at > _STALLED_S:
-            raise RuntimeError(f"the worker stalled at {done} of {plan.records} records:\n{watched.worker.log_tail()}")
-        say("worker", done / plan.records)
+            raise RuntimeError(
+                f"the worker stalled at {done} of {backlog.records} records:\n{watched.worker.log_tail()}"
+            )
+        say("worker", done / backlog.records)
     elapsed_s, used_s = time.perf_counter() - started, cpu_s(process) - cpu_before_s
     stored = await watched.database.fetchval("SELECT count(*) FROM positions")
-    if stored != plan.records:
-        raise RuntimeError(f"{stored} rows stored of {plan.records} records")
-    timed = plan.records - first
+    if stored != backlog.records:
+        raise RuntimeError(f"{stored} rows stored of {backlog.records} records")
+    timed = backlog.records - first
     return Drain(round(timed / elapsed_s), round(used_s / timed * 1e6, 2), round(peak_rss_mb(process), 1))
 
 
-async def _publish(plan: WritePlan, redis: Client, say: Callable[[str, float], None]) -> None:
+async def _publish(backlog: _Backlog, redis: Client, say: Callable[[str, float], None]) -> None:
     pending, sent = [], 0
-    for fields in bench_records(plan.records, plan.devices):
+    for fields in backlog.entries():
         pending.append(fields)
         if len(pending) == BATCH:
-            sent += await _append(redis, pending)
-            say("publishing", sent / plan.records)
-    await _append(redis, pending)
+            sent += await _append(redis, backlog.stream, pending)
+            say("publishing", sent / backlog.records)
+    await _append(redis, backlog.stream, pending)
 
 
-async def _append(redis: Client, entries: list[list[bytes]]) -> int:
+async def _append(redis: Client, stream: str, entries: list[list[bytes]]) -> int:
     pipeline = redis.pipeline(transaction=False)
     for fields in entries:
-        pipeline.execute_command("XADD", STREAM, "*", *fields)
+        pipeline.execute_command("XADD", stream, "*", *fields)
     sent = len(await pipeline.execute()) if entries else 0
     entries.clear()
     return sent
