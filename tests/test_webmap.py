@@ -1,4 +1,4 @@
-"""The live map: its rooms, and its bundle, which is built from the sources, whole, and content with its own server."""
+"""The live map: its rooms, and its bundle, which is built from the sources, complete, and asking no other server."""
 
 import hashlib
 import json

@@ -27,8 +27,8 @@ REFUSALS: Final = (("telemetry_app.settings", "SettingsError"), ("faust_redis.re
 class LazyGroup(click.Group):
     """A group of the commands in `COMMANDS`.
 
-    Errors that an operator can fix are told in one sentence, with status 1: bad settings, and a package that only
-    this command needs. So is the end of a command that was stopped.
+    What an operator can fix ends a command with one sentence and status 1: bad settings, or a missing package that
+    only this command needs. A command that is stopped says so in the same way.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature

@@ -102,7 +102,7 @@ async def test_unknown_lag(settings: Callable[..., Settings], redis_url: str, st
 
 
 async def test_no_stream(settings: Callable[..., Settings], redis_url: str, stream: str, redis: Redis) -> None:
-    """A key of another kind in the stream's place is told, with a remedy."""
+    """A key of another kind in the stream's place is reported, with a remedy."""
     await redis.set(stream, "something else")
     finding = (await look(settings(redis_url=redis_url, redis_telemetry_stream=stream)))["stream"]
     assert not finding.ok
@@ -110,7 +110,7 @@ async def test_no_stream(settings: Callable[..., Settings], redis_url: str, stre
 
 
 async def test_read_only_replica(settings: Callable[..., Settings], valkey_factory: ValkeyFactory) -> None:
-    """A replica is told as such."""
+    """A replica is reported as one."""
     server = valkey_factory(extra_args=("--replicaof", f"{HOST} 1"))
     finding = (await look(settings(redis_url=server.url)))["redis"]
     assert not finding.ok
@@ -118,7 +118,7 @@ async def test_read_only_replica(settings: Callable[..., Settings], valkey_facto
 
 
 async def test_streams_refused(settings: Callable[..., Settings], valkey_factory: ValkeyFactory) -> None:
-    """A user who may not use streams is told so."""
+    """A user who may not use streams is reported."""
     server = valkey_factory(extra_args=("--user", "default", "on", "nopass", "~*", "+@all", "-xgroup"))
     finding = (await look(settings(redis_url=server.url)))["redis streams"]
     assert not finding.ok
@@ -169,7 +169,7 @@ async def test_hypertable(settings: Callable[..., Settings], timescale_postgres_
 
 
 async def test_nobody_answers(settings: Callable[..., Settings]) -> None:
-    """Servers that are not there are told with a remedy and without a password."""
+    """Servers that do not answer are reported with a remedy and without a password."""
     found = await look(settings())
     assert not found["redis"].ok
     assert found["redis"].text.endswith(": start Redis, or set REDIS_URL")
@@ -215,7 +215,7 @@ async def test_ports_of_a_running_worker(settings: Callable[..., Settings], take
 
 @pytest.mark.parametrize(("status", "ok"), [(401, True), (200, True), (404, False), (503, False)])
 async def test_directus(settings: Callable[..., Settings], status: int, *, ok: bool) -> None:
-    """Directus is well when it can say who nobody is."""
+    """Directus is well when it answers a question without a session."""
 
     async def answer(_request: aiohttp.web.Request) -> aiohttp.web.Response:
         return aiohttp.web.Response(status=status, text=json.dumps({}))

@@ -93,7 +93,7 @@ def test_version(runner: CliRunner) -> None:
 
 
 def test_unknown_command(runner: CliRunner) -> None:
-    """A misspelt command is told as such, with status 2."""
+    """A misspelt command is refused with status 2."""
     result = runner.invoke(main, ["wroker"])
     assert result.exit_code == 2
     assert "Error: No such command 'wroker'." in result.stderr

@@ -1,4 +1,4 @@
-"""The benchmarks as commands: what they count has to add up; how fast anything was is nobody's business here."""
+"""The benchmarks as commands: what they count has to add up; how fast anything is does not matter here."""
 
 import asyncio
 import io
@@ -118,7 +118,7 @@ def test_tables(tmp_path: Path, options: tuple[str, ...], rows: int) -> None:
 
 
 def test_a_refused_client() -> None:
-    """A server that does not let a client in is told of, whatever it says."""
+    """A server that refuses a client is reported with its answer."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def refuse() -> None:
@@ -137,7 +137,7 @@ def test_a_refused_client() -> None:
 
 @pytest.mark.parametrize("rates", ["", "0", "100,", "100;200", "100001"])
 def test_bad_rates(tmp_path: Path, rates: str) -> None:
-    """Rates that are none are refused before anything is started."""
+    """Malformed rates are refused before anything is started."""
     done = bench(tmp_path, "latency", "--rates", rates)
     assert done.returncode == 2
     assert "Error: Invalid value for '--rates'" in done.stderr
@@ -145,7 +145,7 @@ def test_bad_rates(tmp_path: Path, rates: str) -> None:
 
 
 def test_a_server_that_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What goes wrong is told without a traceback."""
+    """A failure is reported without a traceback."""
     monkeypatch.setenv("FAUST_LOOP", "nonsense")
     done = bench(tmp_path, "latency", "--rates", "100", "--seconds", "0.1")
     assert done.returncode == 1
@@ -171,7 +171,7 @@ async def test_helper_tells_why_not() -> None:
 
 
 async def test_helper_that_ends() -> None:
-    """A helper that ends by itself is told of with its status."""
+    """A helper that ends on its own is reported with its status."""
     async with Helper("telemetry_app.cli.commands.worker.nothing") as helper:
         with pytest.raises(RuntimeError, match="ended with status 1"):
             await asyncio.wait_for(helper.ask(Connected(0), Connected), 20)

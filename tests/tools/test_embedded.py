@@ -162,7 +162,7 @@ def test_context_manager_stops_and_keeps_data(folder: Path) -> None:
 def test_second_start_is_refused(server: EmbeddedServer) -> None:
     """A running server cannot be started once more, and goes on."""
     server.start()
-    with pytest.raises(EmbeddedServerError, match="runs already"):
+    with pytest.raises(EmbeddedServerError, match="is already running"):
         server.start()
     assert server.running
 
@@ -170,7 +170,7 @@ def test_second_start_is_refused(server: EmbeddedServer) -> None:
 @pytest.mark.parametrize("action", ["kill", "pause", "resume"])
 def test_acting_on_a_stopped_server_is_refused(server: EmbeddedServer, action: str) -> None:
     """What needs a running server says so in one sentence when it does not run."""
-    with pytest.raises(EmbeddedServerError, match=f"{server.name} on port {server.port} does not run"):
+    with pytest.raises(EmbeddedServerError, match=f"{server.name} on port {server.port} is not running"):
         getattr(server, action)()
 
 

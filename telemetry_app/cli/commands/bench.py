@@ -51,7 +51,7 @@ def command() -> None:
 )
 @_as_json
 def write(records: int, devices: int, kind: str | None, as_json: bool) -> None:  # noqa: FBT001 - click passes flags so
-    """Measure the durable side: a worker draining a backlog, beside the same INSERT alone."""
+    """Measure the durable side: a worker draining a backlog, compared with the same INSERT alone."""
     from telemetry_app.cli.tables import of_write
     from telemetry_app.tools.bench.write import WritePlan, measure
     from telemetry_app.tools.simulation.backlog import RecordKind
@@ -68,14 +68,14 @@ def write(records: int, devices: int, kind: str | None, as_json: bool) -> None: 
     type=click.IntRange(10, 10_000),
     default=5000,
     show_default=True,
-    help="Connections whose memory is measured while they are idle, and which receive positions then.",
+    help="Connections whose memory is measured while they are idle; afterwards they receive positions.",
 )
 @click.option(
     "--seconds", type=click.FloatRange(0.1, 60), default=5.0, show_default=True, help="How long each load lasts."
 )
 @_as_json
 def live(subscribers: int, idle: int, seconds: float, as_json: bool) -> None:  # noqa: FBT001 - see above
-    """Measure the live side: positions to many subscribers, beside one send for each frame and subscriber.
+    """Measure the live side: positions to many subscribers, compared with one send for each frame and subscriber.
 
     Positions are published as fast as every subscriber receives them, so that none is conflated; what is counted has
     been received.
@@ -91,7 +91,7 @@ def live(subscribers: int, idle: int, seconds: float, as_json: bool) -> None:  #
 @click.option("--rates", type=Rates(), default="100,1000,5000", show_default=True, help="Records per second.")
 @click.option(
     "--seconds",
-    # While it is the others' turn, nobody answers the worker's pings.
+    # The worker's pings go unanswered during the other ways' turns.
     type=click.FloatRange(0.1, 30),
     default=10.0,
     show_default=True,
@@ -99,7 +99,7 @@ def live(subscribers: int, idle: int, seconds: float, as_json: bool) -> None:  #
 )
 @_as_json
 def latency(rates: list[int], seconds: float, as_json: bool) -> None:  # noqa: FBT001 - see above
-    """Measure the time from XADD to a subscriber, with the durable side running, beside the shortest way there."""
+    """Measure the time from XADD to a subscriber, with the durable side running, compared with the shortest way."""
     from telemetry_app.cli.tables import of_latency
     from telemetry_app.tools.bench.latency import LatencyPlan, measure
 

@@ -113,7 +113,7 @@ def _with_letters(act: Callable[[DeadLetters], Awaitable[T]]) -> T:
     try:
         return asyncio.run(run())
     except (RedisError, OSError) as error:
-        raise click.ClickException(f"Redis: {error}") from error
+        raise click.ClickException(f"Redis at REDIS_URL cannot be used: {error}") from error
 
 
 def _printable(value: bytes) -> str:

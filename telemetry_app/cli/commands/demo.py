@@ -18,7 +18,9 @@ def _has_desktop() -> bool:
 
 
 @click.command()
-@click.option("--for", "duration_s", type=click.FloatRange(min=1), metavar="SECONDS", help="End after so many seconds.")
+@click.option(
+    "--for", "duration_s", type=click.FloatRange(min=1), metavar="SECONDS", help="End after this many seconds."
+)
 @click.option("--devices", type=click.IntRange(1, 100_000), default=40, show_default=True, help="Devices in the race.")
 @click.option(
     "--hz", type=click.FloatRange(0.01, 100), default=1.0, show_default=True, help="Records a second of each."

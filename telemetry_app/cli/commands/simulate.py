@@ -124,7 +124,7 @@ async def _simulate(plan: _Plan, on_progress: Callable[[int], None]) -> _Outcome
 
 @contextmanager
 def _progress(plan: _Plan) -> Iterator[Callable[[int], None]]:
-    """Give a function that is told how many records were published; it draws a bar on a terminal."""
+    """Yield a function to call with the number of records published; on a terminal it draws a bar."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return

@@ -11,7 +11,7 @@ def command() -> None:
     from faust_redis.driver.environment import refuse_environment
     from telemetry_app.settings import load_settings
 
-    load_settings()  # a bad value is told here, in one sentence, before Faust starts
+    load_settings()  # refuses a bad value in one sentence, before Faust starts
     refuse_environment()  # and what Faust would read while it is imported
     from faust.cli.faust import cli
 

@@ -1,4 +1,4 @@
-"""Stream entries as they go over the wire to Redis, made beforehand but for their times."""
+"""Stream entries as they go over the wire to Redis, made beforehand except for their times."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TIMEOUT_S: Final = 10.0
 class Chunk:
     """One position of each of some devices, appended in one transaction, so that a reader gets all of them at once.
 
-    Each chunk is as long as any other, and so are its frames, whatever its time: that makes them easy to count.
+    All chunks have the same length, and so have their frames: that makes them easy to count.
 
     Args:
         stream: Its key.

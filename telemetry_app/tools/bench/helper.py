@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _Answer = TypeVar("_Answer")
 
-_GOODBYE_S: Final = 5.0
+_SHUTDOWN_TIMEOUT_S: Final = 5.0
 _START_TIMEOUT_S: Final = 30.0
 #: An answer is one line; the longest holds a traceback.
 _LINE_BYTES: Final = 1 << 20
@@ -34,7 +34,7 @@ class Failure(msgspec.Struct, frozen=True, tag=True):
 class Helper:
     """A Python module that runs as a process of its own and carries out one order after the other.
 
-    An async context manager; the process ends when its standard input does, hence with this process at the latest.
+    An async context manager; the process ends with its standard input, so at the latest with this process.
 
     Args:
         module: Its full name; it calls `serve`.
@@ -58,7 +58,7 @@ class Helper:
     async def __aenter__(self) -> Self:
         pipe = asyncio.subprocess.PIPE
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", self._module, stdin=pipe, stdout=pipe, limit=_LINE_BYTES
+            sys.executable, "-m", self._module, stdin=pipe, stdout=pipe, limit=_LINE_BYTES, start_new_session=True
         )
         return self
 
@@ -79,12 +79,15 @@ class Helper:
             raise RuntimeError(msgspec.json.decode(line, type=Failure).reason)
         return msgspec.json.decode(line, type=answer)
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         process = self._running
+        if kind is not None:  # it may be in the middle of an order
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
         if process.stdin is not None:
             process.stdin.close()
         try:
-            await asyncio.wait_for(process.wait(), _GOODBYE_S)
+            await asyncio.wait_for(process.wait(), _SHUTDOWN_TIMEOUT_S)
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()

@@ -1,4 +1,4 @@
-"""How long a position takes from the stream to a subscriber, beside the shortest way there; both in one run.
+"""How long a position takes from the stream to a subscriber, compared with the shortest way, in one run.
 
 Twice, each time under equal conditions: the live side alone beside the bare path alone, and both sides in one worker
 beside the bare path while a worker stores the same records. On a small machine the database's share of the processors
@@ -100,7 +100,7 @@ class LatencyResult(msgspec.Struct, frozen=True):
 
 
 async def measure(plan: LatencyPlan, folder: Path, say: Callable[[str, float], None]) -> LatencyResult:
-    """Measure the ways one after the other, each at every rate, on the same servers by the same client.
+    """Measure all ways at each rate in turn, on the same servers and with the same client.
 
     Args:
         plan: Rates.
@@ -220,7 +220,7 @@ async def _stored(url: str, published: int) -> int:
     try:
         while (stored := int(await database.fetchval("SELECT count(*) FROM positions"))) != published:
             if asyncio.get_running_loop().time() > deadline:
-                raise RuntimeError(f"{stored} rows stored of {published} records")
+                raise RuntimeError(f"stored {stored} rows of {published} records")
             await asyncio.sleep(_POLL_S)
     finally:
         await database.close()

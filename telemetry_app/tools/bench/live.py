@@ -1,4 +1,4 @@
-"""How fast the live side delivers to many subscribers, beside the loop one would write first; both in one run."""
+"""How fast the live side delivers to many subscribers, compared with the loop one would write first, in one run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FULL: Final = 500
 #: Positions of a chunk when numbers of subscribers are compared: the same, and little enough for thousands of them.
 _SMALL: Final = 100
 _FEW: Final = 10
-#: Files a process has open beside its sockets.
+#: Files that a process has open in addition to its sockets.
 _OTHER_FILES: Final = 200
 
 

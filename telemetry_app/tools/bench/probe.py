@@ -42,7 +42,7 @@ class Way(msgspec.Struct, frozen=True):
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """Append so many records a second to one stream after the other, in turns, and wait for each.
+    """Append records at a rate to one stream after the other, in turns, and wait for each.
 
     Attributes:
         redis_url: Where the streams are.
@@ -154,19 +154,19 @@ class _Run:
             if self._redis in ready:
                 self._redis.drop_answers()
             if not ready and wait_s == _STALLED_S:
-                raise RuntimeError(f"{len(self._taken_ns)} frames were received of {len(self._sent_ns)}")
+                raise RuntimeError(f"received {len(self._taken_ns)} of {len(self._sent_ns)} frames")
 
     def _receive(self) -> None:
         data = self._server.recv(_READ_BYTES)
         now_ns = time.perf_counter_ns()
         if not data:
-            raise RuntimeError("the server hung up")
+            raise RuntimeError("the server closed the connection")
         self._unread += data
         read = 0
         for begin, end in payloads(self._unread):
             number = len(self._taken_ns)
             if number == len(self._sent_ns) or self._unread.find(self._marks[number], begin, end) < 0:
-                raise RuntimeError(f"another frame came than the {number}th: {self._unread[begin:end].decode()}")
+                raise RuntimeError(f"this is not frame {number}, which is due: {self._unread[begin:end].decode()}")
             self._taken_ns.append(now_ns - self._sent_ns[number])
             read = end
         del self._unread[:read]
@@ -218,7 +218,7 @@ def _connected(way: Way) -> socket.socket:
 
 
 def _percentile_us(ordered: list[int], share: float) -> float:
-    """Return the smallest value that is not below so many of the others, in microseconds."""
+    """Return the percentile of values in ascending order, in microseconds."""
     return round(ordered[min(int(share * len(ordered)), len(ordered) - 1)] / 1000, 1)
 
 

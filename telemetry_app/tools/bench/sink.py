@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _WINDOW: Final = 3
 _READ_BYTES: Final = 1 << 20
 _STALLED_S: Final = 30.0
-#: A sign of life in time saves the server its pings, and us the telling apart.
+#: Pongs sent in time keep the server from pinging, so that everything received is a frame.
 _PONG_EVERY_S: Final = 10.0
 #: Pings that may come nevertheless: far less than a frame.
 _MOST_PING_BYTES: Final = 20
@@ -33,7 +33,7 @@ _TS: Final = re.compile(rb'"ts":(\d+)')
 
 
 class Connect(msgspec.Struct, frozen=True, tag=True):
-    """Let so many clients subscribe; those of before leave."""
+    """Subscribe this many clients; earlier ones leave."""
 
     port: int
     path: str
@@ -52,7 +52,7 @@ class Publish(msgspec.Struct, frozen=True, tag=True):
 
 
 class Connected(msgspec.Struct, frozen=True):
-    """So many clients are subscribed."""
+    """This many clients are subscribed."""
 
     subscribers: int
 
@@ -65,8 +65,8 @@ class Published(msgspec.Struct, frozen=True):
         expected: Frames due: one for each record and subscriber.
         received: Frames that came.
         elapsed_s: From the first append to the last frame.
-        client_cpu_s: Processor time of this process in between.
-        server_cpu_s: Processor time of the server in between.
+        client_cpu_s: Processor time of this process during it.
+        server_cpu_s: Processor time of the server during it.
     """
 
     records: int
@@ -178,7 +178,7 @@ class Sink:
         """Wait for bytes and count them."""
         ready = self._selector.select(_STALLED_S)
         if not ready:
-            raise RuntimeError(f"nothing came for {_STALLED_S:g} s: {min(self._received)} bytes and no more")
+            raise RuntimeError(f"nothing was received for {_STALLED_S:g} s, after {min(self._received)} bytes")
         received, buffer, total = self._received, self._buffer, 0
         for key, _ in ready:
             number = key.data
@@ -204,11 +204,11 @@ class Sink:
     def _check_witness(self, due: int) -> None:
         times = [int(ts) for ts in _TS.findall(self._witnessed)]
         if len(times) != due or times != sorted(times):
-            raise RuntimeError(f"{due} positions were due in order, but the witness has {len(times)}")
+            raise RuntimeError(f"{due} positions were due in order, but {len(times)} were received")
 
     @staticmethod
     def _frames(received: int, chunk_bytes: int, size: int) -> int:
-        """Return how many frames so many bytes are, whole chunks being due."""
+        """Return how many frames these bytes are; whole chunks are due."""
         chunks, rest = divmod(received, chunk_bytes)
         return chunks * size + (0 if rest <= _MOST_PING_BYTES else rest * size // chunk_bytes)
 

@@ -1,4 +1,4 @@
-"""Servers under a load of positions: the worker, and the reference beside it."""
+"""Servers under a load of positions: the worker, and the reference it is compared with."""
 
 from __future__ import annotations
 
@@ -79,12 +79,12 @@ class Target:
         self.process = process
 
     async def connect(self, subscribers: int) -> None:
-        """Let so many clients subscribe; those of before leave."""
+        """Subscribe this many clients; earlier ones leave."""
         await self._sink.ask(Connect(self._port, _PATH, TOPIC, subscribers), Connected)
         self._subscribers = subscribers
 
     async def measure(self, chunk: int, seconds: float) -> Load:
-        """Send the subscribers chunks of so many positions.
+        """Send the subscribers chunks of `chunk` positions.
 
         Raises:
             RuntimeError: A frame is missing, or one too many came.
@@ -92,7 +92,7 @@ class Target:
         conflated = await self._conflated()
         published = await self._sink.ask(Publish(self._redis_url, STREAM, chunk, seconds, self.process.pid), Published)
         if published.received != published.expected:
-            raise RuntimeError(f"{published.received} frames were received of {published.expected}")
+            raise RuntimeError(f"received {published.received} of {published.expected} frames")
         return Load(
             subscribers=self._subscribers,
             chunk=chunk,

@@ -46,7 +46,7 @@ class Address(NamedTuple):
 def subscribe_all(
     address: Address, topic: str, number: int, *, receive_bytes: int | None = None
 ) -> list[socket.socket]:
-    """Connect so many clients, each subscribed to a topic, its answer read.
+    """Connect clients, subscribe each to a topic, and read its answer.
 
     Args:
         address: Of the WebSocket.
@@ -130,11 +130,11 @@ def _read_answer(one: socket.socket) -> None:
         answer += _received(one)
     begin, end = frame
     if not answer[begin:end].startswith(b'{"type":"subscribed"') or end != len(answer):
-        raise RuntimeError(f"no subscription: {answer[begin : begin + _SHOWN].decode(errors='replace')}")
+        raise RuntimeError(f"the subscription was refused: {answer[begin : begin + _SHOWN].decode(errors='replace')}")
 
 
 def _received(one: socket.socket) -> bytes:
     data = one.recv(65536)
     if not data:
-        raise RuntimeError("the server hung up")
+        raise RuntimeError("the server closed the connection")
     return data

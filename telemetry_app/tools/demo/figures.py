@@ -65,7 +65,7 @@ class Gauges:
         )
 
     async def settled(self) -> bool:
-        """Tell whether everything was read and whatever is still pending is there because it was refused."""
+        """Tell whether everything was read and only refused entries are still pending."""
         groups = await self._redis.xinfo_groups(self._stream)
         unread = next(group["lag"] for group in groups if group["name"] == self._group.encode())
         pending = await self._redis.xpending_range(self._stream, self._group, "-", "+", _MOST_PENDING)

@@ -14,7 +14,7 @@ _PROGRAM_FOLDER = "programs"
 
 
 def can_enter(folder: Path, account: Account | None) -> bool:
-    """Say whether `account` (None: ourselves) may pass through `folder` and everything above it."""
+    """Tell whether `account` (None: ourselves) may pass through `folder` and everything above it."""
     if account is None:
         return os.access(folder, os.X_OK)
     resolved = folder.resolve()
@@ -39,7 +39,9 @@ def enterable_temp_folder(account: Account | None) -> Path:
     for folder in candidates:
         if folder.is_dir() and can_enter(folder, account):
             return folder
-    raise EmbeddedServerError(f"None of {', '.join(map(str, candidates))} can be entered by the servers' account.")
+    raise EmbeddedServerError(
+        f"None of {', '.join(map(str, candidates))} can be entered by the user as which the servers run."
+    )
 
 
 def owned_folder(folder: Path) -> Path:

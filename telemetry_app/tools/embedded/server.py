@@ -41,11 +41,11 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def _argv(self) -> list[str]:
-        """Return the command line, after whatever has to be made first."""
+        """Return the command line, after making what it needs."""
 
     @abstractmethod
     def _is_ready(self, pid: int) -> bool:
-        """Say whether the server of this process id answers."""
+        """Tell whether the server with this process id answers."""
 
     @property
     def port(self) -> int:
@@ -64,7 +64,7 @@ class EmbeddedServer(ABC):
         """The process id of the running server.
 
         Raises:
-            EmbeddedServerError: It does not run.
+            EmbeddedServerError: It is not running.
         """
         return self._running_child().pid
 
@@ -77,10 +77,10 @@ class EmbeddedServer(ABC):
         """Start the server and wait until it answers.
 
         Raises:
-            EmbeddedServerError: It runs already, or does not come up; the message ends with its log.
+            EmbeddedServerError: It is already running, or does not come up; the message ends with its log.
         """
         if self.running:
-            raise EmbeddedServerError(f"{self.name} on port {self.port} runs already.")
+            raise EmbeddedServerError(f"{self.name} on port {self.port} is already running.")
         self._home.prepare()
         child = ChildProcess(self._command(self._argv()))
         child.start()
@@ -92,7 +92,7 @@ class EmbeddedServer(ABC):
             raise
 
     def stop(self) -> None:
-        """End the server in order, keeping its data; nothing happens when it does not run."""
+        """End the server in order, keeping its data; does nothing when it is not running."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -133,7 +133,7 @@ class EmbeddedServer(ABC):
 
     def _running_child(self) -> ChildProcess:
         if self._child is None or not self.running:
-            raise EmbeddedServerError(f"{self.name} on port {self.port} does not run.")
+            raise EmbeddedServerError(f"{self.name} on port {self.port} is not running.")
         return self._child
 
     def _environment(self) -> dict[str, str]:

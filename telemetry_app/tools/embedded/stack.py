@@ -29,7 +29,7 @@ class Stack:
 
     Args:
         folder: Data folder; deleted at the end unless something failed.
-        variables: Environment variables for the workers, beside the addresses of the servers.
+        variables: Environment variables for the workers, in addition to the addresses of the servers.
     """
 
     def __init__(self, folder: Path, variables: Mapping[str, str] | None = None) -> None:
@@ -74,6 +74,6 @@ class Stack:
 
 
 def _inherited() -> dict[str, str]:
-    """Return this process's environment without settings: what a shell has set is meant for other workers."""
+    """Return this process's environment without settings: what a shell sets is meant for other workers."""
     settings = {name.upper() for name in Settings.model_fields}
     return {name: value for name, value in os.environ.items() if name.upper() not in settings}

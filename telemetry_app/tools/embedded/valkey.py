@@ -13,7 +13,7 @@ _PING_TIMEOUT_S = 1.0
 
 
 class EmbeddedValkey(EmbeddedServer):
-    """A Valkey server of one's own.
+    """A private Valkey server.
 
     An orderly stop saves the data (RDB). A kill loses what came after the last save, unless `appendonly` is
     set: then it loses nothing that was answered.

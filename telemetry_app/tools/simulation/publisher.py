@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# One round trip for so many entries: a quarter of a megabyte.
+# Entries sent in one round trip: a quarter of a megabyte.
 _BATCH_RECORDS = 500
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
@@ -41,7 +41,7 @@ _TRANSIENT = (
     ReadOnlyError,
     TryAgainError,
 )
-# Kinds of ConnectionError that waiting does not mend.
+# Kinds of ConnectionError that waiting does not cure.
 _REFUSED = (AuthenticationError, AuthorizationError)
 
 
@@ -57,7 +57,7 @@ class Publisher:
     may then be on the stream twice, but are counted once.
 
     Args:
-        redis: Connected on first use; must not repeat commands by itself.
+        redis: Connected on first use; must not repeat commands on its own.
         stream: Its key.
         partitions: With more than one, records go to `stream:0` ..., all of a device to the same.
         give_up_after_s: How long an outage of Redis may last.
@@ -102,7 +102,7 @@ class Publisher:
             if loop.time() + pause_s > deadline:
                 raise PublishError(f"Redis did not take records for {self._give_up_after_s:g} s: {error}")
             self.retries += 1
-            logger.warning("%d records are sent again: %s", len(batch), error)
+            logger.warning("Sending %d records again: %s", len(batch), error)
             await asyncio.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - jitter
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
