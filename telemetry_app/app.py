@@ -5,8 +5,10 @@ from __future__ import annotations
 from faust_redis import BatchSchema, DrainingChannel
 from telemetry_app.assembly.faust_app import build_app
 from telemetry_app.assembly.operations import build_operations
+from telemetry_app.operations import collector
 from telemetry_app.settings import SettingsError, load_settings
 
+collector.collect_less_often()
 try:
     settings = load_settings()
     if settings.roles == {"live"}:

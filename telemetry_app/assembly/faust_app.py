@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import importlib.util
 import logging
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -14,6 +13,7 @@ import faust_redis
 from faust_redis.options import RedisOptions
 from telemetry_app.assembly.operations import PROBE_CACHE_S
 from telemetry_app.assembly.worker import Worker
+from telemetry_app.operations import collector
 from telemetry_app.operations.health import Probe
 from telemetry_app.operations.logging import logging_config
 from telemetry_app.operations.observers import TransportMetrics
@@ -66,8 +66,16 @@ class App(faust_redis.App):
     live_side: LiveAssembly | None
 
     async def on_first_start(self) -> None:
-        """Say what is left out and what is left open."""
+        """Say what is started, what is left out and what is left open."""
         settings = self.settings
+        logger.info(
+            "starting %s with roles %s: stream %s at %s, database %s",
+            settings.instance_id,
+            ",".join(sorted(settings.roles, reverse=True)),
+            settings.redis_telemetry_stream,
+            settings.redis_url,
+            settings.postgres_url,
+        )
         if "live" in settings.roles and not settings.has_live_side:
             logger.error("the live side is not started: neither DIRECTUS_BASE_URL is set nor LIVE_AUTH=none")
         if settings.has_live_side and settings.everybody_may_see:
@@ -75,14 +83,20 @@ class App(faust_redis.App):
         await super().on_first_start()
 
     async def on_started(self) -> None:
-        """Settle the garbage collector: everything is imported and started by now."""
-        _spare_the_garbage_collector()
+        """Say where clients are served; settle the garbage collector when everything is imported and started."""
+        if self.live_side:
+            address = f"{self.settings.live_host}:{self.settings.live_port}"
+            logger.info("live maps on http://%s, their WebSocket on %s", address, self.settings.live_path)
         await super().on_started()
+        # Last: it takes a tenth of a second, for which a worker that is otherwise ready would not be.
+        collector.spare_what_is_loaded()
 
     async def on_stop(self) -> None:
         """Tell the sides to come to an end, then let Faust drain its streams."""
+        logger.info("stopping: no more records are taken")
         self.operations.stopping.set()
         await super().on_stop()
+        logger.info("drained: what was taken is stored, or pending for another worker")
 
     async def on_shutdown(self) -> None:
         """Close what is left, when everything has stopped."""
@@ -149,15 +163,3 @@ def _prepare_worker(app: App, /, *_: Any, **__: Any) -> None:
         mode.loop.use("uvloop")
     if app.live_side:
         app.live_side.serve(app)
-
-
-def _spare_the_garbage_collector() -> None:
-    """Leave what is loaded by now out of every collection, and collect less often.
-
-    A batch makes thousands of short-lived containers, none of them in a cycle; with Python's own thresholds a fifth
-    of a busy worker's time goes into looking through everything that was ever imported. On the live side what waits
-    for stalled clients does the same, and everybody else waits 40 ms for each such look.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)

@@ -1,4 +1,4 @@
-"""Faust's worker without its spinner and its banner."""
+"""Faust's worker without its spinner and its banner, which says when it is ready and when it has stopped."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import faust
 from faust.cli.worker import worker as faust_command
+
+logger = logging.getLogger(__name__)
 
 
 class Worker(faust.Worker):
@@ -22,6 +24,16 @@ class Worker(faust.Worker):
 
     def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
         """Leave the root logger as the logging configuration made it."""
+
+    async def on_startup_finished(self) -> None:
+        """Say that records are taken."""
+        await super().on_startup_finished()
+        logger.info("ready")
+
+    def stop_and_shutdown(self) -> None:
+        """Stop everything that still runs, and say that nothing does."""
+        super().stop_and_shutdown()
+        logger.info("stopped")
 
 
 def _say_nothing(_command: faust_command, _worker: Any) -> None:

@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 OK: Final = "ok"
 PROBE_TIMEOUT_S: Final = 2.0
+# What is not ready may be a moment later, at a start above all: who waits for it must not wait for the cache.
+NOT_READY_CACHE_S: Final = 0.2
 # A reason is for one line of a terminal or a dashboard.
 MAX_REASON_CHARS: Final = 300
 
@@ -25,7 +27,7 @@ class Probe(NamedTuple):
     Attributes:
         name: As readiness shows it.
         why_not_ready: Returns None when it is ready, else the reason why not.
-        cache_s: An answer is used for so long, in seconds.
+        cache_s: How long "ready" is used, in seconds; a reason why not is used for 0.2 s at most.
     """
 
     name: str
@@ -89,7 +91,8 @@ class _CachedProbe:
             self._answer = _tidy(f"{type(exc).__name__}: {exc}")
             logger.debug("readiness of %s could not be asked", self._name, exc_info=True)
         finally:
-            self._expires = asyncio.get_running_loop().time() + self._cache_s
+            cache_s = self._cache_s if self._answer == OK else min(self._cache_s, NOT_READY_CACHE_S)
+            self._expires = asyncio.get_running_loop().time() + cache_s
             self._running = None
         return self._answer
 

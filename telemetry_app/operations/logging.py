@@ -21,6 +21,12 @@ MAX_FIELD_DEPTH: Final = 6
 _OF_EVERY_RECORD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # One line per request or per callback, at levels one has switched on for other reasons.
 _CHATTY: Final = {"asyncio": "INFO", "aiohttp.access": "WARNING"}
+# What Faust and Mode log at info speaks of their own services: a line for each that starts and each that stops. What
+# a program prints comes out under a name of Mode's too.
+_SERVICE_LOGGERS: Final = ("faust.", "mode.")
+_PRINTED: Final = "mode.redirect"
+# Mode begins a service's lines with its place in the tree of services, under whatever name that service logs.
+_SERVICE_PREFIX: Final = "[^"
 
 
 def logging_config(level: str, fmt: Literal["json", "pretty"]) -> dict[str, Any]:
@@ -37,12 +43,14 @@ def logging_config(level: str, fmt: Literal["json", "pretty"]) -> dict[str, Any]
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"telemetry": {"()": _formatter, "shape": fmt}},
+        "filters": {"services": {"()": _ServicesAtDebug, "level": severity}},
         "handlers": {
             "telemetry": {
                 "class": "logging.StreamHandler",
                 "stream": "ext://sys.__stderr__",
                 "formatter": "telemetry",
                 "level": severity,
+                "filters": ["services"],
             },
             "first": {"class": "logging.NullHandler"},
         },
@@ -50,6 +58,25 @@ def logging_config(level: str, fmt: Literal["json", "pretty"]) -> dict[str, Any]
         "root": {"level": severity, "handlers": ["first", "telemetry"]},
         "loggers": {name: {"level": _stricter(least, severity)} for name, least in _CHATTY.items()},
     }
+
+
+class _ServicesAtDebug(logging.Filter):
+    """Takes what services log of themselves for messages of level debug; their warnings and errors stay."""
+
+    def __init__(self, level: str) -> None:
+        super().__init__()
+        self._level = logging.getLevelNamesMapping()[level]
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno == logging.INFO and _is_of_a_service(record):
+            record.levelno, record.levelname = logging.DEBUG, "DEBUG"
+        return record.levelno >= self._level
+
+
+def _is_of_a_service(record: logging.LogRecord) -> bool:
+    if isinstance(record.msg, str) and record.msg.startswith(_SERVICE_PREFIX):
+        return True
+    return record.name.startswith(_SERVICE_LOGGERS) and record.name != _PRINTED
 
 
 def _stricter(one: str, other: str) -> str:

@@ -122,8 +122,36 @@ def test_print_and_faust_through_a_real_worker() -> None:
     found = lines(service, setup="")
     events = {(line["logger"], line["event"]) for line in found}
     assert {("mode.redirect", "printed 100%s"), ("mode.redirect", "to stderr"), ("ours", "logged")} <= events
-    assert ("mode.worker", "[^Worker]: Stopping...") in events
+    assert not any(event.startswith("[^") for _, event in events)
     assert all({"timestamp", "level", "logger", "event"} <= set(line) for line in found)
+
+
+SERVICES = """
+    import mode
+    class Ours(mode.Service):
+        logger = logging.getLogger('telemetry_app.ours')
+    ours = Ours()
+    ours.log.info('Starting...')
+    ours.log.warning('slow')
+    logging.getLogger('faust.tables.recovery').info('Resuming flow')
+    logging.getLogger('faust.tables.recovery').error('broken')
+    logging.getLogger('telemetry_app.ours').info('working')
+"""
+
+
+def test_what_services_say_of_themselves_is_for_debugging() -> None:
+    """At info neither Faust's lines nor those of services come out, their warnings and errors do."""
+    found = [(line["level"], line["event"]) for line in lines(SERVICES)]
+    assert found == [("warning", "[^Ours]: slow"), ("error", "broken"), ("info", "working")]
+
+
+def test_debug_shows_what_services_say_of_themselves() -> None:
+    """At debug nothing is left out, and services' lines have that level."""
+    found = lines(SERVICES, setup="logging.config.dictConfig(logging_config('debug', 'json'))")
+    assert [(line["level"], line["event"]) for line in found if line["logger"] != "asyncio"] == [
+        ("debug", "[^Ours]: Starting..."), ("warning", "[^Ours]: slow"), ("debug", "Resuming flow"),
+        ("error", "broken"), ("info", "working"),
+    ]  # fmt: skip
 
 
 def test_libraries_that_log_through_structlog() -> None:

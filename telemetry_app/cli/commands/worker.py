@@ -9,6 +9,9 @@ import click
 def command() -> None:
     """Run one worker until SIGTERM or SIGINT, then finish what it holds and exit."""
     from faust_redis.driver.environment import refuse_environment
+    from telemetry_app.operations.collector import collect_less_often
+
+    collect_less_often()
     from telemetry_app.settings import load_settings
 
     load_settings()  # refuses a bad value in one sentence, before Faust starts
