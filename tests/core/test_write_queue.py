@@ -13,8 +13,10 @@ from telemetry_app.core.write_queue import WriteQueue
 from telemetry_app.database.migrate import migrate
 from telemetry_app.records.position import Position
 from tests.core.second_sink import SpeedSink
-from tests.core.writing import Desk, Observed, desk, session
+from tests.core.writing import Desk, desk
 from tests.support.batches import RecordedDelivery, batch_of, entry
+from tests.support.database import session
+from tests.support.observed import WriterObserved
 from tests.support.waiting import eventually
 
 
@@ -57,7 +59,7 @@ def decoded(*changes: dict[str, Any]) -> tuple[DecodedBatch, RecordedDelivery]:
     """Return a decoded batch with an entry for each of `changes`; without any, with ten."""
     seconds = changes or tuple({"timestamp": f"2026-05-02T12:00:{second:02d}Z"} for second in range(10))
     batch, delivery = batch_of(*(entry(**change) for change in seconds))
-    return decode_batch(batch, Observed()), delivery
+    return decode_batch(batch, WriterObserved()), delivery
 
 
 @contextlib.asynccontextmanager
