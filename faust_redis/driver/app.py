@@ -68,6 +68,8 @@ class App(faust.App):
 
     Settings = Settings
     redis_options: RedisOptions
+    #: Number of partitions of the topics that have one of their own, those that are only sent to included.
+    declared_partitions: dict[str, int]
 
     def __init__(self, id: str, *, redis_options: RedisOptions | None = None, **settings: Any) -> None:  # noqa: A002 - Faust's name
         refuse_environment()
@@ -75,6 +77,7 @@ class App(faust.App):
         settings = {**DEFAULTS, **{name: value for name, value in settings.items() if value is not None}}
         refuse_settings(settings)
         self.redis_options = redis_options or RedisOptions()
+        self.declared_partitions = {}
         super().__init__(id, **settings)
 
     async def on_first_start(self) -> None:
@@ -96,7 +99,7 @@ class App(faust.App):
     def topic(self, *topics: str, **arguments: Any) -> TopicT:
         """Describe a topic."""
         if not arguments.get("internal"):  # Faust's own, which nothing is sent to
-            refuse_topic(topics, arguments)
+            refuse_topic(topics, arguments, self.declared_partitions)
         return super().topic(*topics, **arguments)
 
     def stream(self, channel: Any, *args: Any, **kwargs: Any) -> StreamT[Any]:

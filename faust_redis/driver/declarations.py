@@ -51,8 +51,13 @@ class Stream(faust.Stream):  # type: ignore[type-arg]  # values of any type
         raise Misconfigured("a stream of batches cannot be grouped by a key: send its records to another topic by key")
 
 
-def refuse_topic(topics: tuple[str, ...], arguments: Mapping[str, Any]) -> None:
-    """Refuse the arguments of `App.topic` that cannot work.
+def refuse_topic(topics: tuple[str, ...], arguments: Mapping[str, Any], declared: dict[str, int]) -> None:
+    """Refuse the arguments of `App.topic` that cannot work, and note the number of partitions.
+
+    Args:
+        topics: Names.
+        arguments: The other arguments.
+        declared: Numbers of partitions noted so far.
 
     Raises:
         Misconfigured: In one sentence.
@@ -67,6 +72,12 @@ def refuse_topic(topics: tuple[str, ...], arguments: Mapping[str, Any]) -> None:
             raise Misconfigured(f"{subject} cannot have {name}, since its first entry makes a stream, no declaration")
     if arguments.get("partitions") is not None:
         refuse_partitions(f"the number of partitions of {subject}", arguments["partitions"])
+        for topic in topics:
+            if declared.setdefault(topic, arguments["partitions"]) != arguments["partitions"]:
+                raise Misconfigured(
+                    f"the topic {topic} cannot have {arguments['partitions']} partitions here and "
+                    f"{declared[topic]} elsewhere"
+                )
 
 
 def refuse_subscription(channel: Any, subject: str) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from faust_redis.redis import keys
 
 if TYPE_CHECKING:
     from faust.types import AppT
 
+    from faust_redis.driver.app import App
+
 
 def partitions_of(app: AppT, topic: str) -> int:
     """Return how many partitions the application declared for a topic, else Faust's default."""
-    declared = (t.partitions for t in app.topics if topic in t.topics and t.partitions)
-    return next(declared, app.conf.topic_partitions)
+    return cast("App", app).declared_partitions.get(topic, app.conf.topic_partitions)
 
 
 def partition_for(app: AppT, topic: str, key: bytes | None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from faust_redis.redis.client import close, connect, execute
 from faust_redis.redis.replies import EntryId
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Iterator
 
     from faust.types.core import HeadersArg
 
@@ -30,6 +31,7 @@ class Producer(base.Producer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._client = connect(str(self.transport.url[0]))
+        self._sending: set[asyncio.Future[None]] = set()
 
     async def send(
         self,
@@ -69,7 +71,9 @@ class Producer(base.Producer):
             fields += (b"key", key)
         for name, header in dict(headers or {}).items():
             fields += (name, header)
-        entry_id = await execute(self._client, "XADD", stream_of(self.app, topic, number), "*", *fields)
+        stream = stream_of(self.app, topic, number)
+        with self._counted():
+            entry_id = await execute(self._client, "XADD", stream, "*", *fields)
         ms = EntryId.parse(entry_id).ms
         return RecordMetadata(topic, number, TP(topic, number), ms, timestamp or time.time(), 1)
 
@@ -81,8 +85,25 @@ class Producer(base.Producer):
         """Do nothing: the first entry creates the stream."""
 
     async def flush(self) -> None:
-        """Send what Faust has buffered."""
-        await self.buffer.flush()
+        """Send what Faust has buffered, and wait for what is on its way.
+
+        Faust's buffer returns early when a message takes longer than a tenth of a second.
+        """
+        while self.buffer.size:
+            await self.buffer.flush()
+        if self._sending:
+            await asyncio.wait(set(self._sending))
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Let `flush` wait for the end of the block."""
+        sent = self.loop.create_future()
+        self._sending.add(sent)
+        try:
+            yield
+        finally:
+            self._sending.discard(sent)
+            sent.set_result(None)
 
     def supports_headers(self) -> bool:
         """Return True: headers become fields of the entry."""

@@ -27,6 +27,7 @@ class TransportApp:
         partitions: Of the topic.
         handle: What the agent does with an event after counting it.
         noack: Whether acknowledging is left to `handle`.
+        declare: Declares more than the one agent and its table.
         table_options: Of the table store.
         faust_settings: Further settings of the application.
         options: Of the transport.
@@ -40,6 +41,7 @@ class TransportApp:
         partitions: int = 1,
         handle: Handle | None = None,
         noack: bool = False,
+        declare: Callable[["TransportApp"], None] | None = None,
         table_options: dict[str, Any] | None = None,
         faust_settings: dict[str, Any] | None = None,
         **options: Any,
@@ -60,6 +62,8 @@ class TransportApp:
         self.topic = self.app.topic(stream, partitions=partitions, schema=BatchSchema())
         self.table = cast("Table", self.app.Table(TABLE, default=int, options=table_options))
         self.app.agent(self.topic)(self._noack_agent if noack else self._auto_agent)
+        if declare is not None:
+            declare(self)
 
     async def _auto_agent(self, stream: Any) -> None:
         async for event in stream.events():

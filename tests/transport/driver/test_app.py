@@ -147,6 +147,15 @@ def test_declaration_that_cannot_work_is_refused(declare: Callable[[App], object
         declare(App("a", broker=URL))
 
 
+def test_topic_has_one_number_of_partitions() -> None:
+    """A topic that is declared twice with different numbers would be written where nobody reads."""
+    app = App("a", broker=URL)
+    app.topic("t", partitions=3)
+    app.topic("t", partitions=3)
+    with pytest.raises(Misconfigured, match="the topic t cannot have 4 partitions here and 3 elsewhere"):
+        app.topic("t", partitions=4)
+
+
 async def test_agent_cannot_be_asked() -> None:
     """A question would be sent and its answer never come."""
     app = App("a", broker=URL)

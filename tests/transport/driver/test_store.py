@@ -1,13 +1,11 @@
 """The table's hash: loaded before records come, bounded, and gone from memory with its partition."""
 
-from typing import Any
-
 import msgspec
 import pytest
 
 from faust_redis.redis import keys
 from tests.support.waiting import eventually
-from tests.transport.apps import GROUP, TABLE, TransportApp, names
+from tests.transport.apps import GROUP, TABLE
 from tests.transport.conftest import AppFactory, Stream
 
 
@@ -15,18 +13,6 @@ async def store(records: Stream, values: dict[str, int]) -> None:
     """Put values in the hash behind the table."""
     encoded = {key: msgspec.msgpack.encode(value) for key, value in values.items()}
     await records.redis.hset(keys.state(records.name, GROUP, TABLE), mapping=encoded)
-
-
-async def test_state_is_loaded_before_the_first_record(transport_app: AppFactory, records: Stream) -> None:
-    """The first record already finds what an earlier worker has stored, however much that is."""
-    stored = {f"k{number}": number for number in range(3000)}
-    await store(records, stored)
-    await records.publish(["k41", "k41", "new"])
-    app = await transport_app(records.name)
-    await eventually(lambda: app.observer.total["acknowledged"] == 3)
-    assert app.counts == stored | {"k41": 43, "new": 1}
-    assert await records.state() == app.counts
-    assert app.observer.sizes == {TABLE: 3001}
 
 
 async def test_bound_evicts_what_was_untouched_longest(transport_app: AppFactory, records: Stream) -> None:
@@ -66,35 +52,6 @@ async def test_evicted_key_that_returns_starts_anew(transport_app: AppFactory, r
     assert await records.state() == app.counts == {"a": 1}
 
 
-async def test_deletions_and_single_keys_are_stored(transport_app: AppFactory, records: Stream) -> None:
-    """Setting, deleting and clearing keys one by one is in memory at once and in the hash with the commit."""
-
-    async def act(app: TransportApp, event: Any) -> None:
-        for _, (_, payload) in event.value:
-            if payload == b"del":
-                del app.table["gone"]
-                app.table["single"] = 7
-            if payload == b"clear":
-                app.table.clear()
-
-    app = await transport_app(records.name, handle=act)
-    await records.publish(["gone", "kept"])
-    await eventually(lambda: app.observer.total["acknowledged"] == 2)
-    await records.publish(["del"])
-    await eventually(lambda: app.observer.total["acknowledged"] == 3)
-    assert await records.state() == app.counts == {"kept": 1, "del": 1, "single": 7}
-    assert ("gone" in app.table, "kept" in app.table, len(app.table), sorted(app.table)) == (
-        False,
-        True,
-        3,
-        ["del", "kept", "single"],
-    )
-    await records.publish(["clear"])
-    await eventually(lambda: app.observer.total["acknowledged"] == 4)
-    assert await records.state() == app.counts == {}
-    assert app.observer.sizes == {TABLE: 0}
-
-
 async def test_unreadable_value_is_ignored(
     transport_app: AppFactory, records: Stream, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -107,27 +64,3 @@ async def test_unreadable_value_is_ignored(
     assert len(said) == 2
     assert all(hash_key in message and "unreadable" in message for message in said)
     assert any("'bad'" in message for message in said)
-
-
-async def test_changing_a_table_outside_an_agent_is_refused(transport_app: AppFactory, records: Stream) -> None:
-    """Outside an agent there is no batch to carry a change: it is refused, and reading is not."""
-    app = await transport_app(records.name)
-    with pytest.raises(RuntimeError, match="can only be changed while an agent processes an event"):
-        app.table["k"] = 1
-    assert "k" not in app.table
-    assert app.counts == {}
-
-
-async def test_partitions_keep_their_state_apart(transport_app: AppFactory, records: Stream) -> None:
-    """Each partition has a hash of its own; a partition that is given away leaves memory, the others stay."""
-    for number in range(2):
-        await records.publish(names(f"p{number}-", 3), stream=f"{records.name}:{number}")
-    app = await transport_app(records.name, partitions=2, lease_ttl_ms=1500)
-    await eventually(lambda: app.observer.total["acknowledged"] == 6)
-    hashes = [await records.state(f"{records.name}:{number}") for number in range(2)]
-    assert hashes == [dict.fromkeys(names(f"p{number}-", 3), 1) for number in range(2)]
-    other = await transport_app(records.name, partitions=2, lease_ttl_ms=1500)
-    await eventually(lambda: (len(app.partitions), len(other.partitions)) == (1, 1) and app.fetching)
-    assert app.counts == hashes[app.partitions[0]]
-    assert other.counts == hashes[other.partitions[0]]
-    assert (app.observer.sizes[TABLE], other.observer.sizes[TABLE]) == (3, 3)
