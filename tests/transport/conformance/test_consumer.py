@@ -156,22 +156,6 @@ async def test_seeking_delivers_what_is_pending_again(
     assert again.value.redelivered
 
 
-async def test_full_agent_stops_the_reading(records: Stream, transport_app: AppFactory) -> None:
-    """While an agent is busy no more than its buffer is delivered; when it goes on, so does the reading."""
-    going = asyncio.Event()
-
-    async def wait(*_: object) -> None:
-        await going.wait()
-
-    await records.publish(names("r", 30))
-    app = await transport_app(records.name, batch_size=1, handle=wait)
-    await eventually(lambda: app.batches)
-    await eventually(lambda: app.observer.total["delivered"] >= 3)
-    assert app.observer.total["delivered"] < 10
-    going.set()
-    await records.committed(names("r", 30))
-
-
 async def test_stop_in_mid_batch_leaves_it_pending(
     records: Stream, transport_app: AppFactory, holding: Callable[..., Awaitable[TransportApp]]
 ) -> None:

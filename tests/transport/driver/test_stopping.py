@@ -23,19 +23,6 @@ async def stop(app: TransportApp) -> None:
         await app.stop()
 
 
-async def test_unacknowledged_batches_do_not_hold_up_the_stop(transport_app: AppFactory, records: Stream) -> None:
-    """Batches that an agent never acknowledges delay the stop by the drain time only, and stay pending."""
-    await records.publish(published := names("r", 20))
-    app = await transport_app(records.name, noack=True, batch_size=5, drain_timeout_s=0.2)
-    await eventually(lambda: len(app.counted) == 20)
-    await stop(app)
-    assert (await records.pending(), await records.state()) == (20, {})
-    assert not await records.redis.exists(records.lease)
-    again = await transport_app(records.name)
-    await records.committed(published)
-    assert again.counted == published
-
-
 async def test_agent_that_hangs_does_not_hold_up_the_stop(transport_app: AppFactory, records: Stream) -> None:
     """An agent that never comes back delays the stop by the drain time only; its batch stays pending."""
 
@@ -48,23 +35,6 @@ async def test_agent_that_hangs_does_not_hold_up_the_stop(transport_app: AppFact
     await stop(app)
     assert await records.pending() >= 5
     assert await records.state() == {}
-
-
-async def test_batches_in_flight_are_drained(transport_app: AppFactory, records: Stream) -> None:
-    """What is acknowledged during the stop is committed; no new batch is begun."""
-    held: list[Any] = []
-
-    async def hold(_app: TransportApp, event: Any) -> None:
-        held.append(event)
-
-    await records.publish(published := names("r", 10))
-    app = await transport_app(records.name, noack=True, handle=hold, batch_size=10, drain_timeout_s=GENEROUS_S)
-    await eventually(lambda: held)
-    stopping = asyncio.create_task(stop(app))
-    await eventually(lambda: app.app.should_stop)
-    held[0].ack()
-    await stopping
-    await records.committed(published)
 
 
 async def test_stop_during_a_long_block(transport_app: AppFactory, records: Stream) -> None:

@@ -2,9 +2,6 @@
 
 import asyncio
 
-import pytest
-
-from faust_redis.driver.partitioning import partition_for
 from tests.support.waiting import eventually
 from tests.transport.apps import GROUP, names
 from tests.transport.conftest import AppFactory, Stream
@@ -55,43 +52,6 @@ async def test_instances_of_the_past_are_forgotten(transport_app: AppFactory, re
         return {member["name"] for member in members} == {b"live"}
 
     await eventually(only_live)
-
-
-async def test_sent_messages_are_read_back(transport_app: AppFactory, records: Stream) -> None:
-    """`topic.send` appends to the stream of the key's partition, key and headers as fields, and is read back."""
-    app = await transport_app(records.name, partitions=3)
-    assert app.partitions == [0, 1, 2]
-    sent = {f"device-{number}": f"v{number}" for number in range(12)}
-    for key, value in sent.items():
-        await app.topic.send(key=key, value=value, key_serializer="raw", value_serializer="raw", headers={"h": b"x"})
-    await eventually(lambda: len(app.counted) == len(sent))
-    expected: dict[str, list[list[bytes]]] = {}
-    for key, value in sent.items():
-        stream = f"{records.name}:{partition_for(app.app, records.name, key.encode())}"
-        fields = [b"payload", value.encode(), b"key", key.encode(), b"h", b"x"]
-        expected.setdefault(stream, []).append(fields)
-    got: dict[str, list[list[bytes]]] = {}
-    for batch in app.batches:
-        got.setdefault(batch.stream, []).extend(fields for _, fields in batch)
-    assert len(expected) == 3
-    assert got == expected
-
-
-@pytest.mark.parametrize("protocol", [2, 3])
-async def test_both_versions_of_the_protocol(
-    transport_app: AppFactory, records: Stream, redis_url: str, protocol: int
-) -> None:
-    """RESP2 and RESP3 both work, taking over pending entries, a stored state and the lag included."""
-    await records.publish(published := names("r", 30))
-    await records.redis.xgroup_create(records.name, GROUP, id="0")
-    await records.redis.xreadgroup(GROUP, "gone", {records.name: ">"}, count=20)
-    url = f"{redis_url}?protocol={protocol}"
-    app = await transport_app(records.name, url=url, batch_size=10, lag_interval_s=0.1)
-    await records.committed(published)
-    await eventually(lambda: app.observer.lags[-1:] == [0])
-    await app.stop()
-    again = await transport_app(records.name, url=url)
-    assert again.counts == dict.fromkeys(published, 1)
 
 
 async def test_lag_is_what_was_not_read(transport_app: AppFactory, records: Stream) -> None:
