@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from faust_redis.driver.channel import BatchSchema, DrainingChannel
     from faust_redis.driver.store import Table
     from faust_redis.observer import NullObserver, Observer
-    from faust_redis.options import RedisOptions
+    from faust_redis.options import Pacing, RedisOptions
     from faust_redis.redis.errors import FaustRedisError, Misconfigured, PartitionLost, Unavailable
     from faust_redis.stream.batch import RecordBatch, Verdict
     from faust_redis.stream.dead_letters import DeadLetter, DeadLetters
@@ -28,6 +28,7 @@ __all__ = [
     "Misconfigured",
     "NullObserver",
     "Observer",
+    "Pacing",
     "PartitionLost",
     "RecordBatch",
     "RedisOptions",
@@ -52,6 +53,7 @@ _HOMES: Final = {
     "Misconfigured": "redis.errors",
     "NullObserver": "observer",
     "Observer": "observer",
+    "Pacing": "options",
     "PartitionLost": "redis.errors",
     "RecordBatch": "stream.batch",
     "RedisOptions": "options",

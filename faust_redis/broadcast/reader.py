@@ -46,8 +46,8 @@ _SHUTDOWN_TIMEOUT_S: Final = 1.0
 class BroadcastReader(Service):
     """Reads a topic beside its consumer group: no lease, no rebalance and no commit ever stops or delays it.
 
-    It begins at the end of each stream. Entries count as acknowledged when they are read (NOACK); what a lost
-    connection swallowed is read again, since the reader knows how far it has come and sets its group back to it.
+    It begins at the end of each stream. Entries count as acknowledged when they are read (NOACK). What was lost with a
+    connection is read again: the reader knows how far it has come, and sets its group back to there.
 
     Args:
         url: Redis, with connections of its own.
@@ -139,7 +139,7 @@ class BroadcastReader(Service):
         for stream, entries in reply:
             self.reached[stream] = EntryId.parse(entries[-1][0])
             await self._put(RecordBatch(stream, entries))
-            # Whoever takes the batch comes first: asking for the next one takes as long as delivering a small one.
+            # Let the receiver run first: asking for the next batch takes as long as delivering a small one.
             await asyncio.sleep(0)
         if all(len(entries) < self._options.batch_size for _, entries in reply):
             self.caught_up_at = begun_at
@@ -165,7 +165,7 @@ class BroadcastReader(Service):
             last = (await stream_tips(self.client, stream)).last
             start = self.reached.get(stream, last)
             if start > last:
-                logger.warning("stream %s has begun anew: going on at its end", stream)
+                logger.warning("stream %s was created anew: continuing at its end", stream)
                 start = last
             await self._set_group(stream, str(start))
             self.reached[stream] = start
@@ -195,7 +195,7 @@ class BroadcastReader(Service):
         await pause(delay_s, lambda: self.should_stop)
 
     @Service.task
-    async def _keep_house(self) -> None:
+    async def _remove_dead_groups(self) -> None:
         members = self._members()
         async for _ in self.itertimer(SILENCE_MS / 1000 / _HEARTBEATS_PER_SILENCE, name="broadcasters"):
             try:

@@ -31,8 +31,8 @@ class BatchSchema(faust.Schema):  # type: ignore[type-arg]  # keys and values of
 class DrainingChannel(faust.Channel):  # type: ignore[type-arg]  # values of any type
     """In-memory channel from one agent to the next whose queue is neither suspended nor cleared by a rebalance.
 
-    What an agent took from a partition is so finished before the partition is given away. Pass values by `put`:
-    an event made by `send` carries the generation of its partition and is skipped after a rebalance.
+    This way, what an agent took from a partition is finished before the partition is given away. Pass values by
+    `put`: an event made by `send` carries the generation of its partition and is skipped after a rebalance.
     """
 
     @property

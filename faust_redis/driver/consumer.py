@@ -125,7 +125,7 @@ class Consumer(LedgerOffsets):
         """Yield one message for each batch read.
 
         A batch that was read while a rebalance stopped the flow is left where it is, pending, and looked for again.
-        (The base class would seek here and now, under batches still in flight.)
+        (The base class would seek at once, with batches still in flight.)
         """
         records, _ = cast("tuple[dict[TP, Read] | None, object]", await self._wait_next_records(timeout))
         left = dict(records or {})

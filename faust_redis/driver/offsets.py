@@ -38,7 +38,7 @@ class LedgerOffsets(base.Consumer):
         return partition.ledger.watermark if partition else None
 
     def _should_commit(self, tp: TP, offset: int) -> bool:
-        """Decide by the ledger: Faust takes every commit that was tried for done."""
+        """Decide by the ledger: Faust considers every commit it has tried as done."""
         return tp in self.holdings and offset > self.holdings[tp].ledger.committed
 
     async def seek_to_committed(self) -> Mapping[TP, int]:

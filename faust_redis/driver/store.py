@@ -161,7 +161,7 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
                 noted[self.table_name] = changes
 
     def _within_reach(self) -> Iterable[dict[str, bytes]]:
-        """Return what a key is looked up in: the partition being processed, outside an agent every one."""
+        """Return where to look a key up: in the partition being processed, outside an agent in all of them."""
         event = current_event()
         if event is not None and event.message.tp in self._partitions:
             return (self._partitions[event.message.tp],)

@@ -20,7 +20,7 @@ Client = Redis | RedisCluster
 #: The transport parses the raw replies of these commands itself: redis-py would build a dict for each entry.
 _RAW_REPLIES = ("XREADGROUP", "XAUTOCLAIM", "XCLAIM", "XRANGE")
 _CONNECT_TIMEOUT_S = 5.0
-#: Longer than any block of a read (one second) and any script; a stalled connection is noticed after this time.
+#: After this time a silent connection counts as lost. Longer than any read blocks (one second) and any script takes.
 REPLY_TIMEOUT_S = 5.0
 
 
@@ -60,7 +60,7 @@ async def drop_connections(client: Client, error: BaseException) -> None:
 
 
 async def close(client: Client) -> None:
-    """Close every connection; a cluster client that has lost one takes itself for closed and would leave the others."""
+    """Close every connection: a cluster client that has lost one considers itself closed and would keep the others."""
     await client.aclose()
     if isinstance(client, RedisCluster):
         await client.nodes_manager.aclose()
@@ -68,8 +68,8 @@ async def close(client: Client) -> None:
 
 
 @contextlib.contextmanager
-def lost_connections_told() -> Iterator[None]:
-    """Tell a write to a connection that was just reset as the lost connection it is: uvloop says RuntimeError."""
+def as_lost_connections() -> Iterator[None]:
+    """Raise a write to a connection that was just reset as a lost connection: uvloop raises RuntimeError."""
     try:
         yield
     except RuntimeError as error:
@@ -80,7 +80,7 @@ def lost_connections_told() -> Iterator[None]:
 
 async def execute(client: Client, *args: Any) -> Any:
     """Send one command; a script given as ("EVAL", source, ...) too."""
-    with lost_connections_told():
+    with as_lost_connections():
         return await client.execute_command(*args)
 
 
@@ -107,5 +107,5 @@ class Script:
 
     async def __call__(self, keys: list[str], args: list[Any]) -> Any:
         """Run the script; all keys must lie in one slot."""
-        with lost_connections_told():
+        with as_lost_connections():
             return await self._script(keys=keys, args=args)

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-#: How often a step that takes long is interrupted by a look at whether the application is stopping.
+#: How often a long step checks whether the application is stopping.
 _LOOK_S = 0.2
 
 
@@ -90,7 +90,7 @@ async def retry_until_stopped(
 
 
 class _LastTry:
-    """The time that is left from the moment when the application is seen to be stopping."""
+    """The time left, counted from when the application is first seen to be stopping."""
 
     def __init__(self, stopping: Callable[[], bool], last_try_s: float) -> None:
         self._stopping = stopping
@@ -98,7 +98,7 @@ class _LastTry:
         self._end: float | None = None
 
     def over(self) -> bool:
-        """Tell whether the application has been stopping for so long."""
+        """Tell whether it has passed."""
         now = asyncio.get_running_loop().time()
         if self._end is None and self._stopping():
             self._end = now + self._last_try_s
@@ -106,7 +106,7 @@ class _LastTry:
 
 
 async def _attempt(step: Callable[[], Awaitable[T]], last_try: _LastTry) -> T:
-    """Await a step, but leave a silent connection when the last try is over; that is a `TimeoutError` like others."""
+    """Await a step, but abandon a silent connection with a `TimeoutError` once the last try is over."""
     attempt = asyncio.ensure_future(step())
     try:
         while not (await asyncio.wait({attempt}, timeout=_LOOK_S))[0]:

@@ -48,7 +48,7 @@ return dropped
 #: (A thousand arguments cost the client far more than one long one.)
 #: Returns the number acknowledged and, in order, 1 for each verdict that went to the dead letters, else 0;
 #: -1 alone when the lease is no longer ours. Commands get slices since Lua unpacks at most some thousands of values.
-#: Redis does not undo a script that fails midway, so what could make it fail is looked at before the first write.
+#: Redis does not undo a script that fails midway, so all that could make it fail is checked before the first write.
 COMMIT = r"""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {-1} end
 for number = 2, #KEYS do

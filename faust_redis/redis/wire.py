@@ -1,4 +1,4 @@
-"""The connection of one reader: what a busy reader sends thousands of times a second, without the client's detours."""
+"""The connection of one reader, which sends thousands of commands a second past the client's detours."""
 
 from __future__ import annotations
 
@@ -81,9 +81,11 @@ class ReadConnection:
 
 
 class _Wire(asyncio.Protocol):
-    """An open connection's socket, taken over from the client. A command left midway closes it: nobody gets its reply.
+    """An open connection's socket, taken over from the client.
 
-    The client's own protocol still hears of the end, for which the client waits when it closes the connection.
+    A command that is abandoned closes it, so that the next one is not given its reply.
+
+    The client's own protocol is still told of the end, since the client waits for it when it closes the connection.
     """
 
     def __init__(self, connection: AbstractConnection) -> None:
@@ -126,7 +128,7 @@ class _Wire(asyncio.Protocol):
         try:
             self._replies.feed(data)
             while (reply := self._replies.gets()) is not _INCOMPLETE:
-                # What a server tells unasked is not for readers.
+                # Readers ignore what a server sends unasked.
                 if not isinstance(reply, hiredis.PushNotification):
                     self._answer(reply)
         except InvalidResponse as error:

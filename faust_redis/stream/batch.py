@@ -42,8 +42,8 @@ class RecordBatch:
       transport allows, then go to the dead letters;
     * buried entries, which go to the dead letters at once.
 
-    Whoever takes a batch from a stream without automatic acknowledgement (`noack`) ends it by `settle` or `give_up`;
-    until then it must be held on to, since a batch that nobody refers to any more counts as dropped.
+    Whoever takes a batch from a stream without automatic acknowledgement (`noack`) must `settle` it or `give_up`, and
+    keep a reference to it until then: a batch that nobody refers to counts as dropped.
 
     Attributes:
         stream: Key of the partition's stream.
@@ -70,7 +70,7 @@ class RecordBatch:
     def delivered_by(self, delivery: Delivery) -> RecordBatch:
         """Return this batch, verdicts included, with a way back to its deliverer.
 
-        A batch of its own: the deliverer keeps the original, and must be able to tell that nobody holds the other.
+        A separate batch, since the deliverer keeps the original and must notice when nobody holds the other.
         """
         delivered = RecordBatch(self.stream, self.entries, redelivered=self.redelivered, delivery=delivery)
         delivered.refused, delivered.buried = self.refused, self.buried

@@ -1,4 +1,4 @@
-"""Reading at a pace, and through failures."""
+"""Reading at the right pace, and through failures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Intake:
-    """Reads the partitions held, as fast as `RedisOptions.pacing` wants it. Errors of Redis never get out of here.
+    """Reads the partitions held, as fast as `RedisOptions.pacing` wants it. Never raises errors of Redis.
 
     Args:
         client: Of the reader.

@@ -95,7 +95,7 @@ class Reader:
     async def _read_new(self, partitions: list[Partition], block_ms: int) -> list[Read]:
         """Read new entries of all partitions at once; in a cluster of each by itself, since slots differ."""
         if is_cluster(self._client) and len(partitions) > 1:
-            # All are waited for before one's error is raised: what a late one brings must not arrive unseen.
+            # Wait for all before raising an error: entries that arrive late must not go unnoticed.
             reads = (self._read_group([p], block_ms) for p in partitions)
             replies = await asyncio.gather(*reads, return_exceptions=True)
             for error in (one for one in replies if isinstance(one, BaseException)):

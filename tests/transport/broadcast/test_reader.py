@@ -148,7 +148,7 @@ async def test_a_deleted_stream_begins_anew(
         await add(redis, stream, range(10))
         await desk.has(list(range(10)))
         await redis.delete(stream)
-        await eventually(lambda: "has begun anew" in caplog.text)
+        await eventually(lambda: "was created anew" in caplog.text)
         await eventually(lambda: redis.exists(stream))
         await redis.xadd(stream, {"n": 10}, id="5-1")
         await desk.has(list(range(11)))

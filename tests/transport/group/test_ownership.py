@@ -168,11 +168,17 @@ async def test_a_partition_found_lost_elsewhere_leaves_at_once(workers: Workers)
 
 
 async def test_two_workers_share(workers: Workers) -> None:
-    """A newcomer gets half of the partitions, each given back before it is taken, and their union is everything."""
-    first = await workers.start("one", 4)
+    """A newcomer gets half of the partitions: their leases are given back, not left to expire; nothing is left out."""
+    first = await workers.start("one", 4, ttl_ms=60_000)
     await eventually(lambda: first.held == [0, 1, 2, 3])
-    second = await workers.start("two", 4)
-    await eventually(lambda: (len(first.held), len(second.held)) == (2, 2))
+    second = await workers.start("two", 4, ttl_ms=60_000)
+
+    def is_shared() -> bool:
+        for worker in (first, second):
+            worker.holdings.changed.set()
+        return (len(first.held), len(second.held)) == (2, 2)
+
+    await eventually(is_shared)
     assert sorted(first.held + second.held) == [0, 1, 2, 3]
     for worker in (first, second):
         for partition in worker.holdings.values():
