@@ -1,4 +1,4 @@
-"""Decoded batches to the database, several at a time, each acknowledged when it is stored."""
+"""Decoded batches to the databases, several at a time, each acknowledged when it is stored."""
 
 import faust
 

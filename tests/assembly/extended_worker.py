@@ -14,7 +14,7 @@ import msgspec
 
 from telemetry_app.assembly import write_side
 from telemetry_app.cli import main
-from tests.core.second_sink import SpeedSink
+from tests.core.sinks import SpeedSink
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from telemetry_app.operations.health import Probe
 from telemetry_app.settings import Settings, load_settings
 from tests.servers.databases import fresh_database
 from tests.servers.server import Server
-from tests.support.batches import batch_of, entry
+from tests.support.batches import batch_of
 from tests.support.database import session
+from tests.support.records import fields
 from tests.support.waiting import eventually
 
 
@@ -93,7 +94,7 @@ async def test_two_write_sides_of_one_process_store_in_their_own_databases(
 
 
 async def _store(side: WriteAssembly, rows: int) -> None:
-    entries = (entry(timestamp=f"2026-05-02T12:00:{second:02d}Z") for second in range(rows))
+    entries = (fields(timestamp=f"2026-05-02T12:00:{second:02d}Z") for second in range(rows))
     batch, delivery = batch_of(*entries)
     await side.queue.submit(decode_batch(batch, side.observer))
     await eventually(lambda: delivery.said == ["settled"], message="the batch is settled")

@@ -38,7 +38,7 @@ print(json.dumps(said))
 
 def run(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a script with these variables and no others of ours."""
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), **variables}
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(PROJECT), "PYTHONDONTWRITEBYTECODE": "1", **variables}
     return subprocess.run(
         [sys.executable, "-c", script], env=env, cwd=folder, capture_output=True, text=True, check=False
     )

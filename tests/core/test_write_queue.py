@@ -2,64 +2,17 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 
-from telemetry_app.core.batch import DecodedBatch, decode_batch
 from telemetry_app.core.sink import Refused, Sink, WriteAbandoned
 from telemetry_app.core.write_queue import WriteQueue
 from telemetry_app.database.migrate import migrate
-from telemetry_app.records.position import Position
-from tests.core.second_sink import SpeedSink
+from tests.core.sinks import HeldSink, SpeedSink, decoded
 from tests.core.writing import Desk, desk
-from tests.support.batches import RecordedDelivery, batch_of, entry
 from tests.support.database import session
-from tests.support.observed import WriterObserved
 from tests.support.waiting import eventually
-
-
-class HeldSink:
-    """Takes a batch when the test lets it.
-
-    Args:
-        name: Of the sink.
-        refuses: What it answers.
-        fails: What it raises instead.
-    """
-
-    def __init__(self, name: str = "held", *, refuses: Sequence[Refused] = (), fails: Exception | None = None) -> None:
-        self.name = name
-        self.refuses = refuses
-        self.fails = fails
-        self.writing = 0
-        self.cancelled = 0
-        self.release = asyncio.Event()
-        self.reason: str | None = None
-
-    async def write(self, positions: Sequence[Position]) -> Sequence[Refused]:  # noqa: ARG002 - a port's
-        self.writing += 1
-        try:
-            await self.release.wait()
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
-        finally:
-            self.writing -= 1
-        if self.fails:
-            raise self.fails
-        return self.refuses
-
-    async def why_not_ready(self) -> str | None:
-        return self.reason
-
-
-def decoded(*changes: dict[str, Any]) -> tuple[DecodedBatch, RecordedDelivery]:
-    """Return a decoded batch with an entry for each of `changes`; without any, with ten."""
-    seconds = changes or tuple({"timestamp": f"2026-05-02T12:00:{second:02d}Z"} for second in range(10))
-    batch, delivery = batch_of(*(entry(**change) for change in seconds))
-    return decode_batch(batch, WriterObserved()), delivery
 
 
 @contextlib.asynccontextmanager

@@ -1,9 +1,6 @@
 """Batches as the transport delivers them, and what becomes of them."""
 
-import msgspec
-
 from faust_redis import RecordBatch
-from tests.support.records import record
 
 
 class RecordedDelivery:
@@ -17,11 +14,6 @@ class RecordedDelivery:
 
     def give_up(self) -> None:
         self.said.append("given up")
-
-
-def entry(**changes: object) -> list[bytes]:
-    """Return the fields of a stream entry, as tcp-ingestion appends it; a change to `...` leaves a field out."""
-    return [b"codec", b"8E", b"payload", msgspec.json.encode(record(**changes))]
 
 
 def batch_of(*entries: list[bytes]) -> tuple[RecordBatch, RecordedDelivery]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -24,9 +25,14 @@ if TYPE_CHECKING:
     from telemetry_app.live.side import LiveSide
 
 _STATIC: Final = Path(str(files("telemetry_app.live.http"))) / "static"
-_PAGES: Final = frozenset(path.name for path in _STATIC.iterdir())
 #: A file of the map is sent within this time, or not at all.
 _SEND_S: Final = 300.0
+
+
+@cache
+def _file_names() -> frozenset[str]:
+    """Return what there is to send; looked up when the first page is asked for, not when this is imported."""
+    return frozenset(path.name for path in _STATIC.iterdir())
 
 
 class MapPages:
@@ -56,7 +62,7 @@ class MapPages:
     async def show_page(self, request: web.Request) -> web.StreamResponse:
         """Send a file of the map: `index.html`, or one beside it."""
         name = request.match_info.get("name", "index.html")
-        if name not in _PAGES:
+        if name not in _file_names():
             return refusal(404, "Not found.")
         return _Page(_STATIC / name, headers={**SECURITY_HEADERS, "Cache-Control": "no-cache"})
 
