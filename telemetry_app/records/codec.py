@@ -61,8 +61,8 @@ class _Payload(msgspec.Struct, gc=False):
     attributes: msgspec.Raw
 
 
-# How tcp-ingestion names and orders the fields of an entry.
-_USUAL_NAMES = [b"ts", b"device_id", b"codec", b"payload"]
+# tcp-ingestion writes `ts`, `device_id`, `codec` and `payload`, in this order.
+_USUAL_LENGTH = 8
 # As numbers: looking for one byte so needs no object.
 _LIST, _OBJECT = b"[{"
 _decoder = msgspec.json.Decoder(_Payload)
@@ -90,9 +90,9 @@ def read_entry(fields: Sequence[bytes], *, latest: datetime) -> Position:
     Raises:
         CodecError: As `decode_entry`.
     """
-    if len(fields) == 2 * len(_USUAL_NAMES) and fields[::2] == _USUAL_NAMES:
+    # Of fields with one name the last counts, so whatever comes before these two does not matter.
+    if len(fields) == _USUAL_LENGTH and fields[6] == b"payload" and fields[4] == b"codec":
         return _read(fields[7], latest, fields[5].decode(errors="replace"))
-    # Of fields with one name the last counts.
     named = dict(zip(fields[::2], fields[1::2], strict=False))
     payload, codec = named.get(b"payload"), named.get(b"codec")
     if payload is None:
@@ -121,7 +121,7 @@ def _read(payload: bytes, latest: datetime, codec: str | None) -> Position:
     if (
         len(payload) > MAX_PAYLOAD_BYTES
         or not payload.isascii()
-        or payload.find(_LIST) >= 0
+        or _LIST in payload
         or payload.count(_OBJECT) > MAX_DEPTH
     ):
         _check_bounds(payload)

@@ -30,16 +30,19 @@ def decode_entries(entries: Iterable[tuple[bytes, list[bytes]]]) -> DecodedEntri
     The same as `decode_entry` for each, but what may be looked at for all of them together is.
     """
     latest = datetime.now(UTC) + _AHEAD
-    decoded = DecodedEntries([], [], [])
+    positions: list[Position] = []
+    entry_ids: list[bytes] = []
+    refused: list[tuple[bytes, CodecError]] = []
     for entry_id, fields in entries:
         try:
             position = read_entry(fields, latest=latest)
         except CodecError as error:
-            decoded.refused.append((entry_id, error))
+            refused.append((entry_id, error))
         else:
-            decoded.positions.append(position)
-            decoded.entry_ids.append(entry_id)
-    doubtful = doubtful_among([position.attributes for position in decoded.positions])
+            positions.append(position)
+            entry_ids.append(entry_id)
+    decoded = DecodedEntries(positions, entry_ids, refused)
+    doubtful = doubtful_among([position.attributes for position in positions])
     return _checked(decoded, doubtful) if doubtful else decoded
 
 
