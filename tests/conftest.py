@@ -156,9 +156,9 @@ def worker_process(tmp_path: Path) -> Iterator[WorkerFactory]:
     inherited = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME") if name in os.environ}
     workers: list[WorkerProcess] = []
 
-    def make(env: Mapping[str, str], command: Sequence[str] = COMMAND) -> WorkerProcess:
+    def make(env: Mapping[str, str], command: Sequence[str] = COMMAND, cwd: Path = PROJECT) -> WorkerProcess:
         log_path = tmp_path / f"worker-{len(workers)}.log"
-        worker = WorkerProcess({**inherited, **env}, log_path, cwd=PROJECT, command=command)
+        worker = WorkerProcess({**inherited, **env}, log_path, cwd=cwd, command=command)
         worker.start()
         workers.append(worker)
         return worker
