@@ -1,4 +1,4 @@
-"""What the live side needs from elsewhere, and what it reports."""
+"""What the live side needs from outside its rooms, and what it reports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Credentials(NamedTuple):
 
 
 class Authentication(NamedTuple):
-    """Who a client is: `user_id` when ok; when it could not be asked, after how long to try again, if known."""
+    """Who a client is: `user_id` when ok. On `error`, when to try again, if Directus said so."""
 
     result: Literal["ok", "unauthorized", "error"]
     user_id: str | None = None
@@ -33,24 +33,24 @@ class Authentication(NamedTuple):
 
 
 class Authorization(NamedTuple):
-    """Whether a client may see an event; when it could not be asked, after how long to try again, if known."""
+    """Whether a client may see an event. On `error`, when to try again, if Directus said so."""
 
     result: Literal["ok", "unauthorized", "forbidden", "not-found", "error"]
     retry_after_s: float | None = None
 
 
 class Authenticator(Protocol):
-    """Knows sessions. Never raises: what goes wrong is a result."""
+    """Knows sessions. Never raises: a failure is a result."""
 
     async def authenticate(self, credentials: Credentials) -> Authentication:
         """Tell whose session a client shows."""
 
 
 class Authorizer(Protocol):
-    """Knows rights. Never raises: what goes wrong is a result."""
+    """Knows rights. Never raises: a failure is a result."""
 
     async def may_see(self, event_id: str, credentials: Credentials) -> Authorization:
-        """Tell whether the session may see an event; the id is whatever a client wrote."""
+        """Tell whether the session may see an event; the id is taken from the client unchecked."""
 
     async def visible_events(self, credentials: Credentials) -> list[dict[str, Any]] | None:
         """Return the events the session may see, each with `id` and perhaps `name`."""
@@ -77,28 +77,28 @@ class StoredPositions(Protocol):
 
 
 class Replay(Protocol):
-    """Reads entries again that have passed already. Raises `FaustRedisError` when Redis cannot be read."""
+    """Reads entries that have already passed. Raises `FaustRedisError` when Redis cannot be read."""
 
     async def tips(self, streams: Sequence[str]) -> list[StreamTips]:
-        """Return what each stream can still give."""
+        """Return which entries each stream still has."""
 
     async def page(self, stream: str, after: EntryId, until: EntryId) -> list[Entry]:
         """Return the first entries of `after < id <= until`; none when there are no more."""
 
 
 class Source(Protocol):
-    """The reader behind the fan-out, as far as it matters where it began and when it was last up to date."""
+    """Tells where the reader of the broadcast began, and when it was last up to date."""
 
     async def start_vector(self) -> tuple[EntryId, ...]:
-        """Return, once it has begun, the id behind which it began in each stream."""
+        """Wait until it has begun; return the id after which it began in each stream."""
 
     @property
     def caught_up_at(self) -> float:
-        """Loop time at which a read was begun that then found nothing more; -inf before the first."""
+        """Loop time at which the latest read began that reached the end of every stream; -inf before the first."""
 
     @property
     def reached(self) -> Mapping[str, EntryId]:
-        """Last entry handed over, by stream."""
+        """Id of the last entry handed over, by stream."""
 
 
 class LiveObserver(Protocol):
@@ -111,31 +111,31 @@ class LiveObserver(Protocol):
         """The number of subscriptions changed."""
 
     def frames(self, result: Literal["sent", "conflated"], number: int) -> None:
-        """Positions were written for clients, or left out because a newer one of their device was written."""
+        """Positions were written to clients, or left out because a newer one of their device was written."""
 
     def orphans(self, positions: int) -> None:
-        """Positions of devices that are in no event arrived."""
+        """Positions arrived from devices that are in no event."""
 
     def late(self, positions: int) -> None:
-        """Positions arrived that are not newer than one already sent for their device."""
+        """Positions arrived that are no newer than one already sent for their device."""
 
     def slow_client(self) -> None:
-        """A client was closed because it stayed behind."""
+        """A client was closed because it did not keep up."""
 
     def delivered(self, seconds: float) -> None:
         """A batch's frames of one topic were written; seconds since its oldest entry was added to the stream."""
 
     def authentication(self, result: str, seconds: float) -> None:
-        """A client was found to be `ok` or `unauthorized`, or could not be judged (`error`)."""
+        """A client was found to be `ok` or `unauthorized`; `error`: it could not be asked."""
 
     def authorization(self, result: str, seconds: float) -> None:
-        """A right was found to be `ok`, `unauthorized`, `forbidden` or `not-found`, or could not be asked (`error`)."""
+        """An event was found to be `ok`, `unauthorized`, `forbidden` or `not-found`; `error`: it could not be asked."""
 
     def snapshot(self, seconds: float) -> None:
-        """A snapshot was read, or given up, after this time."""
+        """Reading a snapshot succeeded or failed after this time."""
 
     def snapshot_failed(self) -> None:
-        """A snapshot could not be read, and was left empty."""
+        """A snapshot could not be read and was left empty."""
 
     def retried(self, operation: str) -> None:
-        """An operation failed and will be tried again."""
+        """An operation failed and will be retried."""

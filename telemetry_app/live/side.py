@@ -42,22 +42,24 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Clients may take so long to answer the goodbye of a stopping server, and the whole of it takes no longer than twice.
+#: How long clients may take to answer the close frame of a stopping server, which waits twice as long for them all.
 _SHUTDOWN_TIMEOUT_S: Final = 0.4
 
 
 class LiveSide(Service):
-    """Everything behind the WebSocket but the socket itself (see `http`).
+    """Takes the broadcast's batches and sends each position to every client that may see it.
+
+    It is everything behind the live port but HTTP itself (see `http`).
 
     Args:
         streams: Keys of the partitions, in order.
-        source: The reader whose batches are given to `deliver`.
+        source: Reads the batches that `deliver` is given.
         replay: Reads the streams again.
         authenticator: Knows sessions.
         authorizer: Knows rights.
         device_events: Knows devices and events.
         stored: Reads what the database has.
-        limits: What clients are granted.
+        limits: Of each client and of all.
         observer: Told what happens.
     """
 
@@ -102,16 +104,16 @@ class LiveSide(Service):
             authorizer=authorizer,
             limits=limits,
         )
-        self._housekeeper = Housekeeper(self.requests)
+        self._housekeeper = Housekeeper(self.registry, self._fan_out, self.requests)
         super().__init__(**kwargs)
 
     def on_init_dependencies(self) -> Iterable[ServiceT]:
-        """Return what runs along."""
+        """Return what starts and stops with it."""
         return [self._housekeeper]
 
     @property
     def accepting(self) -> bool:
-        """Whether clients are let in: the broadcast has begun, and nobody has told it to stop."""
+        """Whether clients are let in: the broadcast has begun and the side is not stopping."""
         return self.begun.is_set() and not self.should_stop
 
     @contextlib.contextmanager
@@ -132,7 +134,7 @@ class LiveSide(Service):
 
     @Service.task
     async def _begin(self) -> None:
-        """Take note of where the reader begins, and what came shortly before, which may not be stored yet."""
+        """Note where the reader begins, and read what came shortly before, which may not be stored yet."""
         start = await self._source.start_vector()
         self._fan_out.start_at(start)
         self._resumer.start_at(start)
@@ -140,7 +142,8 @@ class LiveSide(Service):
             await self._resumer.reach_back(tuple(EntryId(max(ms - round(KEPT_S * 1000), 0), 0) for ms, _ in start))
         except FaustRedisError as error:
             self.observer.retried("look back")
-            logger.warning("what came before the broadcast began cannot be read: %s", error)
+            what = "the last %g s before the start cannot be read, so snapshots may lack what is not stored yet: %s"
+            logger.warning(what, KEPT_S, error)
         self.begun.set()
 
     async def close_connections(self) -> None:

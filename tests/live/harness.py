@@ -7,7 +7,6 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -25,7 +24,7 @@ from telemetry_app.live.ports import Authentication, Authenticator, Authorizatio
 from telemetry_app.live.side import LiveSide
 from telemetry_app.live.wire.position import LivePosition
 from telemetry_app.records.codec import encode
-from tests.support import records
+from tests.live.records import Entries, position
 from tests.support.observed import LiveObserved
 from tests.support.waiting import eventually
 
@@ -68,19 +67,6 @@ class Rights:
 
     async def visible_events(self, credentials: Credentials) -> list[dict[str, Any]]:  # noqa: ARG002
         return []
-
-
-class Entries:
-    """Devices of events, as a test enters them."""
-
-    def __init__(self, devices: Mapping[str, Collection[str]]) -> None:
-        self._devices = {event_id: frozenset(members) for event_id, members in devices.items()}
-
-    def events_of(self, device_id: str) -> frozenset[str]:
-        return frozenset(event_id for event_id, members in self._devices.items() if device_id in members)
-
-    def devices_of(self, event_id: str) -> frozenset[str]:
-        return self._devices.get(event_id, frozenset())
 
 
 class Stored:
@@ -159,17 +145,12 @@ async def publish(
     speed: float = 33.0,
     partitions: int = 1,
 ) -> str:
-    taken = datetime.fromtimestamp(ts_ms / 1000, UTC)
-    position = records.position(device_id=device, ts=taken, latitude=lat, longitude=21.0, speed=speed, attributes=b"{}")
+    record = position(device, ts_ms, lat=lat, speed=speed)
     partition = sum(device.encode()) % partitions
-    entry: Any = {"device_id": device, "codec": "8E", "payload": encode(position)}
+    entry: Any = {"device_id": device, "codec": "8E", "payload": encode(record)}
     entry_id: Any = await redis.xadd(partition_stream(stream, partition, partitions), entry)
     # Within a pipeline there is none yet.
     return entry_id.decode() if isinstance(entry_id, bytes) else ""
-
-
-def live_position(device: str, ts_ms: int, *, lat: float = 41.0) -> LivePosition:
-    return LivePosition(device, lat, 21.0, ts_ms, 33.0, 180.0)
 
 
 @contextlib.asynccontextmanager

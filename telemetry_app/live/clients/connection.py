@@ -1,4 +1,4 @@
-"""One client: what is written to it, and what happens when it does not read."""
+"""One client: writing to it, and what happens when it does not read."""
 
 from __future__ import annotations
 
@@ -15,26 +15,25 @@ if TYPE_CHECKING:
     from telemetry_app.live.ports import Credentials, LiveObserver
 
 
-#: How often it is looked whether a client has room again: transports have no event for it.
+#: How often a full connection is checked for room: transports have no event for it.
 _POLL_S: Final = 0.05
 
 
 class Connection:
-    """A client's socket.
+    """Writes to a client's socket, and never keeps more for it than `slow_client_bytes`.
 
-    Every frame is written whole, by one task at a time, so that frames never interleave. What the socket does not
-    take is kept by the transport, up to `slow_client_bytes`. Past it the client is *conflated*: nothing more is kept
-    for it but the number of the last position it was given, and when the socket takes bytes again it is given the
-    newest position of each device since then. Answers wait for room, and are given in pieces that fit; only a single
-    position that is larger by itself is kept whole when nothing else waits.
+    Frames are written whole, so they never interleave. What the socket does not take, the transport keeps, up to the
+    limit. Past it the client is *conflated*: only the number of the last position it got is kept, and when the socket
+    takes bytes again the client gets the newest position of each device since then. Answers wait for room and come in
+    pieces that fit; a single position larger than the limit is kept when nothing else waits.
 
     Attributes:
         credentials: What the client shows.
-        conflated_since_seq: Number of the last position given; None while the client keeps up.
+        conflated_since_seq: Number of the last position sent; None while the client keeps up.
         conflated_at: Loop time at which it fell behind.
-        heard_at: Loop time at which anything at all came from the client.
+        heard_at: Loop time at which anything last came from the client.
         pinged_at: Loop time of the last ping.
-        closing: Whether a close frame was sent, or the socket is gone.
+        closing: Whether a close frame was sent or the socket is gone.
     """
 
     __slots__ = (
@@ -74,12 +73,12 @@ class Connection:
 
     @property
     def unsent_bytes(self) -> int:
-        """What the socket has not taken yet."""
+        """How much the socket has not taken yet."""
         return self._transport.get_write_buffer_size()
 
     @property
     def gone(self) -> bool:
-        """Whether the socket is closed, or will be when what is left to send is sent."""
+        """Whether the socket is closed, or will be once the rest is sent."""
         return self._transport.is_closing()
 
     def may_write(self, size: int, *, caught_up: bool = False) -> bool:
@@ -95,13 +94,13 @@ class Connection:
         return not unsent or unsent + size <= self._limits.slow_client_bytes
 
     async def wait_for_room(self, size: int, *, caught_up: bool = False) -> None:
-        """Wait until so many bytes may be written; a client that reads too little for that is closed in time."""
+        """Wait until so many bytes may be written; a client that reads too little for too long is closed."""
         deadline = self._loop.time() + self._limits.slow_client_s
         while not self.may_write(size, caught_up=caught_up):
             if self._loop.time() > deadline:
                 self.close_as_slow()
             await asyncio.sleep(_POLL_S)
-        # It has read, which is a sign of life. What it sent meanwhile was not looked at.
+        # It has read, which is a sign of life; what it sent meanwhile has not been read.
         self.heard_at = self._loop.time()
 
     def send(self, payload: bytes) -> None:
@@ -158,19 +157,19 @@ class Connection:
         self.conflated_since_seq = None
 
     def ping(self) -> None:
-        """Ask for a sign of life, unless earlier bytes are still waiting: a ping behind them would prove nothing."""
+        """Ask for a sign of life, unless bytes are waiting: a ping behind them would prove nothing."""
         self.pinged_at = self._loop.time()
         if not self.unsent_bytes:
             self.write(PING)
 
     def close_as_slow(self) -> None:
-        """End the connection of a client that stayed behind, and count it."""
+        """Close a client that did not keep up, and count it."""
         if not self.closing:
             self._observer.slow_client()
             self.close(CloseCode.SLOW_CLIENT)
 
     def close(self, code: int = CloseCode.SHUTDOWN, reason: bytes = b"", grace_s: float | None = None) -> None:
-        """Say why, once, and end the connection when the client has answered or the time for it is over.
+        """Send a close frame, once; end the connection when the client has answered or the time for it is over.
 
         Until then what the client sends is read and dropped: closing a socket with unread bytes resets it, and the
         client might never see the reason.
@@ -182,11 +181,11 @@ class Connection:
         self._loop.call_later(self._limits.close_grace_s if grace_s is None else grace_s, self.abort)
 
     def hang_up(self) -> None:
-        """Close the socket when what is left is sent."""
+        """Close the socket once the rest is sent."""
         self.closing = True
         self._transport.close()
 
     def abort(self) -> None:
-        """Close the socket now; what is left is dropped."""
+        """Close the socket now and drop the rest."""
         self.closing = True
         self._transport.abort()

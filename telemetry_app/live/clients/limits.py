@@ -5,19 +5,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class LiveLimits:
-    """What one worker grants its clients.
+    """Limits that one worker sets its clients; times in seconds.
 
     Attributes:
         max_connections: Connections of the worker; one more is refused with 503.
         max_subscriptions: Topics of one connection; one more is answered with `limit`.
         max_frame_bytes: Size of one frame of a client; a larger one ends the connection with 1009.
-        frames_per_s: Frames a client may send in the long run; more end the connection with 4429.
+        frames_per_s: Frames a client may send per second in the long run; more end the connection with 4429.
         frames_burst: Frames it may send at once.
         slow_client_bytes: Unsent bytes above which a client is conflated.
-        slow_client_s: How long a client may stay behind until it is closed with 4408.
-        reauthorize_s: Within which time a lost right ends what it allowed; 0 = asked at subscribe only.
+        slow_client_s: How long a client may stay conflated before it is closed with 4408.
+        reauthorize_s: Time within which a lost right ends its subscription; 0 = rights are checked at subscribe only.
         answer_age_s: How old an answer about rights may be.
-        ping_s: How often a ping is sent.
+        ping_s: Time between pings.
         silence_s: How long nothing at all may come from a client before it counts as gone.
         close_grace_s: How long a client may take to answer a close frame.
     """

@@ -1,4 +1,4 @@
-"""Who is connected, and who wants which topic."""
+"""Who is connected, and who subscribed to what."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Registry:
-    """Topics and connections, each found from the other. Every change may be repeated without harm.
+    """Finds subscriptions by connection and by topic. Every change may be repeated without harm.
 
     Attributes:
         slow: Connections that do not keep up, which enter themselves.
@@ -45,10 +45,10 @@ class Registry:
         self._observer.connections(len(self._by_connection))
 
     def subscribe(self, subscription: Subscription) -> bool:
-        """Add a subscription, or put it in the place of the one for the same topic.
+        """Add a subscription, replacing one of the same connection and topic.
 
         Returns:
-            Whether it stands: not if its connection was removed meanwhile.
+            Whether it stands: not if its connection has been removed.
         """
         topics = self._by_connection.get(subscription.connection)
         if topics is None:

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Holds back what a client has seen already though it has yet to pass through this worker.
+    """Holds back what a client has seen already, though it has not passed through this worker yet.
 
-    A snapshot, and a cursor of another worker, may be ahead of what this worker has read. The gate is taken away
-    once the worker has read as far.
+    A snapshot, or a cursor from another worker, may be ahead of what this worker has read. The gate is removed once
+    the worker has read as far.
 
     Attributes:
-        newest_ms: What the client is given must be newer than this timestamp of its device, in epoch ms.
+        newest_ms: Positions must be newer than this timestamp of their device, in epoch ms.
         until: How far the client has come in each stream; None when it came without a cursor.
         made_at: Loop time at which the client's knowledge was complete, in seconds.
     """
@@ -37,17 +37,17 @@ class Gate:
 
 @dataclass(eq=False, slots=True)
 class Subscription:
-    """A connection's wish for a topic.
+    """Asks for the positions of a topic on behalf of a connection.
 
     Attributes:
-        connection: Whose it is.
+        connection: The client's.
         topic: As the client wrote it.
         event_id: The topic's event.
-        seq: Number of the last position that is covered by what the client was given first.
-        gate: What has to be held back for now.
-        owed: Devices of which the client has yet to be given what is known; until then their positions are held back
-            too, and no frame has a cursor.
-        authorize_at: Loop time at which the right is asked again.
+        seq: Number of the last position that the client does not need: sent, or covered by what it got first.
+        gate: What must be held back for now.
+        owed: Devices whose known position has not been sent; until then their positions are held back, and no frame
+            has a cursor.
+        authorize_at: Loop time at which the right is checked again.
     """
 
     connection: Connection
@@ -69,7 +69,7 @@ class Subscription:
         return [s for s in sightings if s.device_id not in owed and (gate is None or gate.passes(s))]
 
     def add_gate(self, gate: Gate) -> None:
-        """Hold back what this gate does as well as what is held back already."""
+        """Hold back what this gate does, beside what is held back already."""
         if self.gate is not None:
             gate = Gate({**self.gate.newest_ms, **gate.newest_ms}, gate.until, gate.made_at)
         self.gate = gate if gate.newest_ms or gate.until is not None else None

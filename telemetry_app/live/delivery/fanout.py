@@ -1,99 +1,43 @@
-"""From a batch of stream entries to the sockets of everyone who wants them."""
+"""From a batch of stream entries to the sockets of everyone who watches."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from faust_redis.redis.replies import BEFORE_ALL, EntryId
-from telemetry_app.live.positions.history import History, Sighting, sight
+from telemetry_app.live.delivery.grouping import frames, group
 from telemetry_app.live.wire import cursor
-from telemetry_app.live.wire.frames import text_frame
-from telemetry_app.live.wire.position import LivePosition
-from telemetry_app.live.wire.protocol import position_head, topic_of, without_cursor
+from telemetry_app.live.wire.protocol import topic_of
 from telemetry_app.records.decoding import decode_entries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from faust_redis.stream.batch import RecordBatch
     from telemetry_app.live.clients.connection import Connection
     from telemetry_app.live.clients.registry import Registry
     from telemetry_app.live.clients.subscription import Subscription
     from telemetry_app.live.ports import DeviceEvents, LiveObserver, Source
+    from telemetry_app.live.positions.history import History, Sighting
     from telemetry_app.live.wire.cursor import Vector
-    from telemetry_app.records.position import Position
-
-
-class Passed(NamedTuple):
-    """What became of a batch: positions by event, and how many were late or of devices without event."""
-
-    by_event: dict[str, list[Sighting]]
-    late: int
-    orphans: int
-
-
-def group(
-    decoded: Iterable[tuple[Position, bytes]],
-    events_of: Callable[[str], frozenset[str]],
-    history: History,
-    *,
-    partition: int,
-    tail: str,
-    now: float,
-) -> Passed:
-    """Sort positions by the events of their devices, and remember them.
-
-    A position that is not newer than what is known of its device is late: a bulk upload, or a record sent again.
-
-    Args:
-        decoded: Positions with their entry ids, in stream order.
-        events_of: Events of a device.
-        history: What is known, and gets to know these.
-        partition: Where the entries come from.
-        tail: Of their cursors.
-        now: Loop time, in seconds.
-    """
-    by_event: dict[str, list[Sighting]] = {}
-    late = orphans = 0
-    for position, entry_id in decoded:
-        events = events_of(position.device_id)
-        if not events:
-            orphans += 1
-            continue
-        live = LivePosition.from_position(position)
-        known_ms = history.known_ms(live.device_id)
-        if known_ms is not None and live.ts_ms <= known_ms:
-            late += 1
-            continue
-        history.seq += 1
-        sighting = sight(live, entry_id, partition=partition, tail=tail, seq=history.seq, now=now)
-        history.add(sighting)
-        for event_id in events:
-            by_event.setdefault(event_id, []).append(sighting)
-    return Passed(by_event, late, orphans)
-
-
-def frames(topic: str, sightings: Iterable[Sighting], *, cursors: bool = True) -> bytes:
-    """Return the frames of some positions, joined."""
-    head = position_head(topic)
-    if cursors:
-        return b"".join([text_frame(head + sighting.body) for sighting in sightings])
-    return b"".join([text_frame(head + without_cursor(sighting.body, sighting.cursor)) for sighting in sightings])
 
 
 class FanOut:
-    """Delivers batches; knows how far each stream has been delivered.
+    """Delivers batches to subscribers without ever waiting, and knows how far each stream has been delivered.
 
     Args:
         streams: Keys of the partitions, in order.
-        history: Gets to know every position.
-        registry: Who wants what.
+        history: Remembers every position.
+        registry: Knows who subscribed to what.
         device_events: Knows devices and events.
-        source: The reader the batches come from.
+        source: Reads the batches.
         observer: Told what became of them.
+
+    Attributes:
+        vector: Id of the last entry delivered of each stream.
     """
 
     def __init__(
@@ -115,13 +59,13 @@ class FanOut:
         self.vector: Vector = (BEFORE_ALL,) * len(streams)
 
     def start_at(self, vector: Vector) -> None:
-        """Take note of where the reader begins."""
+        """Note where the reader begins."""
         self.vector = vector
 
     def deliver(self, batch: RecordBatch) -> None:
-        """Send a batch to everyone who wants it; waits for nobody.
+        """Send a batch to everyone who watches, without waiting.
 
-        What cannot be decoded is left out: the durable side reports it.
+        Entries that cannot be decoded are left out: the durable side reports them.
         """
         decoded = decode_entries(batch)
         partition = self._streams[batch.stream]
@@ -145,7 +89,7 @@ class FanOut:
         self.settle()
 
     def missed(self, connection: Connection, seq: int) -> Iterator[tuple[int, bytes, int]]:
-        """Return for each number after `seq` that a client needs: the number, its frames, and how many."""
+        """Return what a client missed after `seq`, in order: each position's number, its frames and their count."""
         found = [
             (sighting.seq, subscription, sighting)
             for subscription in self._registry.of(connection)
@@ -161,13 +105,13 @@ class FanOut:
         self._history.forget_unless(self._device_events.events_of)
 
     def admit(self, subscription: Subscription) -> None:
-        """Take note of a subscription whose gate is to be taken away in time."""
+        """Remove the gate of a subscription once it holds nothing back any more."""
         if subscription.gate is not None:
             self._gated.add(subscription)
             self.settle()
 
     def settle(self) -> None:
-        """Take away the gates that hold nothing back any more."""
+        """Remove the gates that hold nothing back any more."""
         if not self._gated:
             return
         caught_up_at = self._caught_up_at()
@@ -176,13 +120,13 @@ class FanOut:
             if not self._registry.holds(subscription) or gate is None:
                 self._gated.discard(subscription)
             elif gate.made_at < caught_up_at and self._has_reached(gate.until):
-                # Everything that the database knew has passed, so that nobody waits for it any more.
+                # Everything the database knew has passed here: what is not newer is late from now on.
                 self._history.learn(gate.newest_ms)
                 subscription.gate = None
                 self._gated.discard(subscription)
 
     def _caught_up_at(self) -> float:
-        """Return the loop time before which everything appended has been delivered here."""
+        """Return the loop time before which everything that was appended has been delivered here."""
         caught_up_at = self._source.caught_up_at
         delivered = dict(zip(self._streams, self.vector, strict=True))
         behind = any(delivered[stream] < reached for stream, reached in self._source.reached.items())

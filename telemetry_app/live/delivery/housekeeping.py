@@ -1,4 +1,4 @@
-"""What is done for all connections in turn: catching up, closing the slow and the silent, asking for rights again."""
+"""Work done for all connections in turn: catching up, closing slow and silent ones, checking rights again."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from telemetry_app.live.delivery.requests import LOOK_S, RequestHandler
 
 if TYPE_CHECKING:
     from telemetry_app.live.clients.connection import Connection
+    from telemetry_app.live.clients.registry import Registry
     from telemetry_app.live.clients.subscription import Subscription
+    from telemetry_app.live.delivery.fanout import FanOut
 
 logger = logging.getLogger(__name__)
 
-#: A client that reads again waits no longer than this for what it missed.
+#: Longest wait of a client that reads again for what it missed.
 _CATCH_UP_S: Final = 0.05
 _FORGET_S: Final = 60.0
-#: Rights asked for at a time.
+#: Rights checked at the same time.
 _QUESTIONS: Final = 16
 
 
 class Housekeeper(Service):
-    """Looks after all connections with a few timers, so that an idle connection costs neither task nor timer."""
+    """Looks after all connections with a few timers, so that an idle connection costs no task and no timer."""
 
     logger = logger
 
-    def __init__(self, requests: RequestHandler, **kwargs: Any) -> None:
+    def __init__(self, registry: Registry, fan_out: FanOut, requests: RequestHandler, **kwargs: Any) -> None:
+        self._registry = registry
+        self._fan_out = fan_out
         self._requests = requests
-        self._slow = requests.registry.slow
         self._limits = requests.limits
         self._questions = asyncio.Semaphore(_QUESTIONS)
         self._asking: set[asyncio.Task[None]] = set()
@@ -40,14 +43,14 @@ class Housekeeper(Service):
     async def _catch_up(self) -> None:
         while not self.should_stop:
             await asyncio.sleep(_CATCH_UP_S)
-            self._requests.fan_out.settle()
-            for connection in list(self._slow):
+            self._fan_out.settle()
+            for connection in list(self._registry.slow):
                 self._look_after_slow(connection)
 
     def _look_after_slow(self, connection: Connection) -> None:
-        connection.catch_up(lambda seq: self._requests.fan_out.missed(connection, seq))
+        connection.catch_up(lambda seq: self._fan_out.missed(connection, seq))
         if connection.conflated_since_seq is None or connection.closing:
-            self._slow.discard(connection)
+            self._registry.slow.discard(connection)
         elif asyncio.get_running_loop().time() - connection.conflated_at > self._limits.slow_client_s:
             connection.close_as_slow()
 
@@ -56,9 +59,9 @@ class Housekeeper(Service):
         while not self.should_stop:
             await asyncio.sleep(LOOK_S)
             now = asyncio.get_running_loop().time()
-            for connection in list(self._requests.registry.connections):
+            for connection in list(self._registry.connections):
                 self._look_for_life(connection, now)
-            for subscription in [s for s in self._requests.registry if s.authorize_at <= now]:
+            for subscription in [s for s in self._registry if s.authorize_at <= now]:
                 subscription.authorize_at = float("inf")
                 task = asyncio.create_task(self._ask_again(subscription))
                 self._asking.add(task)
@@ -72,17 +75,17 @@ class Housekeeper(Service):
 
     async def _ask_again(self, subscription: Subscription) -> None:
         async with self._questions:
-            if self._requests.registry.holds(subscription):
+            if self._registry.holds(subscription):
                 await self._requests.reauthorize(subscription)
 
     @Service.task
     async def _forget(self) -> None:
         while not self.should_stop:
             await self.sleep(_FORGET_S)
-            self._requests.fan_out.forget()
+            self._fan_out.forget()
 
     async def on_stop(self) -> None:
-        """Ask no more."""
+        """Stop the checks under way."""
         for task in self._asking:
             task.cancel()
         await asyncio.gather(*self._asking, return_exceptions=True)

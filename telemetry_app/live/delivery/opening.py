@@ -1,4 +1,4 @@
-"""What a client is given first, when it subscribes: where every device is, or what it missed."""
+"""What a client gets first when it subscribes: where every device is, or what it missed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from telemetry_app.live.clients.subscription import Gate, Subscription
-from telemetry_app.live.delivery.fanout import FanOut, frames
+from telemetry_app.live.delivery.grouping import frames
 from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.frames import text_frame
 from telemetry_app.live.wire.protocol import position_body, position_head, subscribed
@@ -18,17 +18,18 @@ if TYPE_CHECKING:
 
     from telemetry_app.live.clients.limits import LiveLimits
     from telemetry_app.live.clients.registry import Registry
+    from telemetry_app.live.delivery.fanout import FanOut
     from telemetry_app.live.ports import DeviceEvents
     from telemetry_app.live.positions.gather import Gatherer
     from telemetry_app.live.positions.history import History, Sighting
     from telemetry_app.live.wire.cursor import Vector
     from telemetry_app.live.wire.position import LivePosition
 
-#: A position in a snapshot takes hardly less, and twice as much as a rule: what fits is always given whole.
+#: The least that a position takes in a snapshot, usually half of it: an event that fits is always given whole.
 _POSITION_BYTES: Final = 64
-#: A position as a frame of its own takes hardly more.
+#: The most that a position usually takes as a frame of its own.
 _FRAME_BYTES: Final = 256
-#: Pages after the first fill so much of what a client may cost, that they find room beside the live positions.
+#: Pages after the first take this part of what a client may cost, which leaves room for live positions.
 _PAGE_PART: Final = 4
 
 
@@ -38,7 +39,7 @@ class _Page(NamedTuple):
     Attributes:
         positions: Where the database has them; none for a client that resumes.
         following: What the database does not have yet, or what the client missed, in order.
-        gate: What has to be held back from now on.
+        gate: What must be held back from now on.
     """
 
     positions: Sequence[LivePosition]
@@ -46,16 +47,70 @@ class _Page(NamedTuple):
     gate: Gate
 
 
+class _Opening:
+    """Progress of opening one subscription.
+
+    Attributes:
+        subscription: To enter.
+        since: The client's cursor; None without one.
+        reference: The `id` of the request, as JSON.
+        owed: Devices whose page has not been sent.
+        answered: Whether the answer was sent, and with it the first page.
+    """
+
+    def __init__(
+        self,
+        subscription: Subscription,
+        since: Vector | None,
+        reference: Raw | UnsetType,
+        devices: tuple[str, ...],
+        most_bytes: int,
+    ) -> None:
+        self.subscription = subscription
+        self.since = since
+        self.reference = reference
+        self.owed = devices
+        self.answered = False
+        self._most_bytes = most_bytes
+        self._most_devices = max(most_bytes // _POSITION_BYTES, 1)
+
+    @property
+    def next_devices(self) -> tuple[str, ...]:
+        """Devices of the next page."""
+        return self.owed[: self._most_devices]
+
+    @property
+    def is_last(self) -> bool:
+        """Whether nothing is owed after the next page."""
+        return len(self.owed) <= self._most_devices
+
+    def shrinks_for(self, written: bytes) -> bool:
+        """Tell whether the next page is too large as written; if so, halve its devices."""
+        devices = len(self.next_devices)
+        if len(written) <= self._most_bytes or devices <= 1:
+            return False
+        self._most_devices = devices // 2
+        return True
+
+    def went_on(self) -> None:
+        """Note that the next page was sent."""
+        self.owed = self.owed[self._most_devices :]
+        if not self.answered:
+            self.answered = True
+            self._most_bytes //= _PAGE_PART
+            self._most_devices = max(self._most_bytes // _FRAME_BYTES, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Opener:
-    """Gives clients what is known, and lets their subscriptions stand in the same step of the loop.
+    """Sends clients what is known and enters their subscriptions, both in the same step of the loop.
 
-    So nothing can pass between the two: until then positions are held in the history, and those the database does
-    not have yet are sent right behind the snapshot.
+    So no position can slip between the two: until then the history keeps what passes, and what the database does not
+    have yet is sent right after the snapshot.
 
-    An event that alone takes more than a client may cost is given in pages: some of its devices in the answer, and
-    then, each time there is room, some more as ordinary frames. Positions of devices whose page has yet to come are
-    held back, and no frame carries a cursor before the last page: there is none to go on from.
+    An event that takes more than a client may cost is sent in pages: some of its devices in the answer, then some
+    more as ordinary frames whenever there is room. Until the page of a device has been sent its positions are held
+    back, and until the last page no frame carries a cursor: there is none to resume from.
     """
 
     registry: Registry
@@ -66,86 +121,80 @@ class Opener:
     limits: LiveLimits
 
     async def open(self, subscription: Subscription, since: Vector | None, reference: Raw | UnsetType) -> None:
-        """Answer a subscribe; returns when everything known was given, or the client is gone.
+        """Answer a subscribe; return when everything known was sent or the client is gone.
 
         Args:
-            subscription: To stand.
-            since: How far the client has come, if everything after it can be had.
+            subscription: To enter.
+            since: The client's cursor, if everything after it can be read.
             reference: The `id` of the request, as JSON.
         """
         connection = subscription.connection
-        owed = tuple(self.device_events.devices_of(subscription.event_id))
-        first, most_bytes = True, self.limits.slow_client_bytes
-        most = max(most_bytes // _POSITION_BYTES, 1)
-        while first or owed:
-            devices, rest = owed[:most], owed[most:]
-            page = await self._read(devices, since)
-            # No await from here on but where the page is given up: something new is known then.
-            if connection.closing or not (first or self.registry.holds(subscription)):
+        devices = tuple(self.device_events.devices_of(subscription.event_id))
+        opening = _Opening(subscription, since, reference, devices, self.limits.slow_client_bytes)
+        while opening.owed or not opening.answered:
+            page = await self._read(opening.next_devices, since)
+            # From here on nothing may await without dropping the page: it would be out of date.
+            if connection.closing or (opening.answered and not self.registry.holds(subscription)):
                 return
-            if first:
-                written = self._answer(subscription.topic, page, since, reference, whole=not rest)
-            else:
-                written = _frames(subscription.topic, page)
-            if len(written) > most_bytes and len(devices) > 1:
-                most = len(devices) // 2
+            written = self._written(opening, page)
+            if opening.shrinks_for(written):
                 continue
-            if not connection.may_write(len(written), caught_up=not first):
-                await connection.wait_for_room(len(written), caught_up=not first)
-                continue
-            if first:
-                subscription.seq = self.history.seq
-                if not self.registry.subscribe(subscription):
-                    return
-                first, most_bytes = False, most_bytes // _PAGE_PART
-                most = max(most_bytes // _FRAME_BYTES, 1)
-            connection.write(written)
-            subscription.owed = frozenset(rest)
-            subscription.add_gate(page.gate)
-            self.fan_out.admit(subscription)
-            owed = rest
+            if not connection.may_write(len(written), caught_up=opening.answered):
+                await connection.wait_for_room(len(written), caught_up=opening.answered)
+            elif not self._give(opening, page, written):
+                return
+
+    def _give(self, opening: _Opening, page: _Page, written: bytes) -> bool:
+        """Send a page and hold back what it makes old; False when the client is gone."""
+        subscription = opening.subscription
+        if not opening.answered:
+            subscription.seq = self.history.seq
+            if not self.registry.subscribe(subscription):
+                return False
+        subscription.connection.write(written)
+        opening.went_on()
+        subscription.owed = frozenset(opening.owed)
+        subscription.add_gate(page.gate)
+        self.fan_out.admit(subscription)
+        return True
 
     async def _read(self, devices: tuple[str, ...], since: Vector | None) -> _Page:
-        """Return what is known of devices at the moment of returning."""
+        """Return what is known of devices at the time of returning."""
         snapshot = await self.gatherer.snapshot(devices)
         newest_ms = {position.device_id: position.ts_ms for position in snapshot.positions}
-        # What the database has newest of a device may have yet to pass here.
+        # The database's newest position of a device may not have passed here yet.
         ahead = {d: ts_ms for d, ts_ms in newest_ms.items() if ts_ms > (self.history.known_ms(d) or -1)}
         if since is None:
             following = self.gatherer.unstored(devices, snapshot)
             return _Page(snapshot.positions, following, Gate(ahead, None, snapshot.made_at))
-        # Only the newest of each device: a map shows where things are, and after a long absence the work stays
-        # bounded. Late uploads are in the stream too, and older than what the client may have been shown before.
+        # Only the newest of each device: a map shows where things are, and the work stays bounded after a long
+        # absence. The stream also has late uploads, older than what the client may have been shown before.
         missed = [s for s in self.history.missed(devices, since) if s.ts_ms >= newest_ms.get(s.device_id, 0)]
-        # A client that resumes has not seen what has yet to pass.
+        # A client that resumes has not seen what has not passed here yet.
         unseen = {device_id: ts_ms - 1 for device_id, ts_ms in ahead.items()}
         return _Page((), missed, Gate(unseen, since, snapshot.made_at))
 
-    def _answer(
-        self, topic: str, page: _Page, since: Vector | None, reference: Raw | UnsetType, *, whole: bool
-    ) -> bytes:
-        """Return the answer and what follows it; with cursors only if that is the whole event."""
+    def _written(self, opening: _Opening, page: _Page) -> bytes:
+        """Return a page as it is sent: the answer and what follows it, or ordinary frames without cursors."""
+        topic, since, whole = opening.subscription.topic, opening.since, opening.is_last
+        if opening.answered:
+            head = position_head(topic)
+            known = b"".join([text_frame(head + position_body(position, "")) for position in page.positions])
+            return known + frames(topic, page.following, cursors=False)
         if not whole:
             reached = ""
         elif since is None:
             reached = self._just_before(page.following)
         else:
             reached = cursor.of(since)
-        answer = subscribed(topic, page.positions, reached, reference=reference, resumed=since is not None)
+        answer = subscribed(topic, page.positions, reached, reference=opening.reference, resumed=since is not None)
         return text_frame(answer) + frames(topic, page.following, cursors=whole)
 
     def _just_before(self, following: list[Sighting]) -> str:
-        """Return the cursor behind which the first of these is found, or everything that is to come."""
+        """Return the cursor just before the first of these, or, without any, before everything to come."""
         reached = self.fan_out.vector
         if not following:
             return cursor.of(reached)
         first = following[0]
         vector = cursor.parse(first.cursor, len(reached)) or reached
         return cursor.of(cursor.replaced(vector, first.partition, cursor.before(first.entry_id)))
-
-
-def _frames(topic: str, page: _Page) -> bytes:
-    """Return a page as ordinary frames without cursors."""
-    head = position_head(topic)
-    known = b"".join([text_frame(head + position_body(position, "")) for position in page.positions])
-    return known + frames(topic, page.following, cursors=False)

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Rights are asked again up to a fifth earlier than they have to be, so that a crowd that came together spreads.
+#: Rights are asked for again up to a fifth of the interval early, which spreads a crowd that came together.
 _JITTER: Final = 0.2
-#: Pings, silence and rights are looked at this often: their times are counted in tens of seconds.
+#: How often pings, silence and rights are checked: their intervals are tens of seconds.
 LOOK_S: Final = 0.5
 
 _REFUSALS: Final[dict[str, tuple[ErrorCode, str]]] = {
@@ -50,7 +50,7 @@ _REFUSALS: Final[dict[str, tuple[ErrorCode, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class RequestHandler:
-    """Answers requests, one after the other for each client, and asks again for the rights behind subscriptions."""
+    """Answers clients' requests, one at a time per client, and checks the rights of subscriptions again."""
 
     registry: Registry
     fan_out: FanOut
@@ -74,7 +74,7 @@ class RequestHandler:
                 connection.send(encode(Unsubscribed(topic, request.reference)))
 
     async def reauthorize(self, subscription: Subscription) -> None:
-        """Ask again whether a subscription may stand; when that cannot be asked, it does."""
+        """Check again whether a subscription may stand; it does while Directus cannot be asked."""
         connection, topic = subscription.connection, subscription.topic
         subscription.authorize_at = self._next_authorization()
         verdict = await self.authorizer.may_see(subscription.event_id, connection.credentials)
@@ -112,7 +112,7 @@ class RequestHandler:
         return verdict.result == "ok"
 
     async def _reachable(self, frame: Subscribe | Unsubscribe) -> Vector | None:
-        """Return how far the client has come, if everything after it can be had."""
+        """Return the client's cursor, if everything after it can be read."""
         text = frame.since if isinstance(frame, Subscribe) else None
         since = cursor.parse(text, len(self.fan_out.vector)) if text else None
         return since if since is not None and await self.resumer.reach(since) else None
@@ -121,7 +121,7 @@ class RequestHandler:
         interval_s = self.limits.reauthorize_s
         if not interval_s:
             return float("inf")
-        # An answer may be as old as it is kept, and still the right must be gone within the interval.
+        # An answer may come from the cache, and a lost right must still end within the interval.
         late_s = min(LOOK_S + self.limits.answer_age_s, interval_s / 2)
         jitter = random.uniform(1 - _JITTER, 1)  # noqa: S311 - spreads load, guards nothing
         return asyncio.get_running_loop().time() + (interval_s - late_s) * jitter

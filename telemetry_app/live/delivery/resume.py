@@ -1,4 +1,4 @@
-"""Going on where a client left off, on whichever worker."""
+"""Resuming where a client left off, on whichever worker."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Most entries read again to reach back to a cursor: some tenths of a second's work. A snapshot is cheaper than more.
+#: Most entries read again for a cursor: some tenths of a second of work. Beyond it a snapshot is cheaper.
 MAX_ENTRIES: Final = 50_000
 
-#: Questions to Redis at a time: its client refuses a crowd that comes back at once.
+#: Concurrent questions to Redis: its client refuses connections to a crowd that reconnects at once.
 _QUESTIONS: Final = 16
 
 
@@ -42,18 +42,18 @@ _sender = msgspec.json.Decoder(_Sender)
 
 
 class Resumer:
-    """Makes the history reach back to cursors.
+    """Extends the history back to clients' cursors.
 
-    The history has the newest position of each device since this worker began to listen; a cursor from before that
-    is reached by reading the stream in between, once for all clients.
+    The history holds the newest position of each device since this worker began to listen. For an older cursor the
+    entries in between are read from the streams, once for all clients.
 
     Args:
         replay: Reads the streams.
         streams: Keys of the partitions, in order.
-        history: What has passed, and is extended.
+        history: What has passed; it is extended.
         events_of: Events of a device.
         observer: Told about failures.
-        max_entries: Most entries read again.
+        max_entries: Most entries read again for a cursor.
     """
 
     def __init__(
@@ -77,30 +77,29 @@ class Resumer:
         self._too_far: Vector | None = None
 
     def start_at(self, vector: Vector) -> None:
-        """Take note of where the history begins."""
+        """Note where the history begins."""
         self._begins = vector
 
     async def reach(self, since: Vector) -> bool:
         """Make sure that the history has everything after a client's cursor.
 
-        Redis that does not answer is no reason to keep a client waiting: it is given a snapshot.
-
         Returns:
-            False when it cannot: the cursor is unknown, trimmed away, or too far back, or Redis fails.
+            False when it cannot, and the client should get a snapshot: the cursor is unknown, trimmed away or too far
+            back, or Redis fails, for which no client is kept waiting.
         """
         try:
-            # Looked at again afterwards: what was trimmed away in between is not known to be missing.
+            # Checked again afterwards: entries trimmed away during the read would be missing unnoticed.
             return await self._can_be_read(since) and await self.reach_back(since) and await self._can_be_read(since)
         except FaustRedisError as error:
             self._observer.retried("resume")
-            logger.warning("what was missed cannot be read (%s): a snapshot has to do", error)
+            logger.warning("entries that a client missed cannot be read, so it gets a snapshot: %s", error)
             return False
 
     async def reach_back(self, since: Vector) -> bool:
-        """Extend the history to what the streams have after an id of each.
+        """Extend the history back to an id of each stream.
 
         Returns:
-            False when that is too much.
+            False when that takes too many entries.
 
         Raises:
             FaustRedisError: Redis cannot be read.
@@ -118,40 +117,44 @@ class Resumer:
         return _at_most(self._begins, since)
 
     def _is_too_far(self, since: Vector) -> bool:
-        """Tell whether a cursor is no nearer than one that was too far: it is the same work for the same answer."""
+        """Tell whether a cursor is at or before one that was too far back, so that reading would be in vain."""
         return self._too_far is not None and _at_most(since, self._too_far)
 
     async def _extend(self, since: Vector) -> bool:
-        # Nothing is decoded before it is known to be worth it.
-        pages: list[tuple[int, list[Entry]]] = []
-        entries_left = self._max_entries
-        for partition, stream in enumerate(self._streams):
-            at, until = since[partition], self._begins[partition]
-            while at < until:
-                page = await self._replay.page(stream, at, until)
-                if not page:
-                    break
-                entries_left -= len(page)
-                if entries_left < 0:
-                    logger.info("a cursor is more than %d entries back: a snapshot is cheaper", self._max_entries)
-                    self._too_far = since
-                    return False
-                pages.append((partition, page))
-                at = EntryId.parse(page[-1][0])
+        # Nothing is decoded until all pages are known to be few enough.
+        pages = await self._read_after(since)
+        if pages is None:
+            logger.info("a client's cursor is over %d entries back, so it gets a snapshot", self._max_entries)
+            self._too_far = since
+            return False
         found: list[Sighting] = []
         for partition, page in pages:
             found += self._sightings(page, partition, since)
-            # Positions that pass meanwhile are not kept waiting.
+            # Let live positions through between pages.
             await asyncio.sleep(0)
         self._history.prepend(found)
         self._begins = tuple(map(min, self._begins, since))
         return True
 
-    def _sightings(self, page: list[Entry], partition: int, since: Vector) -> list[Sighting]:
-        """Return the positions of devices that take part in events; the others are hardly decoded.
+    async def _read_after(self, since: Vector) -> list[tuple[int, list[Entry]]] | None:
+        """Return partitions and pages from a cursor to where the history begins; None when they are too many."""
+        pages: list[tuple[int, list[Entry]]] = []
+        entries_left = self._max_entries
+        for partition, stream in enumerate(self._streams):
+            at, until = since[partition], self._begins[partition]
+            while at < until and (page := await self._replay.page(stream, at, until)):
+                entries_left -= len(page)
+                if entries_left < 0:
+                    return None
+                pages.append((partition, page))
+                at = EntryId.parse(page[-1][0])
+        return pages
 
-        Their cursors say of the other streams only what was true before: who resumes from one is sent positions
-        of those again rather than none.
+    def _sightings(self, page: list[Entry], partition: int, since: Vector) -> list[Sighting]:
+        """Return the positions of devices that take part in events; of the others only the device id is decoded.
+
+        The cursors of these positions keep the other streams where the client left them: a client that resumes from
+        one gets positions of those streams twice rather than not at all.
         """
         decoded = decode_entries(entry for entry in page if self._takes_part(entry[1]))
         tail = cursor.tail(since)
@@ -178,12 +181,12 @@ class Resumer:
 
 
 def _still_there(tips: StreamTips, since: EntryId) -> bool:
-    """Tell whether an id is one of this stream, and everything after it can still be read."""
+    """Tell whether everything after an id can still be read, and the stream has come that far at all."""
     if since > tips.last:
         return False
     oldest = tips.first or tips.last
     if tips.complete:
-        # Behind no entry at all, or, from an answer to a subscribe, just before the first.
+        # Before any entry, or, in an answer to a subscribe, just before the first one.
         return since == BEFORE_ALL or since >= cursor.before(oldest)
     return since >= oldest
 

@@ -1,4 +1,4 @@
-"""The reading half of a WebSocket, and its end."""
+"""Reading from a WebSocket, and ending it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _POLL_S: Final = 0.05
 
 
 class LiveSocket(web.WebSocketResponse):
-    """aiohttp's WebSocket, used for the handshake and for reading; everything is written by a `Connection`.
+    """Uses aiohttp's WebSocket for the handshake and for reading; a `Connection` does all writing.
 
-    aiohttp's own way to close waits, without limit, until the client has read everything.
+    aiohttp's own close waits without limit until the client has read everything.
     """
 
     connection: Connection | None = None
@@ -32,19 +32,19 @@ class LiveSocket(web.WebSocketResponse):
             compress=False,
             autoping=False,
             autoclose=False,
-            # Bytes that are no UTF-8 are a bad request like any other.
+            # Bytes that are not UTF-8 are a bad request like any other.
             decode_text=False,
         )
 
     async def close(self, *, code: int = CloseCode.SHUTDOWN, message: bytes = b"", drain: bool = True) -> bool:  # noqa: ARG002 - aiohttp's signature
-        """Say why, without waiting. aiohttp comes here when a client breaks the protocol, and at the very end."""
+        """Say why, without waiting. aiohttp calls this when a client breaks the protocol, and at the end."""
         if self.connection is not None:
             self.connection.close(code, message)
         return True
 
 
 class Budget:
-    """A token bucket: so many frames in the long run, and a burst."""
+    """Limits frames as a token bucket: so many per second in the long run, and a burst."""
 
     __slots__ = ("_burst", "_left", "_per_s", "_seen_at")
 
@@ -63,7 +63,7 @@ class Budget:
 
 
 async def converse(socket: LiveSocket, connection: Connection, requests: RequestHandler) -> None:
-    """Answer what a client sends until one of the two ends it, then wait for the other to agree."""
+    """Answer what a client sends until either side closes, then wait for the other to agree."""
     loop, limits = asyncio.get_running_loop(), requests.limits
     budget = Budget(limits.frames_per_s, limits.frames_burst, loop.time())
     while not connection.gone:
@@ -79,7 +79,7 @@ async def converse(socket: LiveSocket, connection: Connection, requests: Request
         if not budget.take(loop.time()):
             connection.close(CloseCode.TOO_MANY_REQUESTS)
         elif message.type is not WSMsgType.PONG:
-            # It asks but does not read: its answers must not pile up.
+            # Answers to a client that asks but does not read must not pile up.
             await connection.wait_for_room(limits.slow_client_bytes // 2)
             if message.type is WSMsgType.PING:
                 connection.write(pong_frame(message.data))
@@ -89,12 +89,12 @@ async def converse(socket: LiveSocket, connection: Connection, requests: Request
 
 
 async def _linger(connection: Connection, last: Any) -> None:
-    """Let a client that broke the protocol read why; see `Connection.close`."""
+    """Give a client that broke the protocol time to read why; see `Connection.close`."""
     while last is WSMsgType.ERROR and not connection.gone:  # noqa: ASYNC110 - transports have no event
         await asyncio.sleep(_POLL_S)
     connection.hang_up()
 
 
 def _answer_to(code: int | None) -> int:
-    """Return the close code with which to answer one: the same, or 1000 when there was none."""
+    """Return the close code that answers one: the same, or 1000 when there was none."""
     return code or 1000

@@ -1,4 +1,4 @@
-"""What the table of positions knows of devices: one indexed read for each."""
+"""Reading the table of positions: one index lookup per device."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class PositionsTable:
     def __init__(self, postgres: Postgres, observer: LiveObserver) -> None:
         self._postgres = postgres
         self._observer = observer
-        self._outage = Outage(logger, "stored positions cannot be read, snapshots stay empty")
+        self._outage = Outage(logger, "reading snapshots (empty meanwhile)")
 
     async def newest(self, device_ids: Collection[str]) -> list[LivePosition]:
         """Return the newest position of each device that is not marked faulty, however old; in any order."""

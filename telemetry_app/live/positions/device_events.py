@@ -1,4 +1,4 @@
-"""Which devices take part in which events, read from the business tables now and then and answered from memory."""
+"""Which devices take part in which events: read from the business tables at intervals, answered from memory."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ WHERE ed.device_id IS NOT NULL AND e.event_id IS NOT NULL
 """
 #: Reading a hundred thousand rows takes less than a second.
 _TIMEOUT_S: Final = 10.0
-#: Longest wait after the first failure in a row; it grows to the ordinary time between two refreshes.
+#: Longest wait after the first failure; it grows with each further one, up to the ordinary time between refreshes.
 _FIRST_RETRY_S: Final = 1.0
-#: Workers that were started together do not read together for ever.
+#: Spreads the refreshes of workers that were started together.
 _JITTER: Final = 0.1
 _NONE: Final[frozenset[str]] = frozenset()
 
@@ -40,12 +40,12 @@ _NONE: Final[frozenset[str]] = frozenset()
 class CachedDeviceEvents(Service):
     """Knows which devices take part in which events.
 
-    It is read once before the start is complete and then every `refresh_s`. What is known stays known while the
-    database cannot be read; without the tables, which Directus makes, nothing is known.
+    It reads the tables once during start and then every `refresh_s`. While the database cannot be read, it keeps what
+    it knows. Without the tables, which Directus creates, it knows nothing.
 
     Args:
         postgres: Where the tables are.
-        refresh_s: Time between two readings, give or take a tenth.
+        refresh_s: Time between two reads, give or take a tenth.
         observer: Told of failures.
     """
 
@@ -58,7 +58,7 @@ class CachedDeviceEvents(Service):
         self._observer = observer
         self._events: Mapping[str, frozenset[str]] = {}
         self._devices: Mapping[str, frozenset[str]] = {}
-        self._outage = Outage(logger, "which devices are in which event is not known anew")
+        self._outage = Outage(logger, "refreshing device events (the last known stay in use)")
         super().__init__(**kwargs)
 
     def events_of(self, device_id: str) -> frozenset[str]:
@@ -70,11 +70,11 @@ class CachedDeviceEvents(Service):
         return self._devices.get(event_id, _NONE)
 
     async def on_start(self) -> None:
-        """Read for the first time, so that the first positions already have their events."""
+        """Read the tables, so that the first positions already have their events."""
         await self.refresh()
 
     async def refresh(self) -> bool:
-        """Read the tables; return whether that succeeded. What was known stays where it did not."""
+        """Read the tables and return whether that succeeded; if not, keep what is known."""
         try:
             async with asyncio.timeout(_TIMEOUT_S), self._postgres.acquire() as connection:
                 pairs = [(row[0], row[1]) for row in await connection.fetch(_QUERY)]

@@ -1,4 +1,4 @@
-"""What a client is shown first: the database's newest positions, and what it has not stored yet."""
+"""What a client is shown first: the database's newest positions, and those not stored yet."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class Snapshot(NamedTuple):
-    """What the database knew of some devices.
+    """What the database knew of devices at one time.
 
     Attributes:
         positions: Newest position of each device, faulty ones left out.
-        covered_ms: Newest timestamp the database had of each device, faulty ones included, in epoch ms.
-        begun_at: Loop time at which reading it began.
-        made_at: Loop time at which it was read.
+        covered_ms: Newest stored timestamp of each device in epoch ms, faulty positions included.
+        begun_at: Loop time at which the read began.
+        made_at: Loop time at which it ended.
     """
 
     positions: list[LivePosition]
@@ -32,9 +32,9 @@ class Snapshot(NamedTuple):
 
 
 class Gatherer:
-    """Reads snapshots; who asks for devices that are being read gets the same answer.
+    """Reads snapshots; whoever asks for devices that are being read shares that read.
 
-    That is no loss: what passes through while a snapshot is read, or did shortly before, is found in the history.
+    Nothing is lost by it: what passes during the read, or did shortly before, is found in the history.
     """
 
     def __init__(self, stored: StoredPositions, history: History) -> None:
@@ -49,7 +49,7 @@ class Gatherer:
             task = asyncio.create_task(self._read(devices))
             self._reading[devices] = task
             task.add_done_callback(lambda _: self._reading.pop(devices))
-        # One client that leaves must not take the answer away from the others.
+        # A client that leaves must not cancel the read for the others.
         return await asyncio.shield(task)
 
     def unstored(self, devices: tuple[str, ...], snapshot: Snapshot) -> list[Sighting]:
@@ -59,7 +59,7 @@ class Gatherer:
     async def _read(self, devices: tuple[str, ...]) -> Snapshot:
         begun_at = asyncio.get_running_loop().time()
         known = [device_id for device_id in devices if self._history.known_ms(device_id) is not None]
-        # Before the positions: what is stored in between is then shown by them.
+        # Before the positions, which then include what is stored in between.
         covered_ms = dict(await self._stored.stored_until(known)) if known else {}
         positions = await self._stored.newest(devices) if devices else []
         for position in positions:

@@ -1,4 +1,4 @@
-"""What passed through lately, device by device: the memory behind late positions, resuming and conflation."""
+"""Recent positions by device: the memory for late positions, resuming and conflation."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 
     from telemetry_app.live.wire.position import LivePosition
 
-#: Positions of a device are kept for so long; the newest one for ever. Longer than the durable side takes to store
-#: one, and than a snapshot takes to read: what a snapshot cannot show yet is found here.
+#: How long positions of a device are kept; its newest one is kept for ever. Longer than it takes to store a position
+#: and to read a snapshot, so that what a snapshot lacks is found here.
 KEPT_S: Final = 10.0
-#: At most so many positions of one device: ten seconds at 25 Hz.
+#: Most positions kept of one device: ten seconds at 25 Hz.
 _MOST_KEPT: Final = 256
 
 
 class Sighting(msgspec.Struct, frozen=True, gc=False):
-    """A position as it passed through.
+    """A position that passed through.
 
     Attributes:
-        seq: Number of the position in this process, growing; 0 = from before the process began to listen.
+        seq: Rising number of the position in this process; 0 = from before the process began to listen.
         device_id: Its device.
         ts_ms: When the tracker took it, in epoch ms.
         partition: Of the stream.
         entry_id: In the stream.
         seen_at: Loop time at which it passed, in seconds.
-        cursor: Where to go on after it.
-        body: Its frame but for the topic, see `protocol.position_body`.
+        cursor: Where to resume after it.
+        body: Its frame without the topic, see `protocol.position_body`.
     """
 
     seq: int
@@ -56,10 +56,10 @@ def sight(live: LivePosition, entry_id: bytes, *, partition: int, tail: str, seq
 
 
 class History:
-    """Positions of the devices that take part in events.
+    """Remembers the positions of devices that take part in events.
 
-    A device's positions only ever get newer here. One that is not newer than what is known is late, however it
-    arrives; a tracker that uploads what it had buffered never moves a map back.
+    The positions of a device only ever get newer here. One that is no newer than what is known is late, however it
+    arrives: a tracker that uploads what it had buffered never moves a map back.
     """
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class History:
         return self._known_ms.get(device_id)
 
     def add(self, sighting: Sighting) -> None:
-        """Remember a position that is newer than what is known of its device."""
+        """Add a position that is newer than what is known of its device."""
         self._known_ms[sighting.device_id] = sighting.ts_ms
         recent = self._recent.get(sighting.device_id)
         if recent is None:
@@ -87,13 +87,13 @@ class History:
             recent.popleft()
 
     def learn(self, newest_ms: Mapping[str, int]) -> None:
-        """Take note of timestamps that the database knows, once everything up to them has passed through here."""
+        """Note timestamps that the database knows, once everything up to them has passed through here."""
         for device_id, ts_ms in newest_ms.items():
             if ts_ms > self._known_ms.get(device_id, -1):
                 self._known_ms[device_id] = ts_ms
 
     def prepend(self, found: Iterable[Sighting]) -> None:
-        """Add positions from before the ones known, in stream order, as if they had passed through first."""
+        """Add positions from before the known ones, in stream order, as if they had passed through first."""
         earlier: dict[str, list[Sighting]] = {}
         for sighting in found:
             earlier.setdefault(sighting.device_id, []).append(sighting)
@@ -103,9 +103,9 @@ class History:
             self._known_ms[device_id] = max(kept[-1].ts_ms, self._known_ms.get(device_id, 0))
 
     def newer(self, devices: Iterable[str], than_ms: Mapping[str, int], since: float) -> list[Sighting]:
-        """Return the positions that are newer than a timestamp of each device, in order.
+        """Return the positions newer than a timestamp of each device, in order.
 
-        Of those from before a loop time only a device's newest one: its place counts, not the way there.
+        From before the loop time `since` only a device's newest one: its place counts, not the way there.
         """
         found = [
             sighting
@@ -133,7 +133,7 @@ class History:
     def _newest(self, devices: Iterable[str], wanted: Callable[[Sighting], bool]) -> list[Sighting]:
         recent = self._recent
         found = [kept[-1] for device_id in devices if (kept := recent.get(device_id)) and wanted(kept[-1])]
-        # One that is older than what the database knows came late.
+        # One older than what the database knows came late.
         return sorted((s for s in found if s.ts_ms >= self._known_ms[s.device_id]), key=_in_order)
 
 

@@ -32,7 +32,7 @@ class _Me(BaseModel):
 
 
 class DirectusAuthenticator:
-    """Knows sessions by asking Directus. Never raises: what goes wrong is a result."""
+    """Knows sessions by asking Directus. Never raises: a failure is a result."""
 
     def __init__(self, directus: Directus, observer: LiveObserver) -> None:
         self._directus = directus
@@ -54,5 +54,5 @@ class DirectusAuthenticator:
             return Authentication("error", retry_after_s=answer.retry_after_s)
         if answer.content is not None:
             return Authentication("ok", answer.content.data.id)
-        # No route of this name: something else than Directus answers.
+        # Without this route it is not Directus that answers.
         return _UNAUTHORIZED if answer.status in _REFUSED else Authentication("error")

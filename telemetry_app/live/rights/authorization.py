@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from telemetry_app.live.ports import Credentials, LiveObserver
     from telemetry_app.live.rights.directus import Directus
 
-#: Directus' own limit of a text that serves as primary key.
+#: Directus' own limit for texts as primary keys.
 MAX_ID_CHARS: Final = 255
-#: Events offered to one session; a page with more wants a search, not a longer list.
+#: Most events listed for one session: a page with more would need a search, not a longer list.
 MAX_EVENTS: Final = 200
 _NAMED: Final = f"/items/events?fields=id,name&limit={MAX_EVENTS}&sort=name"
 _UNNAMED: Final = f"/items/events?fields=id&limit={MAX_EVENTS}"
@@ -52,7 +52,7 @@ class _EventList(BaseModel):
 
 
 class DirectusAuthorizer:
-    """Knows rights by asking Directus. Never raises: what goes wrong is a result."""
+    """Knows rights by asking Directus. Never raises: a failure is a result."""
 
     def __init__(self, directus: Directus, observer: LiveObserver) -> None:
         self._directus = directus
@@ -61,10 +61,10 @@ class DirectusAuthorizer:
     async def may_see(self, event_id: str, credentials: Credentials) -> Authorization:
         """Tell whether a session may see an event.
 
-        Directus says `forbidden` of missing events as well. Ids that no event can have are not asked for.
+        Directus says `forbidden` of missing events too. It is not asked about ids that no event can have.
 
         Args:
-            event_id: Whatever a client wrote.
+            event_id: Taken from the client unchecked.
             credentials: What the client shows.
         """
         started_at = time.perf_counter()
@@ -73,16 +73,16 @@ class DirectusAuthorizer:
         return authorization
 
     async def visible_events(self, credentials: Credentials) -> list[dict[str, Any]] | None:
-        """Return up to 200 events that a session may see, each with `id` and, where it may see that, `name`.
+        """Return up to 200 events that a session may see, each with `id` and, if the session may see it, `name`.
 
-        There are none when Directus refuses; None says that it could not be asked.
+        The list is empty when Directus refuses; None means that it could not be asked.
         """
         cookie, forwarded_for = credentials
         if cookie is None or not can_be_sent(cookie):
             return []
         answer = await self._list(_NAMED, cookie, forwarded_for)
         if isinstance(answer, Answer) and answer.status == _FORBIDDEN:
-            # The whole question is refused when one of its fields is.
+            # Directus refuses the whole question when it refuses one field.
             answer = await self._list(_UNNAMED, cookie, forwarded_for)
         if isinstance(answer, Unavailable):
             return None
@@ -102,7 +102,7 @@ class DirectusAuthorizer:
             return Authorization("error", answer.retry_after_s)
         if answer.content is None:
             return _RESULTS[answer.status]
-        # Another event than the one asked for would be shown under a wrong topic.
+        # Any other event than the one asked for would be shown under the wrong topic.
         return Authorization("ok" if str(answer.content.data.id) == event_id else "error")
 
     async def _list(self, path: str, cookie: str, forwarded_for: str) -> Answer[_EventList] | Unavailable:
@@ -112,7 +112,7 @@ class DirectusAuthorizer:
 
 
 def can_be_an_id(event_id: str) -> bool:
-    """Return whether an event can have this id: a text that fits a path segment and a database.
+    """Tell whether an event can have this id: a text that fits a path segment and a database.
 
     `.` and `..` stay what they are when percent-encoded, and would be another path.
     """

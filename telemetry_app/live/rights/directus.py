@@ -1,4 +1,4 @@
-"""Questions to Directus: few, bounded, and in the name of the client who caused them."""
+"""Questions to Directus: few, bounded, and asked with the credentials of the client that caused them."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ logger = logging.getLogger(__name__)
 
 #: Answers with these are answers; any other status means that Directus could not be asked.
 _ANSWERING: Final = frozenset({200, 401, 403, 404})
-#: Requests under way at a time; what comes on top waits, within its own timeout.
+#: Concurrent requests; further ones wait, within their own timeout.
 MAX_CONCURRENT: Final = 16
-#: One user or one event is a hundred bytes; what is longer is not from Directus.
+#: A user or an event takes a hundred bytes; a much longer answer is not Directus'.
 MAX_BODY_BYTES: Final = 64 * 1024
-#: What browsers and servers take as a header.
+#: Longest header that browsers and servers accept.
 MAX_HEADER_CHARS: Final = 8192
-#: All answers that are kept, together; each is counted with what keeping it costs.
+#: Most bytes of cached answers together, each counted with the overhead of keeping it.
 _CACHE_BYTES: Final = 16 * 1024 * 1024
 _ENTRY_BYTES: Final = 1024
-#: Below the 5 s after which Directus closes an idle connection, so that none is used in that moment.
+#: Below the 5 s after which Directus closes an idle connection, so that none is used at that moment.
 _KEEPALIVE_S: Final = 3.0
 
-# Control characters would end the header; what did not arrive as UTF-8 stands as lone surrogates in the text.
+# Control characters would end the header; bytes that were not UTF-8 are lone surrogates in the text.
 _UNSENDABLE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 M = TypeVar("M", bound=BaseModel)
@@ -46,7 +46,7 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class Answer(Generic[M]):
-    """What Directus answered: 200 with what was asked for, or 401, 403, 404 without."""
+    """Says what Directus answered: 200 with the content asked for, or 401, 403 or 404 without."""
 
     status: int
     content: M | None
@@ -55,7 +55,7 @@ class Answer(Generic[M]):
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """Directus could not be asked, or did not answer sensibly; after how long to try again, if it said so."""
+    """Says that Directus could not be asked or gave no sensible answer, and when to try again, if it said so."""
 
     reason: str
     retry_after_s: float | None = None
@@ -64,13 +64,12 @@ class Unavailable:
 class Directus(Service):
     """Asks Directus with a client's own Cookie header and address, and nothing else of the client's.
 
-    Identical questions at the same time are asked once and identical ones within `cache_s` not again; only answers
-    are kept, failures never. A 429 with Retry-After silences the address it was meant for, a 503 with Retry-After
-    every question, until the time is over.
+    Identical questions at the same time are asked once, and not again within `cache_s`; answers are cached, failures
+    never. Until its Retry-After is over, a 429 stops questions for the address it was meant for, a 503 all questions.
 
     Args:
         base_url: Where Directus is, without a slash at the end.
-        timeout_s: How long one question may take, waiting for its turn included.
+        timeout_s: How long one question may take, including the wait for its turn.
         cache_s: How long an answer is used; 0 = not at all.
     """
 
@@ -85,16 +84,16 @@ class Directus(Service):
         )
         self._questions: dict[bytes, asyncio.Task[Answer[Any] | Unavailable]] = {}
         self._holds = Holds()
-        # Without it, a key that leaks into a dump could be compared with guesses.
+        # Without a salt, keys found in a memory dump could be compared with guesses.
         self._salt = secrets.token_bytes(32)
         self._outage = Outage(logger, "Directus")
         super().__init__(**kwargs)
 
     async def on_start(self) -> None:
-        """Make the client session, without a connection."""
+        """Create the client session, without connecting."""
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=MAX_CONCURRENT, keepalive_timeout=_KEEPALIVE_S),
-            # Directus renews cookies in its answers: one client's must never go out with another's question.
+            # Directus renews cookies in its answers: one client's must never be sent with another's question.
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "telemetry-processor"},
             timeout=aiohttp.ClientTimeout(total=None),
@@ -102,7 +101,7 @@ class Directus(Service):
         )
 
     async def on_stop(self) -> None:
-        """End what is under way and close every connection."""
+        """Cancel what is under way and close every connection."""
         questions = list(self._questions.values())
         for question in questions:
             question.cancel()
@@ -114,14 +113,14 @@ class Directus(Service):
     async def ask(
         self, path: str, shape: type[M], *, cookie: str, forwarded_for: str, max_bytes: int = MAX_BODY_BYTES
     ) -> Answer[M] | Unavailable:
-        """Ask one question, or share the answer of one just like it. Never raises.
+        """Ask one question, or share the answer to an identical one. Never raises.
 
         Args:
-            path: Path and query, already percent-encoded, from `/` on.
-            shape: What the body of a 200 must be.
+            path: Path and query, percent-encoded, from `/` on.
+            shape: Model of the body of a 200.
             cookie: The client's Cookie header, which `can_be_sent`.
             forwarded_for: The client's address, or chain of addresses; left out when empty or when it cannot be sent.
-            max_bytes: Longest body that is read.
+            max_bytes: Longest body accepted.
         """
         key = self._key(path, cookie)
         answer: Answer[M] | None = self._answers.get(key)
@@ -129,14 +128,14 @@ class Directus(Service):
             return answer
         address = forwarded_for if can_be_sent(forwarded_for) else ""
         if left_s := self._holds.left_s(address):
-            return Unavailable("it asked to be left alone for a while", left_s)
+            return Unavailable("it asked for a pause (Retry-After)", left_s)
         question = self._questions.get(key)
         if question is None:
             asking = self._ask_in_time(key, _Question(path, shape, _headers(cookie, address), address, max_bytes))
             question = asyncio.create_task(asking)
             self._questions[key] = question
             question.add_done_callback(lambda _: self._questions.pop(key, None))
-        # Not awaited itself: a client that leaves must not take the question away from the others.
+        # Not awaited directly: a client that leaves must not cancel the question for the others.
         await asyncio.wait((question,))
         return Unavailable("the service is stopping") if question.cancelled() else question.result()
 
@@ -189,7 +188,7 @@ class _Question:
 
 
 def can_be_sent(header: str) -> bool:
-    """Return whether a header's value is one that can be sent on as it came."""
+    """Tell whether a header's value can be passed on as it came."""
     return 0 < len(header) <= MAX_HEADER_CHARS and not _UNSENDABLE.search(header)
 
 
@@ -198,7 +197,7 @@ def _headers(cookie: str, address: str) -> dict[str, str]:
 
 
 async def _read(content: aiohttp.StreamReader, max_bytes: int) -> bytes | None:
-    """Return a body, None as soon as it turns out to be too long."""
+    """Return a body; None as soon as it turns out to be too long."""
     body = bytearray()
     async for chunk in content.iter_any():
         body += chunk
@@ -208,5 +207,5 @@ async def _read(content: aiohttp.StreamReader, max_bytes: int) -> bytes | None:
 
 
 def _why(error: Exception) -> str:
-    # Of a connection that was not made the text is host and cause; other texts may quote what was sent.
+    # A failed connection's text is host and cause; texts of other errors may quote what was sent.
     return str(error) if isinstance(error, aiohttp.ClientConnectorError) else type(error).__name__

@@ -1,4 +1,4 @@
-"""Everybody may see everything: for demonstrations and tests, where there is no Directus."""
+"""Rights without Directus, for demonstrations and tests: everybody may see every event."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ LIMIT $1
 
 
 class OpenAuthenticator:
-    """Takes everybody in."""
+    """Accepts everybody, with or without a session."""
 
     async def authenticate(self, credentials: Credentials) -> Authentication:  # noqa: ARG002 - whoever it is
-        """Return ok."""
+        """Return `ok`."""
         return Authentication("ok", "anybody")
 
 
 class OpenAuthorizer:
-    """Shows every event there is; where there is no table of events, whichever is asked for. Never raises."""
+    """Grants every event in the table of events; without that table, any event. Never raises."""
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
-        self._outage = Outage(logger, "events cannot be read")
+        self._outage = Outage(logger, "reading the table of events")
 
     async def may_see(self, event_id: str, credentials: Credentials) -> Authorization:  # noqa: ARG002 - whoever it is
         """Tell whether an event exists."""

@@ -1,4 +1,4 @@
-"""How long Directus wants to be left alone, and by whom."""
+"""How long Directus wants no questions, and from whom."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Final
 
 from cachetools import TLRUCache
 
-#: Statuses that may say when to come back.
+#: Statuses that may carry a Retry-After.
 _TOO_MANY: Final = 429
 _UNDER_PRESSURE: Final = 503
-#: Addresses that are kept waiting; above it the one that was used longest ago is let go.
+#: Most addresses remembered; beyond it the least recently used one is forgotten.
 _MAX_ADDRESSES: Final = 10_000
-#: A Retry-After beyond it is more likely wrong than meant.
+#: A longer Retry-After is more likely a mistake.
 _MAX_RETRY_AFTER_S: Final = 3600.0
 
 
 class Holds:
     """Remembers each Retry-After until it is over.
 
-    A 429 holds for the address it was meant for: Directus limits by address, and what one client has used up is not
-    taken from the others. A 503 holds for everybody.
+    A 429 holds for its address only: Directus limits by address, and one client must not use up what is left to the
+    others. A 503 holds for everybody.
     """
 
     def __init__(self) -> None:
@@ -32,12 +32,12 @@ class Holds:
         )
 
     def note(self, status: int, retry_after: str | None, address: str) -> float | None:
-        """Take note of a refusal; return for how many seconds it holds, None when it does not say.
+        """Note a refusal; return for how many seconds it holds, None when it does not say.
 
         Args:
             status: Of the answer.
             retry_after: Its Retry-After header.
-            address: In whose name the question was asked.
+            address: For which the question was asked.
         """
         if status not in {_TOO_MANY, _UNDER_PRESSURE}:
             return None
@@ -51,12 +51,12 @@ class Holds:
         return retry_after_s
 
     def left_s(self, address: str) -> float:
-        """Return how long nothing may be asked in the name of an address, in seconds; 0 when it may."""
+        """Return for how many seconds nothing may be asked for an address; 0 when it may be asked."""
         return max(0.0, max(self._until, self._addresses.get(address, 0.0)) - time.monotonic())
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Return a Retry-After header in seconds from now, None when there is none that can be understood."""
+    """Return a Retry-After header in seconds from now; None without one that can be understood."""
     text = (retry_after or "").strip()
     if text.isdecimal() and text.isascii():
         return min(float(text), _MAX_RETRY_AFTER_S)

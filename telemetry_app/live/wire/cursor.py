@@ -1,4 +1,4 @@
-"""Cursors: how far a client has come in every stream, as one short text that any worker understands.
+"""Cursors: how far a client has come in every stream, as a short text that any worker understands.
 
 With one stream a cursor is the id of an entry, `1700000000000-0`. With several it is the partition and the id of an
 entry, and how far the other streams had been read at that moment, packed: `3.1700000000000-0~AZ…`. To clients it is
@@ -31,8 +31,8 @@ _MAX_PACKED_CHARS: Final = MAX_TEXT - len("1023.") - 2 * 20 - len("-~")
 def tail(vector: Vector) -> str:
     """Return the part of a cursor that says how far the other streams are; the same for all entries of a batch.
 
-    Beyond about fifty partitions it does not fit any more. Then it says only what is true for all: a client that
-    resumes may be sent positions again that it has seen.
+    Beyond about fifty partitions that does not fit. Then the tail only says what is true of all streams, and a client
+    that resumes may get positions it has seen already.
     """
     if len(vector) == 1:
         return ""
@@ -52,7 +52,7 @@ def of(vector: Vector) -> str:
 
 
 def parse(cursor: str, partitions: int) -> Vector | None:
-    """Return how far a cursor is; None when it is none of a deployment with so many partitions."""
+    """Return how far a cursor has come; None when it is not a cursor of a deployment with this many partitions."""
     if partitions == 1:
         single = _SINGLE.fullmatch(cursor)
         return (_id(single[1], single[2]),) if single else None

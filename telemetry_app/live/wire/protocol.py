@@ -71,7 +71,7 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class BadRequestError(ValueError):
-    """The frame is none that the protocol knows; `reference` is its `id` as JSON, if it could be found."""
+    """The frame is not one of the protocol's; `reference` is its `id` as JSON, if it could be found."""
 
     def __init__(self, message: str, reference: msgspec.Raw | UnsetType = UNSET) -> None:
         super().__init__(message)
@@ -94,7 +94,7 @@ def parse(data: bytes | str) -> Request:
 
 
 def event_of(topic: str) -> str | None:
-    """Return the event id of a topic; None when it is no topic of ours."""
+    """Return the event id of a topic; None when it is not a topic of ours."""
     return topic[len(_EVENT) :] or None if topic.startswith(_EVENT) else None
 
 
@@ -104,7 +104,7 @@ def topic_of(event_id: str) -> str:
 
 
 def _reference(value: Any) -> msgspec.Raw:
-    """Write an id as it will be handed back; Python's own writer takes integers of any size."""
+    """Return an id as it will be handed back; Python's own encoder takes integers of any size."""
     try:
         text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     except (ValueError, RecursionError):
@@ -216,7 +216,7 @@ def subscribed(
 
 
 def position_body(position: LivePosition, cursor: str) -> bytes:
-    """Return what a position's frame holds whatever its topic: the end of a JSON object, from the second brace on."""
+    """Return the part of a position's frame that is the same for every topic: a JSON object without its first brace."""
     return encode(
         _Body(
             deviceId=position.device_id,
@@ -237,5 +237,5 @@ def without_cursor(body: bytes, cursor: str) -> bytes:
 
 @lru_cache(maxsize=4096)
 def position_head(topic: str) -> bytes:
-    """Return what precedes a position's body in the frames of a topic."""
+    """Return the beginning of a topic's position frames, which a position's body completes."""
     return b'{"type":"position","topic":' + encode(topic) + b","

@@ -11,8 +11,9 @@ import pytest
 
 from telemetry_app.live.clients.limits import LiveLimits
 from tests.live.directus.rights import EIGHT, SEVEN, TOPIC_7, TOPIC_8
-from tests.live.harness import LiveFactory, Side, Stored, ask, live_position, now_ms, publish, receive
+from tests.live.harness import LiveFactory, Side, Stored, ask, now_ms, publish, receive
 from tests.live.rawsocket import RawClient
+from tests.live.records import live_position
 from tests.support.waiting import eventually
 
 DEVICES = [f"device-{number}" for number in range(50)]

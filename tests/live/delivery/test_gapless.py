@@ -9,7 +9,8 @@ from collections import defaultdict
 import pytest
 
 from telemetry_app.live.clients.limits import LiveLimits
-from tests.live.harness import Side, live_position, live_side, now_ms, receive
+from tests.live.harness import Side, live_side, now_ms, receive
+from tests.live.records import live_position
 from tests.live.sightings import Shown
 from tests.support.waiting import eventually
 

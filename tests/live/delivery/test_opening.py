@@ -12,8 +12,9 @@ from telemetry_app.live.clients.limits import LiveLimits
 from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.position import LivePosition
 from tests.live.directus.rights import SEVEN, TOPIC_7
-from tests.live.harness import LiveFactory, Side, Stored, ask, live_position, now_ms, publish, receive
+from tests.live.harness import LiveFactory, Side, Stored, ask, now_ms, publish, receive
 from tests.live.rawsocket import RawClient
+from tests.live.records import live_position
 from tests.live.sightings import Shown
 from tests.support.waiting import eventually
 

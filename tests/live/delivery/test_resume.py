@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 from telemetry_app.live.wire import cursor
 from tests.conftest import ProxyFactory
 from tests.live.directus.rights import SEVEN, TOPIC_7
-from tests.live.harness import LiveFactory, Side, Stored, ask, live_position, now_ms, publish, receive
+from tests.live.harness import LiveFactory, Side, Stored, ask, now_ms, publish, receive
+from tests.live.records import live_position
 
 DEVICES = {SEVEN: ["a", "b", "c"]}
 

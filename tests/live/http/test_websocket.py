@@ -12,8 +12,9 @@ from telemetry_app.live.clients.limits import LiveLimits
 from telemetry_app.live.positions import gather, history
 from tests.live.directus.rights import EIGHT, MISSING, SEVEN, TOPIC_7, TOPIC_8, Spectator
 from tests.live.directus.stand_in import DirectusServer
-from tests.live.harness import LiveFactory, Side, ask, close_code, live_position, now_ms, receive
+from tests.live.harness import LiveFactory, Side, ask, close_code, now_ms, receive
 from tests.live.rawsocket import RawClient
+from tests.live.records import live_position
 from tests.servers.proxy import TcpProxy
 from tests.support.waiting import eventually
 

@@ -98,7 +98,7 @@ async def test_a_failed_refresh(url: str, tcp_proxy: ProxyFactory, caplog: pytes
 
     lines = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert len(lines) == 1
-    assert lines[0].startswith("which devices are in which event is not known anew: ")
+    assert lines[0].startswith("refreshing device events (the last known stay in use): ")
 
 
 async def test_it_tries_again_soon(url: str, tcp_proxy: ProxyFactory) -> None:

@@ -65,4 +65,4 @@ async def test_without_a_database(caplog: pytest.LogCaptureFixture) -> None:
         assert await authorizer.visible_events(NOBODY) == []
 
     assert [r.name for r in caplog.records] == ["telemetry_app.live.rights.open_access"]
-    assert caplog.text.count("events cannot be read: ConnectionRefusedError") == 1
+    assert caplog.text.count("reading the table of events: ConnectionRefusedError") == 1

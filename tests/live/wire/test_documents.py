@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from telemetry_app.live.wire.asyncapi import document
-from tests.live.harness import Rights, Side, live_position, live_side, now_ms
+from tests.live.harness import Rights, Side, live_side, now_ms
+from tests.live.records import live_position
 from tests.support.waiting import eventually
 
 DOCS = Path(__file__).parents[3] / "docs"

@@ -1,0 +1,72 @@
+"""From decoded positions to the frames of each event, without I/O."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from telemetry_app.live.positions.history import History, Sighting, sight
+from telemetry_app.live.wire.frames import text_frame
+from telemetry_app.live.wire.position import LivePosition
+from telemetry_app.live.wire.protocol import position_head, without_cursor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from telemetry_app.records.position import Position
+
+
+class Passed(NamedTuple):
+    """What became of a batch: positions by event, and how many were late or from devices without an event."""
+
+    by_event: dict[str, list[Sighting]]
+    late: int
+    orphans: int
+
+
+def group(
+    decoded: Iterable[tuple[Position, bytes]],
+    events_of: Callable[[str], frozenset[str]],
+    history: History,
+    *,
+    partition: int,
+    tail: str,
+    now: float,
+) -> Passed:
+    """Sort positions by the events of their devices and remember them.
+
+    A position no newer than what is known of its device is late: part of a bulk upload, or a record sent again.
+
+    Args:
+        decoded: Positions with their entry ids, in stream order.
+        events_of: Events of a device.
+        history: What is known; these are added to it.
+        partition: Of the entries.
+        tail: Of the entries' cursors, see `cursor.tail`.
+        now: Loop time, in seconds.
+    """
+    by_event: dict[str, list[Sighting]] = {}
+    late = orphans = 0
+    for position, entry_id in decoded:
+        events = events_of(position.device_id)
+        if not events:
+            orphans += 1
+            continue
+        live = LivePosition.from_position(position)
+        known_ms = history.known_ms(live.device_id)
+        if known_ms is not None and live.ts_ms <= known_ms:
+            late += 1
+            continue
+        history.seq += 1
+        sighting = sight(live, entry_id, partition=partition, tail=tail, seq=history.seq, now=now)
+        history.add(sighting)
+        for event_id in events:
+            by_event.setdefault(event_id, []).append(sighting)
+    return Passed(by_event, late, orphans)
+
+
+def frames(topic: str, sightings: Iterable[Sighting], *, cursors: bool = True) -> bytes:
+    """Return the frames of positions, joined; without `cursors`, each with an empty one."""
+    head = position_head(topic)
+    if cursors:
+        return b"".join([text_frame(head + sighting.body) for sighting in sightings])
+    return b"".join([text_frame(head + without_cursor(sighting.body, sighting.cursor)) for sighting in sightings])
