@@ -13,6 +13,7 @@ from faust.types.tuples import RecordMetadata
 
 from faust_redis.driver.partitioning import partition_for, stream_of
 from faust_redis.redis.client import close, connect, execute
+from faust_redis.redis.errors import own_errors
 from faust_redis.redis.replies import EntryId
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 class Producer(base.Producer):
     """Appends one stream entry for each message: fields `payload` and, when given, `key` and the headers' names.
 
-    A message without a partition goes to the one of its key. Errors of Redis are raised to the sender: whether a
-    message whose reply was lost may be sent twice is the sender's to know.
+    A message without a partition goes to the one of its key. Errors are raised to the sender as `Unavailable` or
+    `Misconfigured`: only the sender knows whether a message whose reply was lost may be sent twice.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -64,7 +65,12 @@ class Producer(base.Producer):
         *,
         transactional_id: str | None = None,  # noqa: ARG002 - there are no producer transactions
     ) -> RecordMetadata:
-        """Append a message and return its place; the offset is the milliseconds of its entry id."""
+        """Append a message and return its place; the offset is the milliseconds of its entry id.
+
+        Raises:
+            Unavailable: Redis does not answer; the message may have been appended.
+            Misconfigured: Redis refuses the message.
+        """
         number = partition if partition is not None else partition_for(self.app, topic, key)
         fields: list[Any] = [b"payload", value or b""]
         if key is not None:
@@ -72,7 +78,7 @@ class Producer(base.Producer):
         for name, header in dict(headers or {}).items():
             fields += (name, header)
         stream = stream_of(self.app, topic, number)
-        with self._counted():
+        with self._counted(), own_errors():
             entry_id = await execute(self._client, "XADD", stream, "*", *fields)
         ms = EntryId.parse(entry_id).ms
         return RecordMetadata(topic, number, TP(topic, number), ms, timestamp or time.time(), 1)

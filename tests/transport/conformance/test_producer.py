@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from faust.types import TP
-from redis.exceptions import ResponseError
 
 from faust_redis import App, BatchSchema
 from faust_redis.driver.partitioning import partition_for
+from faust_redis.redis.errors import Misconfigured
 from tests.support.waiting import eventually
 from tests.transport.conftest import AppFactory, Stream
 
@@ -99,7 +99,7 @@ async def test_flush_sends_what_is_buffered(app: App, records: Stream) -> None:
 async def test_error_is_raised_to_the_sender(app: App, records: Stream) -> None:
     """What Redis refuses is an error of the call that sent it."""
     await records.redis.set(f"{records.name}:0", "text")
-    with pytest.raises(ResponseError, match="WRONGTYPE"):
+    with pytest.raises(Misconfigured, match="WRONGTYPE"):
         await app.producer.send_and_wait(records.name, None, b"v", 0, None, None)
 
 

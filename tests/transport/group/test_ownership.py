@@ -237,15 +237,15 @@ async def test_stopping_leaves_what_is_not_ours(workers: Workers) -> None:
 
 async def test_nothing_is_taken_while_the_application_stops(workers: Workers) -> None:
     """Once the application is stopping no partition is taken any more."""
-    first = await workers.start("one")
+    first = await workers.start("one", ttl_ms=60_000)
     await eventually(lambda: first.held)
-    second = await workers.start("two")
+    second = await workers.start("two", ttl_ms=60_000)
     await eventually(lambda: second.changes)
+    await first.ownership.stop()
     second.stops = True
     second.holdings.changed.set()
     await eventually(lambda: not second.holdings.changed.is_set())
-    await first.ownership.stop()
-    third = await workers.start("three")
+    third = await workers.start("three", ttl_ms=60_000)
     await eventually(lambda: third.held == [0])
     assert second.held == []
 
