@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from telemetry_app.live.delivery.resume import Resumer
     from telemetry_app.live.ports import Authorizer
     from telemetry_app.live.wire.cursor import Vector
-
-logger = logging.getLogger(__name__)
 
 #: Rights are asked for again up to a fifth of the interval early, which spreads a crowd that came together.
 _JITTER: Final = 0.2

@@ -1,10 +1,9 @@
-"""How close the durable side comes to what the machine's database can take: both measured in one run."""
+"""How close the durable side comes to what the machine's database can take: both in one run."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -31,10 +30,8 @@ if TYPE_CHECKING:
     from telemetry_app.core.rows import Columns
     from telemetry_app.tools.embedded.worker import WorkerProcess
 
-logger = logging.getLogger(__name__)
-
 BATCH = 1000
-#: A worker that stores nothing for so long will not finish.
+#: A worker that stores nothing for this long will not finish.
 _STALLED_S = 60.0
 _POLL_S = 0.02
 
@@ -63,7 +60,7 @@ class Drain(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """Both measurements with records of one kind, and what they are to each other."""
+    """Both measurements with records of one kind, and their ratios."""
 
     raw: RawLimit
     worker: Drain
@@ -78,7 +75,7 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 class WriteResult(Measured, frozen=True, kw_only=True):
-    """All measurements; what stands beside `kinds` is of the first kind.
+    """All measurements; what stands next to `kinds` is of the first kind.
 
     Attributes:
         records: Number of each kind.
@@ -108,15 +105,8 @@ async def measure(plan: WritePlan, folder: Path, say: Callable[[str, float], Non
             kind: await _measure_kind(_Backlog(plan.records, plan.devices, kind), stack, say) for kind in plan.kinds
         }
     first = kinds[plan.kinds[0]]
-    return WriteResult(
-        first.raw,
-        first.worker,
-        first.throughput_ratio,
-        first.cpu_ratio,
-        records=plan.records,
-        devices=plan.devices,
-        kinds=kinds,
-    )
+    of_first = (first.raw, first.worker, first.throughput_ratio, first.cpu_ratio)
+    return WriteResult(*of_first, records=plan.records, devices=plan.devices, kinds=kinds)
 
 
 class _Backlog(NamedTuple):
