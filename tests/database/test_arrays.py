@@ -8,6 +8,7 @@ import pytest
 from asyncpg.protocol import protocol
 
 from telemetry_app.database.arrays import take_only_lists_for_arrays
+from telemetry_app.database.postgres import Postgres
 
 
 class Curious(type):
@@ -72,6 +73,13 @@ async def test_what_is_no_array_is_refused(connection: Any, array: Any) -> None:
     take_only_lists_for_arrays()
     with pytest.raises(asyncpg.DataError, match=r"invalid input for query argument \$2: "):
         await connection.fetchval("SELECT $1::text || $2::int2[]::text", "", array)
+
+
+@pytest.mark.usefixtures("asyncpgs_own")
+async def test_a_pool_takes_only_lists() -> None:
+    """A pool that starts, which needs no server, has its arrays encoded the quick way."""
+    async with Postgres("postgresql://localhost:1/nowhere", size=1):
+        assert vars(protocol)["IterableABC"] == (list, tuple)
 
 
 def test_a_missing_name(monkeypatch: pytest.MonkeyPatch) -> None:

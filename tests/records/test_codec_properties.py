@@ -85,9 +85,13 @@ odd_json = st.recursive(
 # Attributes as they are spelled, with the numbers and strings that looking at many objects at once has to tell apart.
 spelled_values = st.one_of(
     st.integers(0, 99_999).map(str),
-    st.tuples(st.sampled_from(["", "-", "0.", "1."]), st.sampled_from([30, 271, 299, 300, 309, 310, 5000])).map(
-        lambda number: number[0] + "9" * number[1]
+    st.builds(
+        "{}{}{}".format,
+        st.sampled_from(["", "-", "0.", "1."]),
+        st.sampled_from([30, 271, 299, 300, 309, 310, 5000]).map("9".__mul__),
+        st.sampled_from(["", "", "e1"]),
     ),
+    st.sampled_from(["8" * 308 + ".5", "8" * 309 + ".5", "-" + "1" * 310 + ".5"]),
     st.from_regex(r"-?[1-9][0-9]{0,2}(\.[0-9]{1,3})?([eE][+-]?[0-9]{1,3})?", fullmatch=True),
     st.from_regex(r'"[0-9eEx_b]{0,6}"', fullmatch=True),
     st.sampled_from(
