@@ -302,8 +302,8 @@ def load_settings(**overrides: Any) -> Settings:
     """Read the settings, `overrides` (field names) going before the environment and `.env`.
 
     Raises:
-        SettingsError: a value is out of bounds or not of its kind, or `.env` cannot be read.
-        TypeError: an override names no setting.
+        SettingsError: A value is out of bounds or not of its kind, or `.env` cannot be read.
+        TypeError: An override names no setting.
     """
     unknown = sorted(set(overrides) - set(Settings.model_fields))
     if unknown:

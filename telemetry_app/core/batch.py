@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from faust_redis.stream.batch import RecordBatch
-    from telemetry_app.core.sink import WriteObserver
+    from telemetry_app.core.observer import WriteObserver
     from telemetry_app.records.codec import CodecError
     from telemetry_app.records.position import Position
 

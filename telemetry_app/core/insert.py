@@ -49,9 +49,9 @@ async def insert(connection: PoolConnectionProxy[Any], rows: Columns) -> int:
     """Store rows and return how many are new; the others were there already, or twice among `rows`.
 
     Raises:
-        RowsRefusedError: at least one row is to blame.
-        asyncpg.PostgresError: the server failed, or refuses whatever the rows are.
-        OSError: the connection is lost.
+        RowsRefusedError: At least one row is to blame.
+        asyncpg.PostgresError: The server failed, or refuses whatever the rows are.
+        OSError: The connection is lost.
     """
     try:
         stored: int = await connection.fetchval(INSERT_POSITIONS, *rows)

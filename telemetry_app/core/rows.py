@@ -48,8 +48,8 @@ def columns(positions: Sequence[Position]) -> Columns:
     than a datetime with a time zone. `attributes` is JSON text.
 
     Raises:
-        ValueError: attributes that are not what a decoded record holds.
-        OverflowError: a time out of the calendar's range.
+        ValueError: Attributes that are not what a decoded record holds.
+        OverflowError: A time out of the calendar's range.
     """
     return (
         [p.device_id for p in positions],

@@ -40,30 +40,8 @@ class Sink(Protocol):
         A failure that passes is waited for, however long it takes: whoever returns from here has the batch for good.
 
         Raises:
-            WriteAbandoned: the application is stopping and the database does not take the batch.
+            WriteAbandoned: The application is stopping and the database does not take the batch.
         """
 
     async def why_not_ready(self) -> str | None:
         """Return None while the database takes positions, else why it does not."""
-
-
-class WriteObserver(Protocol):
-    """Receiver of the durable side's facts; every count is the real number at the place where it happened."""
-
-    def undecodable(self, records: int) -> None:
-        """Records could not be decoded, and stay pending."""
-
-    def inserted(self, rows: int) -> None:
-        """Rows are new in the database."""
-
-    def duplicates(self, rows: int) -> None:
-        """Rows were in the database already."""
-
-    def failed(self, rows: int) -> None:
-        """Rows are refused by the database."""
-
-    def duration(self, seconds: float) -> None:
-        """One statement was answered after this time."""
-
-    def retried(self, reason: str) -> None:
-        """An attempt failed in a way that passes; `reason` is the error's type."""

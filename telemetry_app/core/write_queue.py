@@ -101,7 +101,10 @@ def _bury(decoded: DecodedBatch, sink: Sink, refused: Sequence[Refused]) -> None
     """Send the rows that a sink refuses to the dead letters, unless one before it has refused them already."""
     if refused:
         logger.warning(
-            "the %s refuses %d rows: dead letters; the first: %s", sink.name, len(refused), refused[0].reason
+            "the %s refuses %d rows, which become dead letters; the first: %s",
+            sink.name,
+            len(refused),
+            refused[0].reason,
         )
     for row in refused:
         decoded.bury(row.index, sink.name, row.reason)

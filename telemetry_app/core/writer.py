@@ -18,8 +18,8 @@ from telemetry_app.database.outage import COMPLAIN_EVERY_S
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from telemetry_app.core.observer import WriteObserver
     from telemetry_app.core.rows import Columns
-    from telemetry_app.core.sink import WriteObserver
     from telemetry_app.database.postgres import Postgres
     from telemetry_app.records.position import Position
 
@@ -41,12 +41,12 @@ class PositionWriter:
     their neighbours are stored.
 
     Args:
-        postgres: where connections come from; several writes may run at the same time.
-        max_rows: most rows of one statement.
-        observer: told the real numbers.
-        stopping: set when the application stops; a failed attempt is then not repeated.
-        backoff: waits between attempts.
-        attempt_timeout_s: how long one attempt may take, after which its connection is dropped.
+        postgres: Where connections come from; several writes may run at the same time.
+        max_rows: Most rows of one statement.
+        observer: Told the real numbers.
+        stopping: Set when the application stops; a failed attempt is then not repeated.
+        backoff: Waits between attempts.
+        attempt_timeout_s: How long one attempt may take, after which its connection is dropped.
     """
 
     name: Final = "database"
@@ -78,7 +78,7 @@ class PositionWriter:
         """Store positions, in order, and return those that the database cannot hold.
 
         Raises:
-            WriteAbandoned: the application is stopping and an attempt failed; what is stored by then stays stored.
+            WriteAbandoned: The application is stopping and an attempt failed; what is stored by then stays stored.
         """
         refused: list[Refused] = []
         for start in range(0, len(positions), self._max_rows):
@@ -121,7 +121,7 @@ class PositionWriter:
                 self._failure = None
                 if failures:
                     self._complained_at.clear()
-                    logger.info("Postgres takes positions again, after %d failed attempts", failures)
+                    logger.info("Postgres accepts positions again, after %d failed attempts", failures)
                 return stored
 
     async def _attempt(self, rows: Columns) -> int:
@@ -139,10 +139,12 @@ class PositionWriter:
 
     def _complain(self, error: Exception) -> None:
         kind, meaning = type(error).__name__, meaning_of(error)
-        self._failure = f"positions are not written ({describe(error)}): {meaning.advice}"
+        self._failure = f"positions are not being written ({describe(error)}): {meaning.advice}"
         # An outage makes a few attempts a second: one line for each kind of failure in a while is enough.
         now = time.monotonic()
         if now - self._complained_at.get(kind, -COMPLAIN_EVERY_S) < COMPLAIN_EVERY_S:
             return
         self._complained_at[kind] = now
-        logger.log(meaning.severity, "positions are not written and wait (%s): %s", describe(error), meaning.advice)
+        logger.log(
+            meaning.severity, "positions are not being written, and wait (%s): %s", describe(error), meaning.advice
+        )

@@ -9,8 +9,8 @@ class Backoff:
     """How long to wait between attempts: a random time below a limit that doubles (full jitter).
 
     Args:
-        first_s: limit of the first wait, in seconds.
-        longest_s: limit that is never passed, in seconds.
+        first_s: Limit of the first wait, in seconds.
+        longest_s: Limit that is never passed, in seconds.
     """
 
     first_s: float = 0.1

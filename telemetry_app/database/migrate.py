@@ -54,18 +54,18 @@ async def migrate(
 
     Args:
         target: URL of the database, or a connection to use and leave open.
-        folder: where the files are; by default those of this release.
-        lock_timeout_s: how long to wait for somebody else who is migrating.
+        folder: Where the files are; by default those of this release.
+        lock_timeout_s: How long to wait for somebody else who is migrating.
 
     Returns:
         The names of the files applied by this call, in order.
 
     Raises:
-        DriftError: a file was changed or is missing since it was applied, or the database is newer than the files.
-        MigrationError: the files are not numbered 1, 2, 3…, or a file failed; `MigrationBusyError` when
+        DriftError: A file was changed or is missing since it was applied, or the database is newer than the files.
+        MigrationError: The files are not numbered 1, 2, 3…, or a file failed; `MigrationBusyError` when
             somebody else holds the lock.
-        OSError: nobody answers at that address.
-        asyncpg.PostgresError: the server refuses the connection.
+        OSError: Nobody answers at that address.
+        asyncpg.PostgresError: The server refuses the connection.
     """
     migrations = load(folder)
     async with _connection(target) as connection, _notices_logged(connection), _locked(connection, lock_timeout_s):
@@ -139,8 +139,8 @@ async def _locked(connection: asyncpg.Connection[Any], timeout_s: float) -> Asyn
         await connection.execute("SELECT pg_advisory_lock($1)", LOCK_KEY)
     except asyncpg.LockNotAvailableError as error:
         raise MigrationBusyError(
-            f"Somebody else has been migrating this database for more than {timeout_s:g} s: "
-            "wait until it is done, or end its session, and try again."
+            f"Another session has been migrating this database for more than {timeout_s:g} s: "
+            "wait until it is done, or end it, and try again."
         ) from error
     finally:
         if not connection.is_closed():

@@ -69,7 +69,7 @@ def load(folder: Traversable | None = None) -> list[Migration]:
     """Read the files of a folder, in order.
 
     Raises:
-        MigrationError: a file is misnamed, or the numbers are not 1, 2, 3… without gaps.
+        MigrationError: A file is misnamed, or the numbers are not 1, 2, 3… without gaps.
     """
     folder = resources.files("migrations") if folder is None else folder
     files = (entry for entry in folder.iterdir() if entry.name.endswith(".sql"))
@@ -95,14 +95,14 @@ def pending_of(migrations: Sequence[Migration], history: Sequence[Applied]) -> S
     """Return the migrations that are to be applied.
 
     Raises:
-        DriftError: the past is not what the files say.
+        DriftError: The past is not what the files say.
     """
     for position, applied in enumerate(history):
         label = f"{applied.version:04d}_{applied.name}.sql"
         if position >= len(migrations):
             raise DriftError(
                 f"The database has {label}, which this release does not have: "
-                "it was migrated by a newer one, so run that release."
+                "a newer release has migrated it, so run that one."
             )
         migration = migrations[position]
         if applied.version != migration.version:

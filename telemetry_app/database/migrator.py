@@ -50,7 +50,7 @@ class Migrator(Service):
             try:
                 await migrate(self._url)
             except (MigrationBusyError, *DATABASE_ERRORS) as error:
-                self._missing = f"migrations wait for the database ({describe(error)})"
+                self._missing = f"migrations are waiting for the database ({describe(error)})"
                 logger.warning("%s", self._missing)
                 self._retried()
                 failures += 1

@@ -27,7 +27,7 @@ APPLICATION_NAME: Final = "telemetry-processor"
 START_UP_TIMEOUT_S: Final = 30.0
 _START_UP_BACKOFF: Final = Backoff(first_s=0.1, longest_s=2.0)
 #: A stopping worker closes its connections within this time, and then drops them, which takes none.
-_CLOSE_S: Final = 1.5
+_CLOSE_TIMEOUT_S: Final = 1.5
 #: A server that does not answer this fast is not ready.
 _PING_TIMEOUT_S: Final = 2.0
 
@@ -37,15 +37,15 @@ async def connect(url: str, *, attempts: int | None = None, timeout_s: float = S
 
     Args:
         url: `postgresql://…`, with `sslmode` and the like as asyncpg reads them.
-        attempts: how many times to try; by default as often as the time allows.
-        timeout_s: how long to go on trying, and the limit of each try, in seconds.
+        attempts: How many times to try; by default as often as the time allows.
+        timeout_s: How long to go on trying, and the limit of each try, in seconds.
 
     Returns:
         An `asyncpg.Connection`, which the caller closes.
 
     Raises:
-        OSError: nobody answers at that address.
-        asyncpg.PostgresError: the server refuses, at once where waiting would not help (a wrong password).
+        OSError: Nobody answers at that address.
+        asyncpg.PostgresError: The server refuses, at once where waiting would not help (a wrong password).
     """
     deadline = time.monotonic() + timeout_s
     for failures in itertools.count(1):
@@ -57,7 +57,7 @@ async def connect(url: str, *, attempts: int | None = None, timeout_s: float = S
                 raise
             if meaning_of(error).outlook is not Outlook.SOON:
                 raise
-            logger.warning("Postgres is not there yet (%s), next try in %.1f s", describe(error), wait_s)
+            logger.warning("Postgres cannot be reached yet (%s), next try in %.1f s", describe(error), wait_s)
         await asyncio.sleep(wait_s)
     raise AssertionError("unreachable: counting does not end")  # pragma: no cover
 
@@ -71,10 +71,10 @@ class Postgres(Service):
 
     Args:
         url: `postgresql://…`, with `sslmode` and the like as asyncpg reads them.
-        size: most connections at a time.
-        statement_timeout_ms: the server ends a statement that takes longer.
-        connect_timeout_s: how long making one connection may take.
-        acquire_timeout_s: how long `acquire` waits by default, a new connection included.
+        size: Most connections at a time.
+        statement_timeout_ms: The server ends a statement that takes longer.
+        connect_timeout_s: How long making one connection may take.
+        acquire_timeout_s: How long `acquire` waits by default, a new connection included.
     """
 
     logger = logger
@@ -120,7 +120,7 @@ class Postgres(Service):
         if pool is None:
             return
         try:
-            async with asyncio.timeout(_CLOSE_S):
+            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                 await pool.close()
         except DATABASE_ERRORS as error:
             logger.warning("connections to Postgres are dropped instead of closed (%s)", describe(error))
@@ -133,13 +133,13 @@ class Postgres(Service):
         A block that ends by timeout, cancellation or a broken connection has its connection dropped.
 
         Args:
-            timeout_s: how long to wait for one, by default the pool's `acquire_timeout_s`.
+            timeout_s: How long to wait for one, by default the pool's `acquire_timeout_s`.
 
         Raises:
-            TimeoutError: none was free, or the server did not answer, in time.
-            OSError: nobody answers at that address.
-            asyncpg.PostgresError: the server refuses the connection.
-            asyncpg.InterfaceError: the pool is not started, or is closing.
+            TimeoutError: None was free, or the server did not answer, in time.
+            OSError: Nobody answers at that address.
+            asyncpg.PostgresError: The server refuses the connection.
+            asyncpg.InterfaceError: The pool is not started, or is closing.
         """
         pool = self._pool
         if pool is None:

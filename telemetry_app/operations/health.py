@@ -50,7 +50,7 @@ class Readiness:
         """Add a probe whose answer is used for `cache_s` seconds.
 
         Raises:
-            ValueError: there is a probe of that name.
+            ValueError: There is a probe of that name.
         """
         if name in self._probes:
             raise ValueError(f"there is a probe named {name} already")

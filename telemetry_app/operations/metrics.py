@@ -69,7 +69,7 @@ class Metrics:
     right from the first event on.
 
     Args:
-        registry: where to register; a new one by default, so that two apps in one process don't meet.
+        registry: Where to register; a new one by default, so that two apps in one process don't meet.
     """
 
     content_type: Final = CONTENT_TYPE_LATEST

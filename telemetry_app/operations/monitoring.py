@@ -35,10 +35,10 @@ class MonitoringServer(Service):
     both with `{"ready": bool, "checks": {name: "ok" or the reason}}`.
 
     Args:
-        host: address to listen on.
-        port: port to listen on; 0 takes any free one.
-        metrics: what `/metrics` shows.
-        readiness: what `/readyz` asks.
+        host: Address to listen on.
+        port: Port to listen on; 0 takes any free one.
+        metrics: What `/metrics` shows.
+        readiness: What `/readyz` asks.
     """
 
     logger = logger
@@ -61,7 +61,7 @@ class MonitoringServer(Service):
         """Listen.
 
         Raises:
-            MonitoringError: the address is taken or not ours.
+            MonitoringError: The address is taken or not ours.
         """
         app = web.Application()
         app.router.add_get("/metrics", self._show_metrics)

@@ -100,7 +100,7 @@ async def test_a_sink_that_breaks_after_the_other_has_stored_loses_and_doubles_n
 
 
 async def test_when_one_sink_abandons_a_batch_it_is_given_up() -> None:
-    """The write to the other sink has ended by then, so nothing of the batch goes on in its back."""
+    """The write to the other sink has ended by then: nothing of the batch is still being written."""
     quick, slow = HeldSink(fails=WriteAbandoned("stopping")), HeldSink()
     batch, delivery = decoded()
     async with queue_of(quick, slow) as (queue, _):

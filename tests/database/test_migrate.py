@@ -282,7 +282,7 @@ async def test_the_lock_is_given_back(plain_postgres_url: str, folder: Path) -> 
 
 
 async def test_one_transaction_each(plain_postgres_url: str, folder: Path) -> None:
-    """A file that fails leaves nothing behind, those before it stay, and it is applied once it is mended."""
+    """A file that fails leaves nothing behind, those before it stay, and it is applied once it is fixed."""
     (folder / "0003_bad.sql").write_text("CREATE TABLE three (n int); SELECT 1/0;")
     async with session(plain_postgres_url) as connection:
         with pytest.raises(

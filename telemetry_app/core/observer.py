@@ -1,0 +1,27 @@
+"""What the durable side reports."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class WriteObserver(Protocol):
+    """Receiver of the durable side's facts; every count is the real number at the place where it happened."""
+
+    def undecodable(self, records: int) -> None:
+        """Records could not be decoded, and stay pending."""
+
+    def inserted(self, rows: int) -> None:
+        """Rows are new in the database."""
+
+    def duplicates(self, rows: int) -> None:
+        """Rows were in the database already."""
+
+    def failed(self, rows: int) -> None:
+        """Rows are refused by the database."""
+
+    def duration(self, seconds: float) -> None:
+        """One statement was answered after this time."""
+
+    def retried(self, reason: str) -> None:
+        """An attempt failed in a way that passes; `reason` is the error's type."""
