@@ -1,10 +1,12 @@
 """What Faust accepts and Redis Streams cannot do is refused where it is said."""
 
 import asyncio
+import re
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
@@ -13,10 +15,13 @@ import faust
 import pytest
 from faust.types.settings import Settings as FaustSettings
 
+import faust_redis
 from faust_redis import App, BatchSchema, Misconfigured, RedisOptions, Table
 from faust_redis.driver.settings import MOST_PARTITIONS, NO_USE, ONLY
 from tests.conftest import PROJECT
+from tests.support.waiting import eventually
 
+README: Final = PROJECT / "faust_redis" / "README.md"
 URL: Final = "redis://127.0.0.1:1"
 #: Settings that work as Faust describes them, in the bounds that other tests state.
 WORK: Final = {
@@ -37,6 +42,41 @@ def _app(**settings: Any) -> App:
 def test_each_setting_of_faust_has_its_place() -> None:
     """A setting that a new Faust brings fails here until somebody decides whether it works."""
     assert set(FaustSettings.SETTINGS) == WORK | NO_USE.keys() | ONLY.keys()
+
+
+def test_readme_names_what_is_refused() -> None:
+    """The README lists the settings that are refused and those with one true value, no others."""
+    text = README.read_text()
+    listed = text[text.index("Settings that are refused") : text.index("## Environment")]
+    refused, only = listed.split("Settings of which one value is true")
+    options = {field.name for field in fields(RedisOptions)}
+    assert set(re.findall(r"`(\w+)`", refused)) - options == NO_USE.keys()
+    assert set(re.findall(r"`([a-z]+_\w+)`", only)) - {"at_least_once"} == ONLY.keys()
+
+
+def test_readme_names_what_is_public() -> None:
+    """The README's table has every public name, no others."""
+    text = README.read_text()
+    rows = text[text.index("| public name |") : text.index("## What you can rely on")]
+    assert set(re.findall(r"`([A-Z]\w+)`", rows)) == set(faust_redis.__all__)
+
+
+async def test_readme_example_counts(redis_url: str, stream: str) -> None:
+    """The README's application counts what is sent to it."""
+    [source] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    scope: dict[str, Any] = {"__name__": "counter"}
+    here = source.replace("redis://localhost:6379", redis_url).replace('"clicks"', f'"{stream}"')
+    exec(compile(here, str(README), "exec"), scope)  # noqa: S102 - ours
+    app, clicks, counts = scope["app"], scope["clicks"], scope["counts"]
+    app.conf.web_enabled = False
+    await app.start()
+    try:
+        for number in range(20):
+            page = f"page{number % 2}"
+            await clicks.send(key=page, key_serializer="raw", value=page, value_serializer="raw")
+        await eventually(lambda: dict(counts.items()) == {"page0": 10, "page1": 10}, message="all are counted")
+    finally:
+        await app.stop()
 
 
 @pytest.mark.parametrize("name", NO_USE)
