@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 _WRITE_MODULES: Final = ("agents.decode", "agents.writer")
 _LIVE_MODULES: Final = ("agents.broadcast",)
+#: When the garbage collector settles, after the start.
+_SETTLE_AFTER_S: Final = 1.0
 
 
 class Boot(BootStrategy):
@@ -83,13 +85,13 @@ class App(faust_redis.App):
         await super().on_first_start()
 
     async def on_started(self) -> None:
-        """Say where clients are served; settle the garbage collector when everything is imported and started."""
+        """Say where clients are served; settle the garbage collector soon after everything has started."""
         if self.live_side:
             address = f"{self.settings.live_host}:{self.settings.live_port}"
             logger.info("live maps on http://%s, their WebSocket on %s", address, self.settings.live_path)
         await super().on_started()
-        # Last: it takes a tenth of a second, for which a worker that is otherwise ready would not be.
-        collector.spare_what_is_loaded()
+        # Not at once: it takes a tenth of a second, in which a worker that is ready could not say so.
+        self.loop.call_later(_SETTLE_AFTER_S, collector.spare_what_is_loaded)
 
     async def on_stop(self) -> None:
         """Tell the sides to come to an end, then let Faust drain its streams."""
