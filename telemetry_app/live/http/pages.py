@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from functools import cache
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
 _STATIC: Final = Path(str(files("telemetry_app.live.http"))) / "static"
 #: A file of the map is sent within this time, or not at all.
 _SEND_S: Final = 300.0
-
-
-@cache
-def _file_names() -> frozenset[str]:
-    """Return what there is to send; looked up when the first page is asked for, not when this is imported."""
-    return frozenset(path.name for path in _STATIC.iterdir())
 
 
 class MapPages:
@@ -62,9 +56,14 @@ class MapPages:
     async def show_page(self, request: web.Request) -> web.StreamResponse:
         """Send a file of the map: `index.html`, or one beside it."""
         name = request.match_info.get("name", "index.html")
-        if name not in _file_names():
+        if name not in self._file_names:
             return refusal(404, "Not found.")
         return _Page(_STATIC / name, headers={**SECURITY_HEADERS, "Cache-Control": "no-cache"})
+
+    @cached_property
+    def _file_names(self) -> frozenset[str]:
+        """What there is to send; looked up when the first page is asked for, not when this is imported."""
+        return frozenset(path.name for path in _STATIC.iterdir())
 
 
 class _Page(web.FileResponse):

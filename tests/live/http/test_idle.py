@@ -57,7 +57,6 @@ async def test_a_page_that_is_not_read(live: LiveFactory, monkeypatch: pytest.Mo
     size = 50_000_000
     (tmp_path / "large.js").write_bytes(bytes(size))
     monkeypatch.setattr(pages, "_STATIC", tmp_path)
-    monkeypatch.setattr(pages, "_PAGES", frozenset({"large.js"}))
     async with live(devices={}) as side:
         async with side.http.get(f"{side.url}/large.js") as file:
             assert len(await file.read()) == size
