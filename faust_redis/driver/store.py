@@ -77,10 +77,13 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Set many keys of the partition being processed; they become its most recently changed ones."""
         encode = self._encode
-        self.update_encoded({key: encode(value) for key, value in dict(*args, **kwargs).items()})
+        changes = dict(*args, **kwargs)
+        if not all(isinstance(key, str) for key in changes):
+            raise TypeError(f"the keys of table {self.table_name} must be strings: Redis gives no others back")
+        self.update_encoded({key: encode(value) for key, value in changes.items()})
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self.update_encoded({key: self._encode(value)})
+        self.update({key: value})
 
     def __delitem__(self, key: str) -> None:
         message = self._message()

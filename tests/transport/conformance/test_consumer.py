@@ -260,6 +260,24 @@ async def test_actors_share_the_batches(transport_app: AppFactory, records: Stre
     assert sorted(seen) == sorted(names("r", 12))
 
 
+async def test_actors_of_partitions_get_their_own(transport_app: AppFactory, records: Stream) -> None:
+    """With isolated partitions each partition has an actor that sees its batches only."""
+    seen: dict[Any, set[int]] = {}
+
+    async def read(stream: Any) -> None:
+        async for event in stream.events():
+            seen.setdefault(stream, set()).add(event.message.partition)
+
+    def declare(app: TransportApp) -> None:
+        app.app.agent(app.topic, isolated_partitions=True)(read)
+
+    app = await transport_app(records.name, partitions=2, declare=declare)
+    for number in range(2):
+        await records.publish(names("r", 3), stream=f"{records.name}:{number}")
+    await eventually(lambda: app.observer.total["acknowledged"] == 6)
+    assert sorted(seen.values(), key=min) == [{0}, {1}]
+
+
 async def test_agents_of_one_topic_all_get_it(transport_app: AppFactory, records: Stream) -> None:
     """A batch is acknowledged when every agent of its topic is done with it."""
     going = asyncio.Event()

@@ -83,6 +83,21 @@ async def test_missing_key_has_the_default(transport_app: AppFactory, records: S
     assert await records.state() == {"r": 1}
 
 
+async def test_keys_are_strings(transport_app: AppFactory, records: Stream) -> None:
+    """Another key is refused where it is set: after a restart it would come back as a string."""
+    refused: list[bool] = []
+
+    async def act(app: TransportApp, _event: Any) -> None:
+        table: Any = app.table
+        refused.append(_raises(TypeError, lambda: table.__setitem__(5, 1)))
+        refused.append(_raises(TypeError, lambda: table.update({b"k": 1})))
+
+    await transport_app(records.name, handle=act)
+    await records.publish(["r"])
+    await records.committed(["r"])
+    assert refused == [True, True]
+
+
 async def test_changes_are_stored_with_the_commit(transport_app: AppFactory, records: Stream) -> None:
     """What a batch changed is in the hash when the batch is acknowledged, and not before."""
     held: list[Any] = []
