@@ -1,4 +1,4 @@
-"""The map: its files, and what it is told before it connects."""
+"""The page with the map: its files, and its configuration."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from telemetry_app.live.side import LiveSide
 
 _STATIC: Final = Path(str(files("telemetry_app.live.http"))) / "static"
-#: A file of the map is sent within this time, or not at all.
+#: Longest time that sending a file of the map may take.
 _SEND_S: Final = 300.0
 
 
@@ -62,12 +62,12 @@ class MapPages:
 
     @cached_property
     def _file_names(self) -> frozenset[str]:
-        """What there is to send; looked up when the first page is asked for, not when this is imported."""
+        """Files that may be sent; listed at the first request, since importing and building do no I/O."""
         return frozenset(path.name for path in _STATIC.iterdir())
 
 
 class _Page(web.FileResponse):
-    """A file that is sent in time or cut off; a client that leaves meanwhile is none of the server's failures."""
+    """Sends a file in time or cuts the connection; a client that leaves meanwhile is not a failure of the server."""
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
         """Send the file.
@@ -79,12 +79,12 @@ class _Page(web.FileResponse):
             async with asyncio.timeout(_SEND_S):
                 return await super().prepare(request)
         except TimeoutError:
-            # Half of it was sent: there is no other way to end it.
+            # Part of the file was sent, so the answer cannot be anything else any more.
             if request.transport is not None:
                 request.transport.abort()
             raise ConnectionAbortedError("the client did not take the page in time") from None
         except RuntimeError as error:
-            # By which asyncio says that the connection is closed already.
+            # asyncio's error for a connection that has closed between headers and file.
             if request.transport is None or request.transport.is_closing():
                 raise ConnectionResetError("the client left") from error
             raise

@@ -1,4 +1,4 @@
-"""Who asks, and how a request is refused."""
+"""Who sends a request, and how it is refused."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from telemetry_app.live.ports import Credentials
 if TYPE_CHECKING:
     from telemetry_app.live.ports import Authenticator
 
-#: A client that cannot be served now comes back after so long, in seconds.
+#: How long a client that cannot be served now should wait, in seconds.
 RETRY_AFTER_S: Final = 5
-#: maplibre makes its worker from a blob and styles elements; everything else comes from here.
+#: maplibre makes its worker from a blob and styles elements; everything else comes from this server.
 _CSP: Final = (
     "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; "
     "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'self'; object-src 'none'; frame-ancestors 'none'"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from telemetry_app.live.side import LiveSide
 
-#: A plain connection without a request is closed after so long: longer than the minute for which proxies keep one.
+#: How long a plain connection without a request is kept: longer than the minute for which proxies keep one.
 _IDLE_S: Final = 75.0
 #: For the aiohttp application that serves the routes.
 APPLICATION_OPTIONS: Final[dict[str, Any]] = {"handler_args": {"keepalive_timeout": _IDLE_S}}

@@ -1,4 +1,4 @@
-"""From a request to a WebSocket: who may connect, and the conversation with those who do."""
+"""Upgrading a request to a WebSocket: who may connect, and serving those who do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 class Upgrade:
-    """Lets clients in, up to the limit of connections.
+    """Turns requests into WebSockets, up to the limit of connections, and refuses the others.
 
     Args:
         live: What the sockets are connected to.
@@ -38,7 +38,7 @@ class Upgrade:
             return refusal(403, "This page may not connect.")
         if not live.accepting or self._taken >= live.limits.max_connections:
             return refusal(503, "No room.", RETRY_AFTER_S)
-        # Counted before the session is asked for: a crowd must not pass the limit while Directus answers.
+        # Counted before Directus is asked: a crowd must not pass the limit while it answers.
         self._taken += 1
         try:
             return await refuse_stranger(live.authenticator, request) or await self._serve(request)
