@@ -88,7 +88,7 @@ async def test_dead_letters_are_listed_shown_replayed_and_purged(pipeline: Pipel
     """A record refused often enough is set aside with its reason, and the commands act on it."""
     [original] = await pipeline.publish([record(1, 1, longitude=181)])
     worker = start_worker(DEAD_LETTER_AFTER="1")
-    await eventually(pipeline.dead_letters, message="the record is a dead letter")
+    await eventually(pipeline.dead_letters, timeout_s=30, message="the record is a dead letter")
     assert await pipeline.pending() == 0
     assert (await worker.metrics())["processor_dead_letters_total{decode}"] == 1
     await worker.stop()
@@ -99,7 +99,7 @@ async def test_dead_letters_are_listed_shown_replayed_and_purged(pipeline: Pipel
     assert _telemetry(pipeline, "dead-letters", "replay") == "replayed 1\n"
     assert (await pipeline.dead_letters(), await pipeline.unread()) == ([], 1)
     start_worker(DEAD_LETTER_AFTER="1")
-    await eventually(pipeline.dead_letters, message="the record is refused again")
+    await eventually(pipeline.dead_letters, timeout_s=30, message="the record is refused again")
     assert _telemetry(pipeline, "dead-letters", "purge") == "purged 1\n"
     assert await pipeline.dead_letters() == []
 
