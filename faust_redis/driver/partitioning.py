@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from faust_redis.redis import keys
 
 if TYPE_CHECKING:
     from faust.types import AppT
 
-    from faust_redis.driver.app import App
+
+class Declares(Protocol):
+    """An application that notes with how many partitions its topics are declared; `App` is one."""
+
+    declared_partitions: dict[str, int]
 
 
 def partitions_of(app: AppT, topic: str) -> int:
     """Return how many partitions the application declared for a topic, else Faust's default."""
-    return cast("App", app).declared_partitions.get(topic, app.conf.topic_partitions)
+    return cast("Declares", app).declared_partitions.get(topic, app.conf.topic_partitions)
 
 
 def partition_for(app: AppT, topic: str, key: bytes | None) -> int:
