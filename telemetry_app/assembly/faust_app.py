@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import mode.loop
 from faust.app.base import BootStrategy
+from faust.web.drivers import aiohttp as aiohttp_driver
 
 import faust_redis
 from faust_redis.options import RedisOptions
 from telemetry_app.assembly.operations import PROBE_CACHE_S
 from telemetry_app.assembly.worker import Worker
 from telemetry_app.operations import collector
+from telemetry_app.operations.addresses import shown
 from telemetry_app.operations.health import Probe
+from telemetry_app.operations.listening import listen
 from telemetry_app.operations.logging import logging_config
 from telemetry_app.operations.observers import TransportMetrics
 
@@ -58,6 +61,15 @@ class Boot(BootStrategy):
         return [self.app.web] if self.app.live_side else []
 
 
+class LiveServer(aiohttp_driver.Web):
+    """Faust's web server, which listens on both families of addresses when it is told `::`."""
+
+    async def start_server(self) -> None:
+        """Listen."""
+        await self._runner.setup()
+        await listen(self._runner, self.app.conf.web_bind, self.app.conf.web_port)
+
+
 class App(faust_redis.App):
     """The application of a worker, which runs one side or both."""
 
@@ -66,6 +78,9 @@ class App(faust_redis.App):
     operations: Operations
     write_side: WriteAssembly | None
     live_side: LiveAssembly | None
+
+    def _new_web(self) -> LiveServer:
+        return LiveServer(self)
 
     async def on_first_start(self) -> None:
         """Say what is started, what is left out and what is left open."""
@@ -87,7 +102,7 @@ class App(faust_redis.App):
     async def on_started(self) -> None:
         """Say where clients are served; settle the garbage collector soon after everything has started."""
         if self.live_side:
-            address = f"{self.settings.live_host}:{self.settings.live_port}"
+            address = shown(self.settings.live_host, self.settings.live_port)
             logger.info("live maps on http://%s, their WebSocket on %s", address, self.settings.live_path)
         await super().on_started()
         # Not at once: it takes a tenth of a second, in which a worker that is ready could not say so.

@@ -13,6 +13,7 @@ COMMANDS: Final = {
     "worker": "Run one worker.",
     "migrate": "Bring the database to this release's schema.",
     "check": "Say what is ready and what is not.",
+    "health": "Say whether the worker here lives; for containers.",
     "demo": "Run everything on embedded servers with a simulated race.",
     "simulate": "Publish realistic records to the stream.",
     "dead-letters": "Look at and act on refused records.",

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 from mode import Service
 
+from telemetry_app.operations.addresses import shown
 from telemetry_app.operations.health import OK
+from telemetry_app.operations.listening import listen
 
 if TYPE_CHECKING:
     from telemetry_app.operations.health import Readiness
@@ -76,12 +78,12 @@ class MonitoringServer(Service):
         )
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host, self._port).start()
+            await listen(self._runner, self._host, self._port)
         except OSError as exc:
             await self._runner.cleanup()
             self._runner = None
             raise MonitoringError(_why(self._host, self._port, exc)) from exc
-        logger.info("metrics and health on http://%s:%d", self._host, self.port)
+        logger.info("metrics and health on http://%s", shown(self._host, self.port))
 
     async def on_stop(self) -> None:
         """Close the port and every connection, idle ones at once and busy ones within half a second."""

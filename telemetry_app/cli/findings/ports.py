@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 
 from telemetry_app.cli.findings.finding import Finding, good, wrong
+from telemetry_app.operations.addresses import host_to_ask, listened_hosts, shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,22 +38,28 @@ async def look_at_ports(settings: Settings) -> AsyncIterator[Finding]:
 
 def _why_not_free(host: str, port: int) -> str | None:
     try:
-        # As a server does it: a port whose last connections are still closing is free.
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, socket.SOCK_STREAM) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
+        for each in listened_hosts(host):
+            _bind(each, port)
     except OSError as exc:
         return exc.strerror or str(exc)
     return None
 
 
+def _bind(host: str, port: int) -> None:
+    # As a server does it: a port whose last connections are still closing is free.
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+
+
 async def _is_worker(host: str, port: int) -> bool:
-    target = "127.0.0.1" if host == "0.0.0.0" else "[::1]" if host == "::" else host  # noqa: S104 - compared, not bound
     with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError, ValueError):
         async with (
             aiohttp.ClientSession(timeout=_WORKER_TIMEOUT) as client,
-            client.get(f"http://{target}:{port}/readyz") as answer,
+            client.get(f"http://{shown(host_to_ask(host), port)}/readyz") as answer,
         ):
             return isinstance(json.loads(await answer.text()), dict)
     return False
