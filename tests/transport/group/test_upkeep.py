@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
+
 from faust_redis.group.holdings import Holdings
 from faust_redis.group.upkeep import Upkeep
 from faust_redis.options import RedisOptions
@@ -37,8 +39,10 @@ class Desk:
 @contextlib.asynccontextmanager
 async def keeping(url: str, alive: set[str], **options: Any) -> AsyncIterator[Desk]:
     desk = Desk(url, alive, **options)
-    yield desk
-    await close(desk.client)
+    try:
+        yield desk
+    finally:
+        await close(desk.client)
 
 
 async def test_idle_entries_are_looked_for(records: Stream, redis_url: str) -> None:
@@ -89,15 +93,20 @@ async def test_the_lag_is_that_of_all_partitions(records: Stream, redis_url: str
         assert desk.observer.lags[0] == 2 + 4
 
 
-async def test_a_lag_that_redis_does_not_know_is_none(records: Stream, redis_url: str) -> None:
-    """When Redis does not know one partition's lag, or fails, the sum is not known either."""
+@pytest.mark.parametrize("why", ["unknown", "failing"])
+async def test_a_lag_that_redis_does_not_know_is_none(records: Stream, redis_url: str, why: str) -> None:
+    """When one partition's lag is unknown, as of a group made in mid-stream, or cannot be asked, so is the sum."""
     await records.publish(names("r", 3))
     await records.redis.xgroup_create(records.name, GROUP, id="0")
-    in_the_way = f"{records.name}:1"
-    await records.redis.set(in_the_way, "in the way")
+    other = f"{records.name}:1"
+    if why == "failing":
+        await records.redis.set(other, "in the way")
+    else:
+        ids = await records.publish(names("r", 3), stream=other)
+        await records.redis.xgroup_create(other, GROUP, id=ids[1])
     async with keeping(redis_url, set(), lag_interval_s=0.1) as desk:
         desk.hold(records.name)
-        desk.hold(in_the_way)
+        desk.hold(other)
         async with desk.upkeep:
             await eventually(lambda: desk.observer.lags)
         assert desk.observer.lags[0] is None

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from faust_redis.redis.client import connect, execute
+from faust_redis.redis import keys
+from faust_redis.redis.client import close, connect, execute
 from faust_redis.redis.replies import streams
 from faust_redis.stream.batch import RecordBatch
 from faust_redis.stream.commit import Committer
@@ -51,7 +52,7 @@ class Desk:
     async def begin(self) -> None:
         """Take the leases and make the groups."""
         for stream in self.streams:
-            await self.records.redis.set(f"{{{stream}}}:lease:{GROUP}", "token")
+            await self.records.redis.set(keys.lease(stream, GROUP), "token")
             await self.records.redis.xgroup_create(stream, GROUP, id="0", mkstream=True)
 
     async def read(self, number: int, entries: int) -> InFlight:
@@ -81,9 +82,11 @@ async def desk(records: Stream, redis_url: str) -> AsyncIterator[Desk]:
 async def running(records: Stream, url: str) -> AsyncIterator[Desk]:
     desk = Desk(records, url)
     await desk.begin()
-    async with desk.loop:
-        yield desk
-    await desk.client.aclose()
+    try:
+        async with desk.loop:
+            yield desk
+    finally:
+        await close(desk.client)
 
 
 async def test_a_settled_batch_is_committed_at_once(desk: Desk) -> None:
@@ -122,7 +125,7 @@ async def test_dead_letters_are_told_by_reason(desk: Desk) -> None:
 async def test_a_lost_lease_is_told(desk: Desk) -> None:
     """With somebody else's lease nothing is committed: whoever holds the partition is told, the other one goes on."""
     lost, kept = await desk.read(0, 1), await desk.read(1, 1)
-    await desk.records.redis.set(f"{{{desk.streams[0]}}}:lease:{GROUP}", "somebody else#1")
+    await desk.records.redis.set(keys.lease(desk.streams[0], GROUP), "somebody else#1")
     lost.settled = True
     desk.settle(kept)
     await eventually(lambda: desk.observer.total["acknowledged"] == 1)

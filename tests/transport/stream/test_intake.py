@@ -51,9 +51,11 @@ class Desk:
 @contextlib.asynccontextmanager
 async def reading(url: str, stream: str, **options: Any) -> AsyncIterator[Desk]:
     desk = Desk(url, stream, **options)
-    await desk.reader.ensure_group(stream)
-    yield desk
-    await close(desk.client)
+    try:
+        await desk.reader.ensure_group(stream)
+        yield desk
+    finally:
+        await close(desk.client)
 
 
 @pytest.mark.parametrize(("published", "waits"), [(1, True), (4, True), (5, False), (10, False)])
