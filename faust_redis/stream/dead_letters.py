@@ -8,6 +8,7 @@ import msgspec
 
 from faust_redis.redis import keys
 from faust_redis.redis.client import Client, execute
+from faust_redis.redis.errors import own_errors
 from faust_redis.redis.replies import entries, text
 from faust_redis.stream.commit import PACKED
 
@@ -40,7 +41,12 @@ class DeadLetter(NamedTuple):
 
 
 class DeadLetters:
-    """The dead letters of some streams, oldest first within each."""
+    """The dead letters of some streams, oldest first within each.
+
+    Raises:
+        Unavailable: Redis does not answer; from every method, and while iterating.
+        Misconfigured: Redis refuses; likewise.
+    """
 
     def __init__(self, client: Client, streams: Sequence[str]) -> None:
         self._client = client
@@ -56,7 +62,8 @@ class DeadLetters:
 
     async def count(self) -> int:
         """Return how many there are."""
-        return sum([int(await execute(self._client, "XLEN", keys.dead_letters(s))) for s in self._streams])
+        with own_errors():
+            return sum([int(await execute(self._client, "XLEN", keys.dead_letters(s))) for s in self._streams])
 
     async def find(self, letter_id: str) -> DeadLetter | None:
         """Return the dead letter with this id, or whose original id it is."""
@@ -70,6 +77,10 @@ class DeadLetters:
 
         Returns the new entry's id.
         """
+        with own_errors():
+            return await self._move(letter)
+
+    async def _move(self, letter: DeadLetter) -> str:
         async with self._client.pipeline(transaction=True) as transaction:
             transaction.execute_command("XADD", letter.stream, "*", *letter.fields)
             transaction.execute_command("XDEL", keys.dead_letters(letter.stream), letter.dead_id)
@@ -80,11 +91,13 @@ class DeadLetters:
         """Throw all dead letters away; return how many there were."""
         purged = await self.count()
         for stream in self._streams:
-            await execute(self._client, "DEL", keys.dead_letters(stream))
+            with own_errors():
+                await execute(self._client, "DEL", keys.dead_letters(stream))
         return purged
 
     async def _range(self, stream: str, start: str, count: int) -> list[DeadLetter]:
-        reply = await execute(self._client, "XRANGE", keys.dead_letters(stream), start, "+", "COUNT", count)
+        with own_errors():
+            reply = await execute(self._client, "XRANGE", keys.dead_letters(stream), start, "+", "COUNT", count)
         return [_parse(stream, entry_id, fields) for entry_id, fields in entries(reply)]
 
 

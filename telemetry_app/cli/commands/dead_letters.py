@@ -90,10 +90,9 @@ async def _choose(letters: DeadLetters, letter_ids: tuple[str, ...]) -> list[Dea
 
 def _with_letters(act: Callable[[DeadLetters], Awaitable[T]]) -> T:
     """Run an action on the dead letters of all partitions."""
-    from redis.exceptions import RedisError
-
     from faust_redis.redis import keys
-    from faust_redis.redis.client import connect
+    from faust_redis.redis.client import close, connect
+    from faust_redis.redis.errors import FaustRedisError
     from faust_redis.stream.dead_letters import DeadLetters
     from telemetry_app.settings import load_settings
 
@@ -108,11 +107,11 @@ def _with_letters(act: Callable[[DeadLetters], Awaitable[T]]) -> T:
         try:
             return await act(DeadLetters(client, streams))
         finally:
-            await client.aclose()
+            await close(client)
 
     try:
         return asyncio.run(run())
-    except (RedisError, OSError) as error:
+    except FaustRedisError as error:
         raise click.ClickException(f"Redis at REDIS_URL cannot be used: {error}") from error
 
 
