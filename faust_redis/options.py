@@ -35,7 +35,7 @@ class Pacing:
 
 @dataclass(frozen=True)
 class RedisOptions:
-    """Settings of the Redis transport; an application assigns them to its `redis_options` attribute.
+    """Settings of the Redis transport; an application takes them as `App(…, redis_options=…)`.
 
     Attributes:
         instance_id: Name of this process among the workers and of its consumer in the groups; unique.
@@ -63,9 +63,6 @@ class RedisOptions:
 
     @classmethod
     def of(cls, app: AppT) -> RedisOptions:
-        """Return the options that the application chose; the defaults, made once, when it chose none."""
-        options = getattr(app, "redis_options", None)
-        if options is None:
-            options = cls()
-            app.redis_options = options  # type: ignore[attr-defined]  # the attribute is this transport's own
+        """Return the options of an application."""
+        options: RedisOptions = app.redis_options  # type: ignore[attr-defined]  # of our App, which the transport demands
         return options
