@@ -1,14 +1,26 @@
 """A worker where somebody has set what Faust reads from the environment."""
 
+import sys
+from pathlib import Path
+
+import pytest
+
 from telemetry_app.tools.embedded.process import free_port
 from tests.support.waiting import eventually
 from tests.worker.conftest import Pipeline, StartWorker, record, until_drained
 
+FAUST = (str(Path(sys.executable).parent / "faust"), "-A", "telemetry_app.app", "worker", "-l", "info")
+TELEMETRY = (sys.executable, "-m", "telemetry_app", "worker")
 
-async def test_variables_of_faust_do_not_touch_a_worker(pipeline: Pipeline, start_worker: StartWorker) -> None:
+
+@pytest.mark.parametrize("command", [pytest.param(FAUST, id="faust"), pytest.param(TELEMETRY, id="telemetry")])
+async def test_variables_of_faust_do_not_touch_a_worker(
+    pipeline: Pipeline, start_worker: StartWorker, command: tuple[str, ...]
+) -> None:
     """With Faust's ten worst variables set, a worker is ready, stores every record and leaves in order."""
     await pipeline.publish([record(device, 0) for device in range(20)])
     worker = start_worker(
+        command=command,
         APP_STORE="memory://",
         APP_VERSION="7",
         BROKER_URL="redis://127.0.0.1:1",
