@@ -11,6 +11,7 @@ from faust_redis.driver.assignor import LeaseAssignor
 from faust_redis.driver.declarations import (
     Agent,
     Stream,
+    note_partitions,
     refuse_leader,
     refuse_subscription,
     refuse_table,
@@ -98,8 +99,10 @@ class App(faust.App):
 
     def topic(self, *topics: str, **arguments: Any) -> TopicT:
         """Describe a topic."""
-        if not arguments.get("internal"):  # Faust's own, which nothing is sent to
-            refuse_topic(topics, arguments, self.declared_partitions)
+        if not arguments.get("internal"):  # declared by Faust itself, as changelogs are
+            refuse_topic(topics, arguments)
+        if (partitions := arguments.get("partitions")) is not None:
+            note_partitions(self.declared_partitions, topics, partitions)
         return super().topic(*topics, **arguments)
 
     def stream(self, channel: Any, *args: Any, **kwargs: Any) -> StreamT[Any]:

@@ -51,13 +51,8 @@ class Stream(faust.Stream):  # type: ignore[type-arg]  # values of any type
         raise Misconfigured("a stream of batches cannot be grouped by a key: send its records to another topic by key")
 
 
-def refuse_topic(topics: tuple[str, ...], arguments: Mapping[str, Any], declared: dict[str, int]) -> None:
-    """Refuse the arguments of `App.topic` that cannot work, and note the number of partitions.
-
-    Args:
-        topics: Names.
-        arguments: The other arguments.
-        declared: Numbers of partitions noted so far.
+def refuse_topic(topics: tuple[str, ...], arguments: Mapping[str, Any]) -> None:
+    """Refuse the arguments of `App.topic` that cannot work.
 
     Raises:
         Misconfigured: In one sentence.
@@ -70,14 +65,20 @@ def refuse_topic(topics: tuple[str, ...], arguments: Mapping[str, Any], declared
     for name in _FOR_THE_SERVER:
         if arguments.get(name) is not None:
             raise Misconfigured(f"{subject} cannot have {name}, since its first entry makes a stream, no declaration")
-    if arguments.get("partitions") is not None:
-        refuse_partitions(f"the number of partitions of {subject}", arguments["partitions"])
-        for topic in topics:
-            if declared.setdefault(topic, arguments["partitions"]) != arguments["partitions"]:
-                raise Misconfigured(
-                    f"the topic {topic} cannot have {arguments['partitions']} partitions here and "
-                    f"{declared[topic]} elsewhere"
-                )
+
+
+def note_partitions(declared: dict[str, int], topics: tuple[str, ...], partitions: int) -> None:
+    """Remember how many partitions topics have.
+
+    Raises:
+        Misconfigured: They cannot have so many, or were declared with another number.
+    """
+    for topic in topics:
+        refuse_partitions(f"the number of partitions of the topic {topic}", partitions)
+        if declared.setdefault(topic, partitions) != partitions:
+            raise Misconfigured(
+                f"the topic {topic} cannot have {partitions} partitions here and {declared[topic]} elsewhere"
+            )
 
 
 def refuse_subscription(channel: Any, subject: str) -> None:

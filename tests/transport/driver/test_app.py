@@ -17,6 +17,7 @@ from faust.types.settings import Settings as FaustSettings
 
 import faust_redis
 from faust_redis import App, BatchSchema, Misconfigured, RedisOptions, Table
+from faust_redis.driver.partitioning import partitions_of
 from faust_redis.driver.settings import MOST_PARTITIONS, NO_USE, ONLY
 from tests.conftest import PROJECT
 from tests.support.waiting import eventually
@@ -194,6 +195,29 @@ def test_topic_has_one_number_of_partitions() -> None:
     app.topic("t", partitions=3)
     with pytest.raises(Misconfigured, match="the topic t cannot have 4 partitions here and 3 elsewhere"):
         app.topic("t", partitions=4)
+
+
+def test_agent_may_name_its_topic() -> None:
+    """An agent's topic can be given by name, with a schema and a number of partitions of its own."""
+    app = App("a", broker=URL)
+    agent: Any = app.agent("t", schema=BatchSchema(), partitions=3)(_nothing)
+    assert isinstance(agent.channel.schema, BatchSchema)
+    assert partitions_of(app, "t") == 3
+
+
+def test_public_names_are_there() -> None:
+    """Every public name can be imported, and looking for another one is an ordinary error."""
+    assert [name for name in faust_redis.__all__ if not hasattr(faust_redis, name)] == []
+    assert not hasattr(faust_redis, "Nothing")
+
+
+async def test_package_alone_needs_no_faust() -> None:
+    """What only looks at dead letters or keys does not load Faust, which takes most of a second."""
+    script = "import sys, faust_redis as f; f.DeadLetters, f.Misconfigured; print('faust' in sys.modules)"
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", script], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
 
 
 async def test_agent_cannot_be_asked() -> None:
