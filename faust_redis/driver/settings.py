@@ -27,6 +27,7 @@ _STORE: Final = "redis://"
 _NO_USE: Final[dict[str, tuple[str, ...]]] = {
     "nothing is kept in files": ("datadir", "tabledir"),
     "an App takes no settings from the environment": ("env_prefix",),
+    "reading, state and sending are behind the one address in broker": ("broker_consumer", "broker_producer"),
     "user, password and TLS belong into the broker's URL": ("broker_credentials", "ssl_context"),
     "RedisOptions(lease_ttl_ms) says when a silent worker loses its partitions": (
         "broker_heartbeat_interval",
@@ -163,8 +164,8 @@ def _refuse_setting(name: str, value: Any) -> None:
         only, why = ONLY[name]
         if _converted(name, value) != only:
             raise Misconfigured(f"the setting {name} must be {_shown(only)} on Redis Streams, since {why}")
-    if name in ("broker", "broker_consumer", "broker_producer"):
-        _refuse_broker(name, value)
+    if name == "broker":
+        _refuse_broker(value)
     if name == "store":
         refuse_store(value)
     if name == "topic_partitions":
@@ -178,12 +179,12 @@ def _refuse_class(name: str, value: Any, kind: type) -> None:
         raise Misconfigured(f"the setting {name} must be {kind.__module__}.{kind.__name__} or a subclass of it")
 
 
-def _refuse_broker(name: str, value: Any) -> None:
+def _refuse_broker(value: Any) -> None:
     urls = urllist(value, default_scheme="kafka")
     if len(urls) != 1:
-        raise Misconfigured(f"the setting {name} has {len(urls)} URLs, but all partitions must be behind one")
+        raise Misconfigured(f"the setting broker has {len(urls)} URLs, but all partitions must be behind one")
     if urls[0].scheme not in _SCHEMES:
-        raise Misconfigured(f"the setting {name} begins with {urls[0].scheme}://, which is none of {_in_words()}")
+        raise Misconfigured(f"the setting broker begins with {urls[0].scheme}://, which is none of {_in_words()}")
 
 
 def refuse_store(store: Any) -> None:
