@@ -68,6 +68,8 @@ class App(faust.App):
     """
 
     Settings = Settings
+    #: Class of the web server; None = the driver that Faust's setting `web` names.
+    WebServer: type[Web] | None = None
     redis_options: RedisOptions
     #: Number of partitions of the topics that have one of their own, those that are only sent to included.
     declared_partitions: dict[str, int]
@@ -161,6 +163,6 @@ class App(faust.App):
 
     def _new_web(self) -> Web:
         """Return the web server without Faust's own pages, which show data to anybody."""
-        web = super()._new_web()
+        web = self.WebServer(self) if self.WebServer else super()._new_web()
         web.blueprints = BlueprintManager()
         return web

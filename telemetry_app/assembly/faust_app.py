@@ -74,13 +74,11 @@ class App(faust_redis.App):
     """The application of a worker, which runs one side or both."""
 
     BootStrategy = Boot
+    WebServer = LiveServer
     settings: Settings
     operations: Operations
     write_side: WriteAssembly | None
     live_side: LiveAssembly | None
-
-    def _new_web(self) -> LiveServer:
-        return LiveServer(self)
 
     async def on_first_start(self) -> None:
         """Say what is started, what is left out and what is left open."""
