@@ -15,7 +15,10 @@ class WriteObserver(Protocol):
         """Rows are new in the database."""
 
     def duplicates(self, rows: int) -> None:
-        """Rows were in the database already."""
+        """Rows were in the database already, with all that they hold."""
+
+    def merged(self, rows: int) -> None:
+        """Rows added something to the rows of their device and time that were in the database already."""
 
     def failed(self, rows: int) -> None:
         """Rows are refused by the database."""

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import logging
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from telemetry_app.core.insert import RowsRefusedError, insert, reason_of
+from telemetry_app.core.merge import Merger
 from telemetry_app.core.rows import columns
 from telemetry_app.core.sink import Refused, WriteAbandoned
 from telemetry_app.database.backoff import Backoff
@@ -16,12 +17,16 @@ from telemetry_app.database.errors import describe, meaning_of
 from telemetry_app.database.outage import COMPLAIN_EVERY_S
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from asyncpg.pool import PoolConnectionProxy
 
     from telemetry_app.core.observer import WriteObserver
     from telemetry_app.core.rows import Columns
     from telemetry_app.database.postgres import Postgres
     from telemetry_app.records.position import Position
+
+    Statement = Callable[[PoolConnectionProxy[Any], Columns], Awaitable[int]]
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +41,8 @@ class PositionWriter:
     is not known to be the rows' own fault) is repeated with backoff until it succeeds or the application stops. An
     attempt whose reply was lost may have been committed: repeating it stores nothing twice, since the table is unique
     by device and time, and its rows then count as duplicates.
+
+    Of two records with one device and time the first one is stored; what the other one has besides is merged into it.
 
     Rows that the database cannot hold are found by halving the batch, in about 2k·log2(n) statements for k of n rows;
     their neighbours are stored.
@@ -67,6 +74,7 @@ class PositionWriter:
         self._stopping = stopping
         self._backoff = backoff
         self._attempt_timeout_s = attempt_timeout_s
+        self._merger = Merger()
         self._complained_at: dict[str, float] = {}
         self._failure: str | None = None
 
@@ -89,7 +97,7 @@ class PositionWriter:
         """Store the positions that begin at index `start`, halving them where one is refused."""
         try:
             rows = columns(positions)
-            stored = await self._retry_until_stopped(rows)
+            stored = await self._retry_until_stopped(rows, self._insert)
         except (RowsRefusedError, ValueError, OverflowError) as error:
             if len(positions) == 1:
                 reason = str(error) if isinstance(error, RowsRefusedError) else reason_of(error)
@@ -100,15 +108,19 @@ class PositionWriter:
             await self._store(positions[:middle], start, refused)
             await self._store(positions[middle:], start + middle, refused)
         else:
+            # Nearly always all are stored, and all is done by one statement.
+            merged = await self._retry_until_stopped(rows, self._merger.merge) if stored < len(positions) else 0
             self._observer.inserted(stored)
-            self._observer.duplicates(len(positions) - stored)
+            if merged:
+                self._observer.merged(merged)
+            self._observer.duplicates(len(positions) - stored - merged)
 
-    async def _retry_until_stopped(self, rows: Columns) -> int:
+    async def _retry_until_stopped(self, rows: Columns, statement: Statement) -> int:
         """Repeat the statement until the database has answered it."""
         failures = 0
         while True:
             try:
-                stored = await self._attempt(rows)
+                rows_changed = await self._attempt(rows, statement)
             except RowsRefusedError:
                 raise
             except Exception as error:
@@ -122,14 +134,17 @@ class PositionWriter:
                 if failures:
                     self._complained_at.clear()
                     logger.info("Postgres accepts positions again, after %d failed attempts", failures)
-                return stored
+                return rows_changed
 
-    async def _attempt(self, rows: Columns) -> int:
+    async def _attempt(self, rows: Columns, statement: Statement) -> int:
         async with asyncio.timeout(self._attempt_timeout_s), self._postgres.acquire() as connection:
-            started_at = time.perf_counter()
-            stored = await insert(connection, rows)
-            self._observer.duration(time.perf_counter() - started_at)
-            return stored
+            return await statement(connection, rows)
+
+    async def _insert(self, connection: PoolConnectionProxy[Any], rows: Columns) -> int:
+        started_at = time.perf_counter()
+        stored = await insert(connection, rows)
+        self._observer.duration(time.perf_counter() - started_at)
+        return stored
 
     async def _stopped_within(self, wait_s: float) -> bool:
         """Wait between two attempts; return whether the application is stopping, at once when it is."""

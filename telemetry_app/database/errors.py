@@ -67,7 +67,7 @@ _BY_STATE: Final = {
     "42501": Meaning(
         Outlook.LATER,
         "no permission",
-        "grant INSERT and SELECT on positions to POSTGRES_URL's user, or run `telemetry migrate` as its owner",
+        "grant INSERT, SELECT and UPDATE on positions to POSTGRES_URL's user, or run `telemetry migrate` as its owner",
     ),
 }
 #: What has no SQLSTATE of the table above, in the order in which it is looked at.

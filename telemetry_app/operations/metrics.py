@@ -41,7 +41,7 @@ DELIVERY_BUCKETS: Final = (
 )
 
 READ_RESULTS: Final = ("ok", "empty", "error")
-WRITE_STATUSES: Final = ("inserted", "duplicate", "failed")
+WRITE_STATUSES: Final = ("inserted", "duplicate", "merged", "failed")
 RETRIED_OPERATIONS: Final = (
     "read",
     "commit",

@@ -84,6 +84,10 @@ class WriteMetrics:
         """Count rows that the database had already."""
         self._metrics.position_writes.labels("duplicate").inc(rows)
 
+    def merged(self, rows: int) -> None:
+        """Count rows that added something to stored ones."""
+        self._metrics.position_writes.labels("merged").inc(rows)
+
     def failed(self, rows: int) -> None:
         """Count rows that the database refused."""
         self._metrics.position_writes.labels("failed").inc(rows)

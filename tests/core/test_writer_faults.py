@@ -231,7 +231,7 @@ async def test_deadlock(url: str) -> None:
             await transaction.commit()
             result = await write
 
-    assert result == WriteResult(inserted=1, duplicates=2, refused=())
+    assert result == WriteResult(inserted=1, duplicates=0, refused=(), merged=2)
     assert await stored(url) == [0, 1, 2, 3]
 
 
@@ -251,7 +251,7 @@ async def test_serialization_failure(url: str) -> None:
             result = await write
 
     assert it.observed.retries["SerializationError"] >= 1
-    assert result == WriteResult(inserted=2, duplicates=1, refused=())
+    assert result == WriteResult(inserted=2, duplicates=0, refused=(), merged=1)
     assert await stored(url) == [0, 1, 2]
 
 

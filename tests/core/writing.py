@@ -26,6 +26,7 @@ class WriteResult(NamedTuple):
     inserted: int
     duplicates: int
     refused: tuple[Refused, ...]
+    merged: int = 0
 
 
 class Desk:
@@ -51,7 +52,7 @@ class Desk:
         told = Counter({name: rows - before[name] for name, rows in self.observed.rows.items()})
         assert told["failed"] == len(refused)
         assert told.total() == len(positions)
-        return WriteResult(told["inserted"], told["duplicates"], tuple(refused))
+        return WriteResult(told["inserted"], told["duplicates"], tuple(refused), told["merged"])
 
     def has_inserted(self, rows: int) -> Callable[[], bool]:
         """Return a condition: so many rows are in the database."""

@@ -22,13 +22,14 @@ def test_records_that_cannot_be_decoded_are_counted(metrics: Metrics) -> None:
 
 
 def test_rows_are_counted_by_what_became_of_them(metrics: Metrics) -> None:
-    """Inserted, known already, refused."""
+    """Inserted, known already, merged, refused."""
     observer = WriteMetrics(metrics)
     observer.inserted(5)
     observer.duplicates(4)
+    observer.merged(2)
     observer.failed(1)
-    statuses = ("inserted", "duplicate", "failed")
-    assert [value(metrics, "processor_position_writes_total", status=status) for status in statuses] == [5, 4, 1]
+    statuses = ("inserted", "duplicate", "merged", "failed")
+    assert [value(metrics, "processor_position_writes_total", status=status) for status in statuses] == [5, 4, 2, 1]
 
 
 def test_only_the_table_of_devices_is_shown_as_devices(metrics: Metrics) -> None:

@@ -69,6 +69,9 @@ class WriterObserved:
     def duplicates(self, rows: int) -> None:
         self.rows["duplicates"] += rows
 
+    def merged(self, rows: int) -> None:
+        self.rows["merged"] += rows
+
     def failed(self, rows: int) -> None:
         self.rows["failed"] += rows
 

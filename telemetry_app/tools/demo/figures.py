@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: More pending entries than these are in flight for sure.
 _MOST_PENDING = 5000
+#: Outcomes of records that find a row of their device and time: neither makes a row.
+_NOT_NEW = ("duplicate", "merged")
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -25,7 +27,7 @@ class Figures(msgspec.Struct, frozen=True):
     Attributes:
         published: Records whose arrival in the stream was confirmed.
         stored: Rows in the table.
-        duplicates: Records that the worker found stored already.
+        duplicates: Records whose device and time the worker found stored already, merged into the row or not.
         refused: Entries that are pending or dead letters: refused, or for a moment still in flight.
         lag: Records not yet read; None when Redis does not know.
         devices: Devices whose state the worker holds.
@@ -58,7 +60,7 @@ class Gauges:
         return Figures(
             published=published,
             stored=await self._database.fetchval("SELECT count(*) FROM positions"),
-            duplicates=int(metrics.get("processor_position_writes_total{duplicate}", 0)),
+            duplicates=int(sum(metrics.get(f"processor_position_writes_total{{{status}}}", 0) for status in _NOT_NEW)),
             refused=await self._refused(),
             lag=None if lag != lag else int(lag),  # noqa: PLR0124 - NaN stands for unknown
             devices=int(metrics.get("processor_device_state_size", 0)),
