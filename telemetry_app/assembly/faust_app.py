@@ -20,6 +20,7 @@ from telemetry_app.operations.health import Probe
 from telemetry_app.operations.listening import listen
 from telemetry_app.operations.logging import logging_config
 from telemetry_app.operations.observers import TransportMetrics
+from telemetry_app.settings.environment import service_links
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -91,6 +92,11 @@ class App(faust_redis.App):
             settings.redis_url,
             settings.postgres_url,
         )
+        if links := service_links(type(settings).model_fields):
+            logger.warning(
+                "left out, since a Kubernetes Service has set it: %s; set enableServiceLinks: false in the Pod's spec",
+                ", ".join(links),
+            )
         if "live" in settings.roles and not settings.has_live_side:
             logger.error("the live side is not started: neither DIRECTUS_BASE_URL is set nor LIVE_AUTH=none")
         if settings.has_live_side and settings.everybody_may_see:

@@ -49,8 +49,13 @@ async def _print_dependencies(settings: Settings) -> bool:
 
 
 def _variables(settings: Settings) -> Iterator[Finding]:
+    from telemetry_app.settings.environment import service_links
+
+    links = service_links(type(settings).model_fields)
     for field in type(settings).model_fields:
         origin = "set" if field in settings.model_fields_set else "default"
+        if field.upper() in links:
+            origin += "; a Kubernetes Service sets it too, which is left out: set enableServiceLinks: false"
         yield Finding(field.upper(), ok=True, text=f"{_shown(getattr(settings, field))} ({origin})")
 
 

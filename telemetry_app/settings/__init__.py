@@ -9,10 +9,11 @@ from urllib.parse import parse_qs, urlsplit
 
 from annotated_types import Ge, Le
 from pydantic import AfterValidator, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from redis.asyncio import Redis
 
 from telemetry_app.redaction import redact_url
+from telemetry_app.settings.environment import BadVariables, Environment, shown
 
 Role = Literal["write", "live"]
 
@@ -21,9 +22,6 @@ POSTGRES_SCHEMES = ("postgresql", "postgres")
 # PostgreSQL takes several, with commas between.
 _HOST_AND_PORT = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::[0-9]{1,5})?")
 _SSL_MODES = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
-
-# A value that is not a URL at all is cut in messages: it may be a pasted file.
-_SHOWN_CHARS = 250
 
 
 class SettingsError(ValueError):
@@ -47,8 +45,10 @@ class Bound:
 def _url_of(*schemes: str) -> AfterValidator:
     def check(url: str) -> str:
         parts = urlsplit(url)
-        if parts.scheme not in schemes or not url.startswith(f"{parts.scheme}://") or re.search(r"\s", url):
+        if parts.scheme not in schemes or not url.startswith(f"{parts.scheme}://"):
             raise ValueError("scheme")
+        if re.search(r"\s", url) or parts.fragment:
+            raise ValueError("blank or fragment")
         return url
 
     return AfterValidator(check)
@@ -157,7 +157,11 @@ BaseUrl = Annotated[
     Bound("unset or a well-formed URL that begins with http:// or https://"),
 ]
 # Braces would put a hash tag of the operator's into keys that carry one of ours.
-KeyName = Annotated[str, Field(pattern=r"^[^\s{}]{1,200}$"), Bound("1 to 200 characters without blanks and braces")]
+KeyName = Annotated[
+    str,
+    Field(pattern=r"""^[^\s{}"'`]{1,200}$"""),
+    Bound("1 to 200 characters without blanks, quotes and braces"),
+]
 HostName = Annotated[str, Field(pattern=r"^\S+$"), Bound("a host name or an address to listen on")]
 Path = Annotated[
     str,
@@ -197,9 +201,7 @@ class Settings(BaseSettings):
     `repr` and `str` show no password.
     """
 
-    model_config = SettingsConfigDict(
-        env_file=".env", env_file_encoding="utf-8", extra="ignore", frozen=True, hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
     redis_url: RedisUrl = Field("redis://localhost:6379", description="Redis: where the stream is")
     redis_telemetry_stream: KeyName = Field("telemetry:teltonika", description="Stream that the ingestion appends to")
@@ -253,6 +255,13 @@ class Settings(BaseSettings):
     log_level: LogLevel = Field("info", description="Least severe level that is logged")
     log_format: LogFormat = Field(default_factory=_default_log_format, description="One JSON object a line, or colours")
     roles: Roles = Field(frozenset({"write", "live"}), description="Sides this worker runs")
+
+    @classmethod
+    def settings_customise_sources(  # type: ignore[override]  # its other arguments are of no use here
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: object
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return where values come from, the first that has one going before the others."""
+        return init_settings, Environment(settings_cls)
 
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
         """Return the fields for `repr` and `str`, passwords masked."""
@@ -310,6 +319,8 @@ def load_settings(**overrides: Any) -> Settings:
         raise TypeError(f"no such setting: {', '.join(unknown)}")
     try:
         return Settings(**overrides)
+    except BadVariables as exc:
+        raise SettingsError(_sentence(exc.problems), exc.problems) from None
     except ValidationError as exc:
         problems = _problems(exc)
         raise SettingsError(_sentence(problems), problems) from None
@@ -320,7 +331,7 @@ def load_settings(**overrides: Any) -> Settings:
 def _problems(error: ValidationError) -> dict[str, str]:
     given = {str(item["loc"][0]): item["input"] for item in error.errors(include_url=False)}
     return {
-        name.upper(): f"is {_shown(given[name])}, but must be {bound_phrase(name)}"
+        name.upper(): f"is {shown(given[name])}, but must be {bound_phrase(name)}"
         for name in Settings.model_fields
         if name in given
     }
@@ -330,13 +341,3 @@ def _sentence(problems: Mapping[str, str]) -> str:
     (variable, problem), *others = problems.items()
     tail = f"; {len(others)} other variable{'s are' if len(others) > 1 else ' is'} wrong too" if others else ""
     return f"{variable} {problem}{tail}."
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, str) and "://" not in value:
-        # A URL without its scheme still carries its password.
-        value = re.sub(r"^.*@", "***@", value, flags=re.DOTALL)
-    elif isinstance(value, str):
-        value = redact_url(value)
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
