@@ -22,6 +22,7 @@ from faust_redis.driver.settings import Settings, refuse_settings, refuse_unknow
 from faust_redis.driver.store import Table
 from faust_redis.driver.tables import TableManager
 from faust_redis.options import RedisOptions
+from faust_redis.redis.address import one_host
 from faust_redis.redis.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ class App(faust.App):
         refuse_environment()
         refuse_unknown(settings)
         settings = {**DEFAULTS, **{name: value for name, value in settings.items() if value is not None}}
+        if isinstance(settings["broker"], str):
+            settings["broker"] = one_host(settings["broker"])
         refuse_settings(settings)
         self.redis_options = redis_options or RedisOptions()
         self.declared_partitions = {}

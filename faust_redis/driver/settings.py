@@ -12,6 +12,7 @@ from yarl import URL
 
 from faust_redis.driver.assignor import LeaseAssignor
 from faust_redis.driver.store import Table
+from faust_redis.redis.address import SCHEMES
 from faust_redis.redis.errors import Misconfigured
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 #: Each worker looks at every lease several times in a lease's time.
 MOST_PARTITIONS: Final = 1024
 
-_SCHEMES: Final = ("redis", "rediss", "unix", "redis+cluster", "rediss+cluster")
 _STORE: Final = "redis://"
 
 #: Settings that cannot do anything here, by what there is instead.
@@ -183,7 +183,7 @@ def _refuse_broker(value: Any) -> None:
     urls = urllist(value, default_scheme="kafka")
     if len(urls) != 1:
         raise Misconfigured(f"the setting broker has {len(urls)} URLs, but all partitions must be behind one")
-    if urls[0].scheme not in _SCHEMES:
+    if urls[0].scheme not in SCHEMES:
         raise Misconfigured(f"the setting broker begins with {urls[0].scheme}://, which is none of {_in_words()}")
 
 
@@ -216,4 +216,4 @@ def _shown(value: object) -> str:
 
 
 def _in_words() -> str:
-    return ", ".join(f"{scheme}://" for scheme in _SCHEMES)
+    return ", ".join(f"{scheme}://" for scheme in SCHEMES)

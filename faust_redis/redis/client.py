@@ -1,4 +1,4 @@
-"""Clients for one Redis server, a unix socket or a Redis Cluster."""
+"""Clients for one Redis server, a unix socket, a Redis Cluster, or the master that sentinels name."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError, ReadOnlyError
 
+from faust_redis.redis.address import Sentinels, parse_sentinels, refuse
 from faust_redis.redis.errors import ANY_REDIS_ERROR
 
 if TYPE_CHECKING:
@@ -20,15 +23,21 @@ Client = Redis | RedisCluster
 #: The transport parses the raw replies of these commands itself: redis-py would build a dict for each entry.
 _RAW_REPLIES = ("XREADGROUP", "XAUTOCLAIM", "XCLAIM", "XRANGE")
 _CONNECT_TIMEOUT_S = 5.0
+#: Several are asked in turn, of which some may be gone with the master's machine.
+_SENTINEL_TIMEOUT_S = 1.0
 #: After this time a silent connection counts as lost. Longer than any read blocks (one second) and any script takes.
 REPLY_TIMEOUT_S = 5.0
 
 
 def connect(url: str) -> Client:
-    """Return a client for `redis://`, `rediss://`, `unix://`, `redis+cluster://` or `rediss+cluster://`.
+    """Return a client for a URL of one of `address.SCHEMES`.
 
     Nothing is sent yet. The client never repeats a command by itself: the callers know what may be repeated.
+
+    Raises:
+        Misconfigured: The URL, or an option in it, cannot work.
     """
+    refuse(url)
     kwargs: dict[str, Any] = {
         "socket_timeout": REPLY_TIMEOUT_S,
         "socket_connect_timeout": _CONNECT_TIMEOUT_S,
@@ -37,11 +46,32 @@ def connect(url: str) -> Client:
     client: Client
     if "+cluster://" in url:
         client = RedisCluster.from_url(url.replace("+cluster", "", 1), **kwargs)
+    elif "+sentinel://" in url:
+        client = _of_sentinels(parse_sentinels(url), kwargs)
     else:
         client = Redis.from_url(url, **kwargs)
     for command in _RAW_REPLIES:
         client.set_response_callback(command, _unchanged)  # type: ignore[arg-type]  # any callable will do
     return client
+
+
+def _of_sentinels(sentinels: Sentinels, kwargs: dict[str, Any]) -> Redis:
+    """Return a client for the master, whose connections ask the sentinels for its address when they are opened."""
+    options: dict[str, Any] = {**kwargs, **parse_url(sentinels.url)}
+    for name in ("host", "port"):
+        options.pop(name, None)
+    if options.pop("connection_class", None):
+        options["ssl"] = True
+    asking = {
+        "socket_timeout": _SENTINEL_TIMEOUT_S,
+        "socket_connect_timeout": _SENTINEL_TIMEOUT_S,
+        "retry": Retry(NoBackoff(), 0),
+        **{name: value for name, value in options.items() if name.startswith("ssl")},
+        **sentinels.login,
+    }
+    # The client's annotations lack both.
+    manager: Any = Sentinel(sentinels.hosts, sentinel_kwargs=asking, **options)  # type: ignore[no-untyped-call]
+    return manager.master_for(sentinels.service)  # type: ignore[no-any-return]
 
 
 def _unchanged(reply: Any, **_: Any) -> Any:
@@ -62,6 +92,8 @@ async def drop_connections(client: Client, error: BaseException) -> None:
 async def close(client: Client) -> None:
     """Close every connection: a cluster client that has lost one considers itself closed and would keep the others."""
     await client.aclose()
+    if isinstance(client, Redis) and isinstance(client.connection_pool, SentinelConnectionPool):
+        await client.connection_pool.sentinel_manager.aclose()
     if isinstance(client, RedisCluster):
         await client.nodes_manager.aclose()
         await client.nodes_manager.aclose("startup_nodes")

@@ -38,3 +38,22 @@ async def test_variables_of_faust_do_not_touch_a_worker(
     assert await pipeline.stored() == 20
     assert len(await pipeline.states()) == 20
     assert await worker.stop() == 0
+
+
+async def test_variables_as_containers_hand_them_over(pipeline: Pipeline, start_worker: StartWorker) -> None:
+    """With quotes kept around values and the links of Kubernetes' Services, a worker reads the stream that is meant."""
+    await pipeline.publish([record(device, 0) for device in range(20)])
+    worker = start_worker(
+        REDIS_TELEMETRY_STREAM=f'"{pipeline.stream}"\r',
+        REDIS_URL=f"'{pipeline.env['REDIS_URL']}'",
+        ROLES='"write"',
+        LIVE_PORT="tcp://10.43.0.7:8081",
+        LIVE_PORT_8081_TCP_ADDR="10.43.0.7",
+        REDIS_PORT="tcp://10.43.0.8:6379",
+    )
+    await worker.wait_ready()
+    await until_drained(pipeline)
+    assert await pipeline.stored() == 20
+    assert await worker.stop() == 0
+    [warning] = [line for line in worker.log_path.read_text().splitlines() if "enableServiceLinks" in line]
+    assert "LIVE_PORT;" in warning

@@ -205,7 +205,7 @@ def test_accepted_texts(monkeypatch: pytest.MonkeyPatch, field: str, text: str, 
 def test_refused_texts(monkeypatch: pytest.MonkeyPatch, field: str, text: str) -> None:
     """A malformed value stops with one sentence that names the variable and shows the value."""
     message = refusal(monkeypatch, field, text)
-    assert message.startswith(f"{field.upper()} is {text!r}, but must be ")
+    assert message.startswith(f"{field.upper()} is {text!r}, but must ")
     assert message.endswith(".")
     assert "\n" not in message
 
