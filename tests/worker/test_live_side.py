@@ -151,6 +151,18 @@ async def test_who_is_ready_lets_clients_in(
         assert (await client.subscribe(spectators.event_id))["type"] == "subscribed"
 
 
+async def test_the_map_is_the_only_page(start_both: StartWorker) -> None:
+    """The live port shows the map, and none of Faust's own pages, which show tables and statistics to everybody."""
+    worker = start_both()
+    await worker.wait_ready()
+    paths = ("/", "/stats/", "/tables/", "/router/", "/graph/", "/docs/")
+    async with aiohttp.ClientSession(worker.live_url) as http:
+        answers = [await http.get(path) for path in paths]
+        page = await answers[0].text()
+    assert [answer.status for answer in answers] == [200, 404, 404, 404, 404, 404]
+    assert page.startswith("<!doctype html>")
+
+
 async def test_a_client_moves_to_another_worker(
     pipeline: Pipeline, spectators: Spectators, start_both: StartWorker
 ) -> None:
