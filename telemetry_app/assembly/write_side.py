@@ -63,6 +63,10 @@ def build_sinks(
 ) -> tuple[Sink, ...]:
     """Return what every batch is written to; it is acknowledged when all of these have it."""
     positions = PositionWriter(
-        postgres, max_rows=settings.write_batch_size, observer=observer, stopping=operations.stopping
+        postgres,
+        max_rows=settings.write_batch_size,
+        observer=observer,
+        stopping=operations.stopping,
+        refuse_after=settings.dead_letter_after,
     )
     return (positions,)

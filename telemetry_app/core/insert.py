@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,8 +46,13 @@ class RowsRefusedError(Exception):
     """The database refuses at least one row of the statement and has stored none; the message is the reason."""
 
 
-async def insert(connection: PoolConnectionProxy[Any], rows: Columns) -> int:
+async def insert(connection: PoolConnectionProxy[Any], rows: Columns, *, within_s: float | None = None) -> int:
     """Store rows and return how many are new; the others were there already, or twice among `rows`.
+
+    Args:
+        connection: Where to.
+        rows: As `columns` makes them.
+        within_s: How long it may take, if less than the server allows.
 
     Raises:
         RowsRefusedError: At least one row is to blame.
@@ -54,7 +60,10 @@ async def insert(connection: PoolConnectionProxy[Any], rows: Columns) -> int:
         OSError: The connection is lost.
     """
     try:
-        stored: int = await connection.fetchval(INSERT_POSITIONS, *rows)
+        async with asyncio.timeout(within_s):
+            stored: int = await connection.fetchval(INSERT_POSITIONS, *rows)
+    except TimeoutError as error:
+        raise asyncpg.QueryCanceledError(f"no answer within {within_s:g} s") from error
     except asyncpg.PostgresError as error:
         if meaning_of(error).outlook is Outlook.REFUSED:
             raise RowsRefusedError(reason_of(error)) from error

@@ -26,5 +26,8 @@ class WriteObserver(Protocol):
     def duration(self, seconds: float) -> None:
         """One statement was answered after this time."""
 
+    def in_trouble(self, batches: int) -> None:
+        """So many statements fail now and are tried row by row."""
+
     def retried(self, reason: str) -> None:
         """An attempt failed in a way that passes; `reason` is the error's type."""

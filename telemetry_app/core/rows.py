@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from telemetry_app.records.codec import storable_attributes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from telemetry_app.records.position import Position
 
@@ -25,6 +25,9 @@ COLUMN_NAMES: Final = (
     "codec",
     "attributes",
 )
+
+#: Most bytes of attributes in one statement: on their way to the server they are in memory several times.
+MOST_BYTES: Final = 2 << 20
 
 Columns = tuple[
     list[str],
@@ -64,3 +67,16 @@ def columns(positions: Sequence[Position]) -> Columns:
         [p.codec for p in positions],
         storable_attributes_of([p.attributes for p in positions]),
     )
+
+
+def statements(positions: Sequence[Position], max_rows: int) -> Iterator[tuple[int, int]]:
+    """Yield where each statement begins and ends, so that none is longer than allowed, in rows or in bytes."""
+    start, size = 0, 0
+    for index, position in enumerate(positions):
+        length = len(position.attributes)
+        if index - start == max_rows or (size + length > MOST_BYTES and index > start):
+            yield start, index
+            start, size = index, 0
+        size += length
+    if positions:
+        yield start, len(positions)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mode import Service
 
+from telemetry_app.core.place import Places
 from telemetry_app.core.sink import WriteAbandoned
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from telemetry_app.core.batch import DecodedBatch
+    from telemetry_app.core.place import Place
     from telemetry_app.core.sink import Refused, Sink
     from telemetry_app.records.position import Position
 
@@ -26,6 +28,8 @@ _LAST_WRITES_S: Final = 5.0
 class WriteQueue(Service):
     """Writes up to `concurrency` batches at a time to every sink, and settles each when all sinks have it.
 
+    A batch in trouble goes on beside these, so that others pass it (see `core.place`).
+
     When the application stops, batches that a sink does not take at once, or within some seconds, are given up: they
     stay pending in the stream and are delivered again, to every sink. A row that any sink refuses goes to the dead
     letters with that sink's reason, whether or not the others have stored it.
@@ -36,6 +40,7 @@ class WriteQueue(Service):
     def __init__(self, sinks: Sequence[Sink], *, concurrency: int, stopping: asyncio.Event, **kwargs: Any) -> None:
         self._sinks = sinks
         self._free = asyncio.Semaphore(concurrency)
+        self._places = Places(self._free)
         self._stopping = stopping
         self._writes: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -53,17 +58,18 @@ class WriteQueue(Service):
         if not decoded.positions:
             decoded.batch.settle()
             return
-        await self._free.acquire()
+        place = await self._places.take()
         if self._closed:
-            self._free.release()
+            place.give_back()
             decoded.batch.give_up()
             return
-        write = asyncio.create_task(self._write(decoded))
+        write = asyncio.create_task(self._write(decoded, place))
         self._writes.add(write)
         write.add_done_callback(self._writes.discard)
 
-    async def _write(self, decoded: DecodedBatch) -> None:
+    async def _write(self, decoded: DecodedBatch, place: Place) -> None:
         try:
+            place.hold()
             refusals = await self._write_to_all(decoded.positions)
         except (WriteAbandoned, asyncio.CancelledError):
             decoded.batch.give_up()
@@ -76,7 +82,7 @@ class WriteQueue(Service):
                 _bury(decoded, sink, refused)
             decoded.batch.settle()
         finally:
-            self._free.release()
+            place.give_back()
 
     async def _write_to_all(self, positions: Sequence[Position]) -> list[Sequence[Refused]]:
         """Write to every sink at the same time; when one fails, end the writes to the others first."""

@@ -6,18 +6,22 @@ import asyncio
 import contextlib
 import logging
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from telemetry_app.core.insert import RowsRefusedError, insert, reason_of
 from telemetry_app.core.merge import Merger
-from telemetry_app.core.rows import columns
+from telemetry_app.core.place import give_up_place
+from telemetry_app.core.probe import takes_a_row
+from telemetry_app.core.rows import columns, statements
 from telemetry_app.core.sink import Refused, WriteAbandoned
+from telemetry_app.core.trial import Trial
 from telemetry_app.database.backoff import Backoff
-from telemetry_app.database.errors import describe, meaning_of
+from telemetry_app.database.errors import DATABASE_ERRORS, Outlook, describe, meaning_of
 from telemetry_app.database.outage import COMPLAIN_EVERY_S
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from asyncpg.pool import PoolConnectionProxy
 
@@ -32,28 +36,34 @@ logger = logging.getLogger(__name__)
 
 #: Above the statement timeout, so that the server gives up first and says so; only a silent one is left to this.
 ATTEMPT_TIMEOUT_S: Final = 25.0
+#: A batch that has been in trouble for so long makes the worker not ready, although others pass.
+_LONG_TROUBLE_S: Final = 30.0
+_PROBE_TIMEOUT_S: Final = 2.0
 
 
 class PositionWriter:
     """Writes positions, each exactly once however often it is given.
 
-    A failure that passes (connection, restart, recovery, deadlock, timeout, full disk, a missing table, and whatever
-    is not known to be the rows' own fault) is repeated with backoff until it succeeds or the application stops. An
-    attempt whose reply was lost may have been committed: repeating it stores nothing twice, since the table is unique
-    by device and time, and its rows then count as duplicates.
+    A failure that passes (connection, restart, recovery) is repeated with backoff until it succeeds or the application
+    stops. An attempt whose reply was lost may have been committed: repeating it stores nothing twice, since the table
+    is unique by device and time, and its rows then count as duplicates.
 
     Of two records with one device and time the first one is stored; what the other one has besides is merged into it.
 
-    Rows that the database cannot hold are found by halving the batch, in about 2k·log2(n) statements for k of n rows;
-    their neighbours are stored.
+    What fails otherwise a few times is in trouble (`Trial`): its rows are stored or refused one by one, or wait, while
+    other batches pass.
 
     Args:
         postgres: Where connections come from; several writes may run at the same time.
         max_rows: Most rows of one statement.
         observer: Told the real numbers.
         stopping: Set when the application stops; a failed attempt is then not repeated.
+        refuse_after: How often a row fails alone, while others pass, before it is refused.
         backoff: Waits between attempts.
         attempt_timeout_s: How long one attempt may take, after which its connection is dropped.
+
+    Attributes:
+        passed: How many statements have stored a row.
     """
 
     name: Final = "database"
@@ -65,6 +75,7 @@ class PositionWriter:
         max_rows: int,
         observer: WriteObserver,
         stopping: asyncio.Event,
+        refuse_after: int = 5,
         backoff: Backoff = Backoff(),  # noqa: B008 - frozen
         attempt_timeout_s: float = ATTEMPT_TIMEOUT_S,
     ) -> None:
@@ -72,14 +83,23 @@ class PositionWriter:
         self._max_rows = max_rows
         self._observer = observer
         self._stopping = stopping
+        self._refuse_after = refuse_after
         self._backoff = backoff
         self._attempt_timeout_s = attempt_timeout_s
         self._merger = Merger()
         self._complained_at: dict[str, float] = {}
         self._failure: str | None = None
+        self._trials: dict[Trial, float] = {}
+        # All batches in trouble share one connection, so that they cannot take the others'.
+        self._one_trial = asyncio.Lock()
+        self.passed = 0
 
     async def why_not_ready(self) -> str | None:
-        """Return None unless the last attempt failed, else why it did."""
+        """Return None while positions pass and no batch is in trouble for long, else what is wrong."""
+        now = time.monotonic()
+        troubles = (trial for trial, since in self._trials.items() if trial.stuck or now - since > _LONG_TROUBLE_S)
+        if trial := next(troubles, None):
+            return f"{trial.describe()}: {meaning_of(trial.error).advice}"
         return self._failure
 
     async def write(self, positions: Sequence[Position]) -> Sequence[Refused]:
@@ -89,68 +109,124 @@ class PositionWriter:
             WriteAbandoned: The application is stopping and an attempt failed; what is stored by then stays stored.
         """
         refused: list[Refused] = []
-        for start in range(0, len(positions), self._max_rows):
-            await self._store(positions[start : start + self._max_rows], start, refused)
-        return refused
+        for start, end in statements(positions, self._max_rows):
+            refused += await self._store(positions[start:end], start)
+        return sorted(refused, key=lambda row: row.index)
 
-    async def _store(self, positions: Sequence[Position], start: int, refused: list[Refused]) -> None:
-        """Store the positions that begin at index `start`, halving them where one is refused."""
-        try:
-            rows = columns(positions)
-            stored = await self._retry_until_stopped(rows, self._insert)
-        except (RowsRefusedError, ValueError, OverflowError) as error:
-            if len(positions) == 1:
-                reason = str(error) if isinstance(error, RowsRefusedError) else reason_of(error)
-                refused.append(Refused(start, reason))
-                self._observer.failed(1)
-                return
-            middle = len(positions) // 2
-            await self._store(positions[:middle], start, refused)
-            await self._store(positions[middle:], start + middle, refused)
-        else:
-            # Nearly always all are stored, and all is done by one statement.
-            merged = await self._retry_until_stopped(rows, self._merger.merge) if stored < len(positions) else 0
-            self._observer.inserted(stored)
-            if merged:
-                self._observer.merged(merged)
-            self._observer.duplicates(len(positions) - stored - merged)
-
-    async def _retry_until_stopped(self, rows: Columns, statement: Statement) -> int:
-        """Repeat the statement until the database has answered it."""
-        failures = 0
+    async def _store(self, positions: Sequence[Position], start: int) -> list[Refused]:
+        """Store the positions that begin at index `start`; a statement that fails on and on is halved."""
+        failures, equal, last = 0, 0, ""
         while True:
             try:
-                rows_changed = await self._attempt(rows, statement)
-            except RowsRefusedError:
-                raise
-            except Exception as error:
+                await self._attempt(positions)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the batch waits or is halved
                 failures += 1
-                self._complain(error)
-                self._observer.retried(type(error).__name__)
-                if await self._stopped_within(self._backoff.wait_s(failures)):
-                    raise WriteAbandoned(describe(error)) from error
+                kind = _kind(error)
+                equal, last = equal + 1 if kind == last else 1, kind
+                if _calls_for_trial(error, equal):
+                    return await self._try_by_pieces(positions, error, start)
+                await self.rest(error, failures, stuck=True)
             else:
-                self._failure = None
                 if failures:
                     self._complained_at.clear()
                     logger.info("Postgres accepts positions again, after %d failed attempts", failures)
-                return rows_changed
+                return []
 
-    async def _attempt(self, rows: Columns, statement: Statement) -> int:
-        async with asyncio.timeout(self._attempt_timeout_s), self._postgres.acquire() as connection:
-            return await statement(connection, rows)
+    async def _try_by_pieces(self, positions: Sequence[Position], error: Exception, start: int) -> list[Refused]:
+        trial = Trial(self, positions, error, refuse_after=self._refuse_after, start=start)
+        if not isinstance(error, RowsRefusedError):
+            logger.warning("a statement of %d rows fails and is halved: %s", len(positions), describe(error))
+        self._trials[trial] = time.monotonic()
+        self._observer.in_trouble(len(self._trials))
+        try:
+            refused = await trial.run()
+        finally:
+            del self._trials[trial]
+            self._observer.in_trouble(len(self._trials))
+        self._observer.failed(len(refused))
+        return refused
 
-    async def _insert(self, connection: PoolConnectionProxy[Any], rows: Columns) -> int:
+    async def _attempt(self, positions: Sequence[Position], *, within_s: float | None = None) -> None:
+        """Store positions by one statement.
+
+        Raises:
+            RowsRefusedError: At least one of them cannot be held.
+            Exception: Whatever else went wrong.
+        """
+        try:
+            rows = columns(positions)
+        except (ValueError, OverflowError) as error:
+            raise RowsRefusedError(reason_of(error)) from error
+        stored = await self._run(partial(self._insert, within_s=within_s), rows)
+        # Rows that were there already prove nothing: nothing had to be stored.
+        self.passed += bool(stored)
+        self._observer.inserted(stored)
+        # Nearly always all are stored, and all is done by one statement.
+        merged = await self._merge(rows) if stored < len(positions) else 0
+        if merged:
+            self._observer.merged(merged)
+        self._observer.duplicates(len(positions) - stored - merged)
+
+    async def _merge(self, rows: Columns) -> int:
+        """Merge rows into stored ones, which is repeated by itself, so that no row counts twice."""
+        failures = 0
+        while True:
+            try:
+                return await self._run(self._merger.merge, rows)
+            except Exception as error:
+                failures += 1
+                give_up_place()
+                if _calls_for_trial(error, failures) and failures >= self._refuse_after:
+                    logger.exception("records of stored rows are not merged into them and count as duplicates")
+                    return 0
+                await self.rest(error, failures, stuck=True)
+
+    async def _run(self, statement: Statement, rows: Columns) -> int:
+        try:
+            async with asyncio.timeout(self._attempt_timeout_s), self._postgres.acquire() as connection:
+                changed = await statement(connection, rows)
+        except RowsRefusedError:
+            raise
+        except Exception as error:
+            self._observer.retried(type(error).__name__)
+            raise
+        self._failure = None
+        return changed
+
+    async def _insert(self, connection: PoolConnectionProxy[Any], rows: Columns, *, within_s: float | None) -> int:
         started_at = time.perf_counter()
-        stored = await insert(connection, rows)
+        stored = await insert(connection, rows, within_s=within_s)
         self._observer.duration(time.perf_counter() - started_at)
         return stored
 
-    async def _stopped_within(self, wait_s: float) -> bool:
-        """Wait between two attempts; return whether the application is stopping, at once when it is."""
+    # --- for trials ---
+
+    async def try_to_store(self, positions: Sequence[Position], *, within_s: float | None = None) -> None:
+        """Store positions by one statement, which takes turns with those of other trials."""
+        async with self._one_trial:
+            await self._attempt(positions, within_s=within_s)
+
+    async def others_pass(self, devices: Iterable[str]) -> bool:
+        """Whether a row of another device than these could be stored now."""
+        try:
+            async with self._one_trial, asyncio.timeout(_PROBE_TIMEOUT_S), self._postgres.acquire() as connection:
+                return await takes_a_row(connection, devices)
+        except DATABASE_ERRORS as error:
+            logger.debug("the probe fails too: %s", describe(error))
+            return False
+
+    async def rest(self, error: Exception, rests: int, *, stuck: bool) -> None:
+        """Wait before the next attempt.
+
+        Raises:
+            WriteAbandoned: The application is stopping, at once when it does.
+        """
+        if stuck:
+            self._complain(error)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), wait_s)
-        return self._stopping.is_set()
+            await asyncio.wait_for(self._stopping.wait(), self._backoff.wait_s(rests))
+        if self._stopping.is_set():
+            raise WriteAbandoned(describe(error)) from error
 
     def _complain(self, error: Exception) -> None:
         kind, meaning = type(error).__name__, meaning_of(error)
@@ -163,3 +239,15 @@ class PositionWriter:
         logger.log(
             meaning.severity, "positions are not being written, and wait (%s): %s", describe(error), meaning.advice
         )
+
+
+def _kind(error: Exception) -> str:
+    return getattr(error, "sqlstate", None) or type(error).__name__
+
+
+def _calls_for_trial(error: Exception, equal_failures: int) -> bool:
+    """Tell whether a statement that has failed so often in the same way is taken apart."""
+    if isinstance(error, RowsRefusedError):
+        return True
+    meaning = meaning_of(error)
+    return meaning.outlook is not Outlook.SOON and equal_failures >= meaning.patience

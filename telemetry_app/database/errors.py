@@ -38,25 +38,48 @@ class Meaning:
         reason: Why that is its outlook.
         advice: What an operator does about it.
         severity: Level of the line that tells of it.
+        patience: Equal failures after which a batch is halved to find out whether some of its rows are to blame.
+        of_the_server: Whether no row is ever to blame, even if others pass meanwhile.
     """
 
     outlook: Outlook
     reason: str
     advice: str = "trying again"
     severity: int = logging.WARNING
+    patience: int = 3
+    of_the_server: bool = False
 
 
+#: A statement that ran into the statement timeout.
+TIMED_OUT: Final = "57014"
 _MIGRATE: Final = "run `telemetry migrate`"
 #: By SQLSTATE, or by its first two characters, which are the class; the longer one goes first.
 _BY_STATE: Final = {
     "22": Meaning(Outlook.REFUSED, "data exception: a value that its column cannot hold"),
-    "23": Meaning(Outlook.REFUSED, "integrity constraint violation"),
+    "23": Meaning(Outlook.LATER, "integrity constraint violation: of a row, or a constraint nothing meets", patience=1),
+    "23502": Meaning(
+        Outlook.LATER, "a column is NULL", "give columns of positions that no record fills a default", patience=1
+    ),
     "54": Meaning(Outlook.REFUSED, "program limit exceeded: a key too long for the index"),
     "08": Meaning(Outlook.SOON, "connection exception: the server went away in the middle"),
     "57P03": Meaning(Outlook.SOON, "cannot connect now: the server starts, recovers or shuts down"),
     "53300": Meaning(Outlook.SOON, "too many connections", "raise max_connections or lower POSTGRES_POOL_SIZE"),
-    "53100": Meaning(Outlook.LATER, "disk full", "free disk space on the database server"),
-    "25006": Meaning(Outlook.LATER, "read-only", "the server is read-only, POSTGRES_URL has to name the primary"),
+    "53100": Meaning(Outlook.LATER, "disk full", "free disk space on the database server", of_the_server=True),
+    "53200": Meaning(
+        Outlook.LATER,
+        "out of memory, or of locks: a batch over many chunks takes one for each",
+        "raise max_locks_per_transaction on the database server",
+        patience=1,
+        of_the_server=True,
+    ),
+    TIMED_OUT: Meaning(
+        Outlook.LATER, "the statement took too long", "look for locks and load on the database server", patience=1
+    ),
+    "40": Meaning(Outlook.LATER, "deadlock, or not serializable: passes when tried again", of_the_server=True),
+    "58": Meaning(Outlook.LATER, "the server's files cannot be read", of_the_server=True),
+    "25006": Meaning(
+        Outlook.LATER, "read-only", "the server is read-only, POSTGRES_URL has to name the primary", of_the_server=True
+    ),
     "28P01": Meaning(Outlook.LATER, "wrong password", "correct the password in POSTGRES_URL"),
     "3D000": Meaning(Outlook.LATER, "no such database", "create the database that POSTGRES_URL names"),
     "42P01": Meaning(Outlook.LATER, "no such table", f"{_MIGRATE}: the table is missing"),
@@ -72,7 +95,14 @@ _BY_STATE: Final = {
 }
 #: What has no SQLSTATE of the table above, in the order in which it is looked at.
 _BY_TYPE: Final[tuple[tuple[type[BaseException], Meaning], ...]] = (
-    (asyncpg.PostgresError, Meaning(Outlook.LATER, "deadlock, timeout, a trigger's error: not known to be a row's")),
+    (
+        asyncpg.PostgresError,
+        Meaning(Outlook.LATER, "a trigger's error, row-level security: a row's, or the database's state"),
+    ),
+    (
+        asyncpg.TargetServerAttributeNotMatched,
+        Meaning(Outlook.SOON, "no host of the URL is the primary", "none of POSTGRES_URL's hosts takes writes"),
+    ),
     (OSError, Meaning(Outlook.SOON, "nobody answers at that address, or not in time")),
     (asyncpg.InterfaceError, Meaning(Outlook.LATER, "the pool or the connection is closed")),
 )

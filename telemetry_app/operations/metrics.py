@@ -133,6 +133,11 @@ class Metrics:
             ["status"],
             registry=registry,
         )
+        self.writes_in_trouble = Gauge(
+            "processor_writes_in_trouble",
+            "Statements that the database does not take and that are tried row by row",
+            registry=registry,
+        )
         self.position_write_duration = Histogram(
             "processor_position_write_duration_seconds",
             "Duration of one INSERT of a batch",

@@ -96,6 +96,10 @@ class WriteMetrics:
         """Observe the duration of one statement."""
         self._metrics.position_write_duration.observe(seconds)
 
+    def in_trouble(self, batches: int) -> None:
+        """Show the statements that fail and are tried row by row."""
+        self._metrics.writes_in_trouble.set(batches)
+
     def retried(self, reason: str) -> None:  # noqa: ARG002 - the log tells the reason
         """Count a failed try."""
         self._metrics.retries.labels("postgres").inc()

@@ -32,7 +32,9 @@ class WriteResult(NamedTuple):
 class Desk:
     """A writer with everything it is given."""
 
-    def __init__(self, postgres: Postgres, *, max_rows: int = 1000, attempt_timeout_s: float = 10) -> None:
+    def __init__(
+        self, postgres: Postgres, *, max_rows: int = 1000, attempt_timeout_s: float = 10, refuse_after: int = 5
+    ) -> None:
         self.postgres = postgres
         self.observed = WriterObserved()
         self.stopping = asyncio.Event()
@@ -41,6 +43,7 @@ class Desk:
             max_rows=max_rows,
             observer=self.observed,
             stopping=self.stopping,
+            refuse_after=refuse_after,
             backoff=QUICK,
             attempt_timeout_s=attempt_timeout_s,
         )

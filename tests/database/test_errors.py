@@ -14,7 +14,9 @@ from telemetry_app.database.errors import DATABASE_ERRORS, UNUSABLE_AFTER, Outlo
 
 CASES: list[tuple[BaseException, Outlook, str]] = [
     (asyncpg.UntranslatableCharacterError(), Outlook.REFUSED, "trying again"),
-    (asyncpg.CheckViolationError(), Outlook.REFUSED, "trying again"),
+    (asyncpg.CheckViolationError(), Outlook.LATER, "trying again"),
+    (asyncpg.NotNullViolationError(), Outlook.LATER, "a default"),
+    (asyncpg.OutOfMemoryError(), Outlook.LATER, "max_locks_per_transaction"),
     (asyncpg.ProgramLimitExceededError(), Outlook.REFUSED, "trying again"),
     (asyncpg.ConnectionFailureError(), Outlook.SOON, "trying again"),
     (asyncpg.CannotConnectNowError(), Outlook.SOON, "trying again"),
@@ -31,7 +33,7 @@ CASES: list[tuple[BaseException, Outlook, str]] = [
     (asyncpg.InvalidColumnReferenceError(), Outlook.LATER, "telemetry migrate"),
     (asyncpg.InsufficientPrivilegeError(), Outlook.LATER, "grant INSERT"),
     (asyncpg.DeadlockDetectedError(), Outlook.LATER, "trying again"),
-    (asyncpg.QueryCanceledError(), Outlook.LATER, "trying again"),
+    (asyncpg.QueryCanceledError(), Outlook.LATER, "locks and load"),
     (asyncpg.RaiseError(), Outlook.LATER, "trying again"),
     (asyncpg.InterfaceError("the pool is closing"), Outlook.LATER, "trying again"),
 ]

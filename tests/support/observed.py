@@ -59,6 +59,7 @@ class WriterObserved:
         self.rows = Counter[str]()
         self.retries = Counter[str]()
         self.durations: list[float] = []
+        self.troubles: list[int] = []
 
     def undecodable(self, records: int) -> None:
         self.rows["undecodable"] += records
@@ -77,6 +78,9 @@ class WriterObserved:
 
     def duration(self, seconds: float) -> None:
         self.durations.append(seconds)
+
+    def in_trouble(self, batches: int) -> None:
+        self.troubles.append(batches)
 
     def retried(self, reason: str) -> None:
         self.retries[reason] += 1
