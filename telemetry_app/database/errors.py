@@ -52,6 +52,8 @@ class Meaning:
 
 #: A statement that ran into the statement timeout.
 TIMED_OUT: Final = "57014"
+#: A write in a session that is read-only, or on a standby.
+READ_ONLY: Final = "25006"
 _MIGRATE: Final = "run `telemetry migrate`"
 #: By SQLSTATE, or by its first two characters, which are the class; the longer one goes first.
 _BY_STATE: Final = {
@@ -77,7 +79,7 @@ _BY_STATE: Final = {
     ),
     "40": Meaning(Outlook.LATER, "deadlock, or not serializable: passes when tried again", of_the_server=True),
     "58": Meaning(Outlook.LATER, "the server's files cannot be read", of_the_server=True),
-    "25006": Meaning(
+    READ_ONLY: Meaning(
         Outlook.LATER, "read-only", "the server is read-only, POSTGRES_URL has to name the primary", of_the_server=True
     ),
     "28P01": Meaning(Outlook.LATER, "wrong password", "correct the password in POSTGRES_URL"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 from mode import Service
 
+from telemetry_app.database.ailing import Ailing
 from telemetry_app.database.arrays import take_only_lists_for_arrays
 from telemetry_app.database.backoff import Backoff
 from telemetry_app.database.errors import DATABASE_ERRORS, UNUSABLE_AFTER, Outlook, describe, meaning_of
@@ -30,6 +31,10 @@ _START_UP_BACKOFF: Final = Backoff(first_s=0.1, longest_s=2.0)
 _CLOSE_TIMEOUT_S: Final = 1.5
 #: A server that does not answer this fast is not ready.
 _PING_TIMEOUT_S: Final = 2.0
+_WHY_READ_ONLY: Final = """
+SELECT CASE WHEN pg_is_in_recovery() THEN 'in recovery'
+            WHEN current_setting('transaction_read_only') = 'on' THEN 'read-only' END
+"""
 
 
 async def connect(url: str, *, attempts: int | None = None, timeout_s: float = START_UP_TIMEOUT_S) -> Any:
@@ -75,6 +80,7 @@ class Postgres(Service):
         statement_timeout_ms: The server ends a statement that takes longer.
         connect_timeout_s: How long making one connection may take.
         acquire_timeout_s: How long `acquire` waits by default, a new connection included.
+        writes: Whether it has to be a server that takes writes; to read, a standby will do.
     """
 
     logger = logger
@@ -87,8 +93,11 @@ class Postgres(Service):
         statement_timeout_ms: int = 20_000,
         connect_timeout_s: float = 5.0,
         acquire_timeout_s: float = 10.0,
+        writes: bool = True,
         **kwargs: Any,
     ) -> None:
+        self._writes = writes
+        self._ailing = Ailing()
         self._url = url
         self._size = size
         self._connect_timeout_s = connect_timeout_s
@@ -127,13 +136,17 @@ class Postgres(Service):
             pool.terminate()
 
     @contextlib.asynccontextmanager
-    async def acquire(self, *, timeout_s: float | None = None) -> AsyncIterator[PoolConnectionProxy[Any]]:
+    async def acquire(
+        self, *, timeout_s: float | None = None, proves: bool = True
+    ) -> AsyncIterator[PoolConnectionProxy[Any]]:
         """Lend a connection for the time of the `async with` block.
 
-        A block that ends by timeout, cancellation or a broken connection has its connection dropped.
+        A block that ends by timeout, cancellation or a broken connection has its connection dropped, and so does one
+        whose failures persist (see `Ailing`): the next one may find another server, or the same in another state.
 
         Args:
             timeout_s: How long to wait for one, by default the pool's `acquire_timeout_s`.
+            proves: Whether a success shows that the connection is good for what it is there for.
 
         Raises:
             TimeoutError: None was free, or the server did not answer, in time.
@@ -150,19 +163,30 @@ class Postgres(Service):
         except UNUSABLE_AFTER:
             connection.terminate()
             raise
+        except asyncpg.PostgresError as error:
+            if self._ailing.is_lost(connection, error):
+                logger.info("a connection is replaced by a new one, since it fails on and on: %s", describe(error))
+                connection.terminate()
+            raise
+        else:
+            if proves:
+                self._ailing.works(connection)
         finally:
             await pool.release(connection)
 
     async def why_not_ready(self) -> str | None:
-        """Return None when the server takes writes, else one sentence saying what is wrong."""
+        """Return None when the server answers and, if it has to, takes writes, else what is wrong in one sentence."""
         try:
-            async with asyncio.timeout(_PING_TIMEOUT_S), self.acquire() as connection:
-                in_recovery = await connection.fetchval("SELECT pg_is_in_recovery()")
+            async with asyncio.timeout(_PING_TIMEOUT_S), self.acquire(proves=False) as connection:
+                if (state := await connection.fetchval(_WHY_READ_ONLY)) and self._writes:
+                    raise asyncpg.ReadOnlySQLTransactionError(state)  # noqa: TRY301 - for this connection to be replaced
         except TimeoutError:
             return f"Postgres does not answer within {_PING_TIMEOUT_S:g} s."
+        except asyncpg.ReadOnlySQLTransactionError:
+            return f"Postgres is {state} and takes no writes."
         except DATABASE_ERRORS as error:
             return f"Postgres is not usable: {describe(error)}."
-        return "Postgres is in recovery and takes no writes." if in_recovery else None
+        return None
 
 
 async def _leave_as_it_is(_connection: object) -> None:

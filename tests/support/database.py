@@ -12,9 +12,11 @@ from telemetry_app.database.postgres import Postgres
 
 
 @contextlib.asynccontextmanager
-async def pool(url: str, *, size: int = 2, statement_timeout_ms: int = 5000) -> AsyncIterator[Postgres]:
+async def pool(
+    url: str, *, size: int = 2, statement_timeout_ms: int = 5000, writes: bool = True
+) -> AsyncIterator[Postgres]:
     """Start a pool for the time of the block."""
-    postgres = Postgres(url, size=size, statement_timeout_ms=statement_timeout_ms)
+    postgres = Postgres(url, size=size, statement_timeout_ms=statement_timeout_ms, writes=writes)
     async with postgres:
         yield postgres
 
