@@ -127,7 +127,8 @@ def one_host(url: str) -> str:
     """Return a URL without commas and semicolons, at which Faust would cut it, that means the same."""
     scheme, separator, rest = url.partition("://")
     user, at, rest = rest.rpartition("@")
-    url = f"{scheme}{separator}{user.replace(',', '%2C').replace(';', '%3B')}{at}{rest}"
+    user = user.replace(",", "%2C").replace(";", "%3B")
+    url = f"{scheme}{separator}{user}{at}{rest}"
     if not scheme.endswith("+sentinel"):
         return url
     parts = urlsplit(url)

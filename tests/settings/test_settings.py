@@ -235,6 +235,7 @@ def test_a_long_value_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
         ("redis://:secret@h", "redis://:***@h"),
         ("postgresql://u:se@c/r@e:t@h/d", "postgresql://u:***@h/d"),
         ("postgresql://h/d?user=u&password=secret&x=1", "postgresql://h/d?user=u&password=***&x=1"),
+        ("redis+sentinel://h/m?sentinel_password=secret&db=1", "redis+sentinel://h/m?sentinel_password=***&db=1"),
         ("could not reach redis://u:secret@h and gave up", "could not reach redis://u:***@h and gave up"),
         ("postgresql://u@h:5432/d", "postgresql://u@h:5432/d"),
         ("redis://[::1]:6379", "redis://[::1]:6379"),
