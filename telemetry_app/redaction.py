@@ -4,7 +4,7 @@ import re
 
 # Greedy up to the last @ of the word: an unescaped @ or / inside a password must not let its tail through.
 _USERINFO = re.compile(r"(?<=://)([^\s:@/]*):(\S*)@")
-_QUERY_SECRET = re.compile(r"([?&](?:\w*password|passwd|access_token|token)=)[^&\s\"']*", re.IGNORECASE)
+_QUERY_SECRET = re.compile(r"([?&][^=&\s\"']*(?:pass(?!file)|pwd|secret|token)[^=&\s\"']*=)[^&\s\"']*", re.IGNORECASE)
 
 
 def redact_url(url: str) -> str:

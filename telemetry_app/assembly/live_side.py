@@ -89,7 +89,7 @@ def build_live_side(settings: Settings, operations: Operations, put: Put) -> Liv
         put: Takes each batch of the broadcast on its way to the agent that delivers it.
     """
     observer = LiveMetrics(operations.metrics)
-    postgres = Postgres(settings.postgres_url, size=_POOL_SIZE, writes=False)
+    postgres = Postgres(settings.postgres_url, size=_POOL_SIZE, pooler=settings.postgres_pooler, writes=False)
     reader = _build_reader(settings, operations, put)
     replay = StreamReplay(settings.redis_url)
     rights = _build_rights(settings, postgres, observer)

@@ -41,9 +41,10 @@ class WriteAssembly:
 def build_write_side(settings: Settings, operations: Operations) -> WriteAssembly:
     """Return the durable side; nothing is connected yet."""
     observer = WriteMetrics(operations.metrics)
-    postgres = Postgres(settings.postgres_url, size=settings.postgres_pool_size)
+    pooler = settings.postgres_pooler
+    postgres = Postgres(settings.postgres_url, size=settings.postgres_pool_size, pooler=pooler)
     retried = operations.metrics.retries.labels("migrations").inc
-    migrator = Migrator(settings.postgres_url, enabled=settings.migrate_on_start, retried=retried)
+    migrator = Migrator(settings.postgres_url, pooler=pooler, enabled=settings.migrate_on_start, retried=retried)
     sinks = build_sinks(settings, operations, postgres, observer)
     queue = WriteQueue(sinks, concurrency=settings.write_concurrency, stopping=operations.stopping)
     return WriteAssembly(

@@ -25,6 +25,8 @@ from telemetry_app.database.postgres import connect
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
+    from telemetry_app.database.sessions import Pooler
+
 __all__ = ["LOCK_KEY", "DriftError", "MigrationBusyError", "MigrationError", "MigrationStatus", "migrate", "status"]
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ CREATE TABLE schema_migrations (
 async def migrate(
     target: str | asyncpg.Connection[Any],
     *,
+    pooler: Pooler = "auto",
     folder: Traversable | None = None,
     lock_timeout_s: float = LOCK_TIMEOUT_S,
 ) -> list[str]:
@@ -54,6 +57,7 @@ async def migrate(
 
     Args:
         target: URL of the database, or a connection to use and leave open.
+        pooler: What is between us and the server, see `Sessions`.
         folder: Where the files are; by default those of this release.
         lock_timeout_s: How long to wait for somebody else who is migrating.
 
@@ -68,7 +72,11 @@ async def migrate(
         asyncpg.PostgresError: The server refuses the connection.
     """
     migrations = load(folder)
-    async with _connection(target) as connection, _notices_logged(connection), _locked(connection, lock_timeout_s):
+    async with (
+        _connection(target, pooler) as connection,
+        _notices_logged(connection),
+        _locked(connection, lock_timeout_s),
+    ):
         if not await _has_history(connection):
             await connection.execute(_CREATE_HISTORY)
         pending = pending_of(migrations, await _history(connection))
@@ -77,10 +85,12 @@ async def migrate(
     return [migration.file_name for migration in pending]
 
 
-async def status(target: str | asyncpg.Connection[Any], *, folder: Traversable | None = None) -> list[MigrationStatus]:
+async def status(
+    target: str | asyncpg.Connection[Any], *, pooler: Pooler = "auto", folder: Traversable | None = None
+) -> list[MigrationStatus]:
     """Return how each migration stands, by version; changes nothing and waits for no lock."""
     migrations = load(folder)
-    async with _connection(target, attempts=1) as connection:
+    async with _connection(target, pooler, attempts=1) as connection:
         return compare(migrations, await _history(connection))
 
 
@@ -118,12 +128,12 @@ async def _apply(connection: asyncpg.Connection[Any], migration: Migration) -> N
 
 @contextlib.asynccontextmanager
 async def _connection(
-    target: str | asyncpg.Connection[Any], *, attempts: int | None = None
+    target: str | asyncpg.Connection[Any], pooler: Pooler, *, attempts: int | None = None
 ) -> AsyncIterator[asyncpg.Connection[Any]]:
     if not isinstance(target, str):
         yield target
         return
-    connection = await connect(target, attempts=attempts)
+    connection = await connect(target, pooler=pooler, attempts=attempts)
     try:
         yield connection
     finally:

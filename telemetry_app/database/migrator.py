@@ -14,6 +14,8 @@ from telemetry_app.database.migrate import MigrationBusyError, MigrationError, m
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from telemetry_app.database.sessions import Pooler
+
 logger = logging.getLogger(__name__)
 
 #: Waits between tries while the database is away.
@@ -27,14 +29,18 @@ class Migrator(Service):
 
     Args:
         url: The database.
+        pooler: What is between us and the server, see `Sessions`.
         enabled: Whether to migrate at all; if not, `why_not_ready` says nothing is missing.
         retried: Told of each try that failed and will be repeated.
     """
 
     logger = logger
 
-    def __init__(self, url: str, *, enabled: bool, retried: Callable[[], None], **kwargs: Any) -> None:
+    def __init__(
+        self, url: str, *, pooler: Pooler = "auto", enabled: bool, retried: Callable[[], None], **kwargs: Any
+    ) -> None:
         self._url = url
+        self._pooler = pooler
         self._retried = retried
         self._missing: str | None = "migrations have not been applied yet" if enabled else None
         super().__init__(**kwargs)
@@ -48,7 +54,7 @@ class Migrator(Service):
         failures = 0
         while self._missing and not self.should_stop:
             try:
-                await migrate(self._url)
+                await migrate(self._url, pooler=self._pooler)
             except (MigrationBusyError, *DATABASE_ERRORS) as error:
                 self._missing = f"migrations are waiting for the database ({describe(error)})"
                 logger.warning("%s", self._missing)

@@ -17,18 +17,20 @@ from telemetry_app.database.ailing import Ailing
 from telemetry_app.database.arrays import take_only_lists_for_arrays
 from telemetry_app.database.backoff import Backoff
 from telemetry_app.database.errors import DATABASE_ERRORS, UNUSABLE_AFTER, Outlook, describe, meaning_of
+from telemetry_app.database.sessions import Pooler, Session, Sessions, retire, used
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
 logger = logging.getLogger(__name__)
 
-APPLICATION_NAME: Final = "telemetry-processor"
 #: Start-up work waits this long for a server that is starting as well.
 START_UP_TIMEOUT_S: Final = 30.0
 _START_UP_BACKOFF: Final = Backoff(first_s=0.1, longest_s=2.0)
 #: A stopping worker closes its connections within this time, and then drops them, which takes none.
 _CLOSE_TIMEOUT_S: Final = 1.5
+#: Connections that nobody has used for so long are closed: others may wait for them at a pooler.
+_IDLE_FOR_S: Final = 30.0
 #: A server that does not answer this fast is not ready.
 _PING_TIMEOUT_S: Final = 2.0
 _WHY_READ_ONLY: Final = """
@@ -37,25 +39,31 @@ SELECT CASE WHEN pg_is_in_recovery() THEN 'in recovery'
 """
 
 
-async def connect(url: str, *, attempts: int | None = None, timeout_s: float = START_UP_TIMEOUT_S) -> Any:
+async def connect(
+    url: str, *, pooler: Pooler = "auto", attempts: int | None = None, timeout_s: float = START_UP_TIMEOUT_S
+) -> Session:
     """Open one connection, waiting a bounded time for a server that is not up yet.
 
+    A pooler in transaction mode may be behind it: statements belong into a block of `sessions.used`.
+
     Args:
-        url: `postgresql://…`, with `sslmode` and the like as asyncpg reads them.
+        url: A connection string, see `telemetry_app.postgres_url`.
+        pooler: What is between us and the server, see `Sessions`.
         attempts: How many times to try; by default as often as the time allows.
         timeout_s: How long to go on trying, and the limit of each try, in seconds.
 
     Returns:
-        An `asyncpg.Connection`, which the caller closes.
+        A connection, which the caller closes.
 
     Raises:
         OSError: Nobody answers at that address.
         asyncpg.PostgresError: The server refuses, at once where waiting would not help (a wrong password).
     """
+    sessions = Sessions(url, pooler=pooler, settings={})
     deadline = time.monotonic() + timeout_s
     for failures in itertools.count(1):
         try:
-            return await asyncpg.connect(url, timeout=timeout_s, server_settings={"application_name": APPLICATION_NAME})
+            return await sessions.open(timeout_s)
         except DATABASE_ERRORS as error:
             wait_s = _START_UP_BACKOFF.wait_s(failures)
             if failures == attempts or time.monotonic() + wait_s > deadline:
@@ -75,7 +83,8 @@ class Postgres(Service):
     which saves a round trip for each batch.
 
     Args:
-        url: `postgresql://…`, with `sslmode` and the like as asyncpg reads them.
+        url: A connection string, see `telemetry_app.postgres_url`.
+        pooler: What is between us and the server, see `Sessions`.
         size: Most connections at a time.
         statement_timeout_ms: The server ends a statement that takes longer.
         connect_timeout_s: How long making one connection may take.
@@ -90,6 +99,7 @@ class Postgres(Service):
         url: str,
         *,
         size: int,
+        pooler: Pooler = "auto",
         statement_timeout_ms: int = 20_000,
         connect_timeout_s: float = 5.0,
         acquire_timeout_s: float = 10.0,
@@ -98,16 +108,12 @@ class Postgres(Service):
     ) -> None:
         self._writes = writes
         self._ailing = Ailing()
-        self._url = url
         self._size = size
         self._connect_timeout_s = connect_timeout_s
         self._acquire_timeout_s = acquire_timeout_s
-        self._server_settings = {
-            "application_name": APPLICATION_NAME,
-            # Compiling costs more than any statement here runs for.
-            "jit": "off",
-            "statement_timeout": str(statement_timeout_ms),
-        }
+        # Compiling costs more than any statement here runs for.
+        settings = {"jit": "off", "statement_timeout": str(statement_timeout_ms)}
+        self._sessions = Sessions(url, pooler=pooler, settings=settings)
         self._pool: asyncpg.Pool[Any] | None = None
         super().__init__(**kwargs)
 
@@ -115,13 +121,16 @@ class Postgres(Service):
         """Make the pool, without a connection."""
         take_only_lists_for_arrays()
         self._pool = await asyncpg.create_pool(
-            self._url,
             min_size=0,
             max_size=self._size,
-            timeout=self._connect_timeout_s,
-            server_settings=self._server_settings,
+            max_inactive_connection_lifetime=_IDLE_FOR_S,
+            connect=self._open,
+            connection_class=Session,
             reset=_leave_as_it_is,
         )
+
+    async def _open(self, *_of_the_pool: Any, **_settings: Any) -> Session:
+        return await self._sessions.open(self._connect_timeout_s)
 
     async def on_stop(self) -> None:
         """Close every connection, after 1.5 s without waiting for the server."""
@@ -159,7 +168,8 @@ class Postgres(Service):
             raise asyncpg.InterfaceError("the Postgres pool is not started")
         connection = await pool.acquire(timeout=self._acquire_timeout_s if timeout_s is None else timeout_s)
         try:
-            yield connection
+            async with used(connection):
+                yield connection
         except UNUSABLE_AFTER:
             connection.terminate()
             raise
@@ -171,6 +181,7 @@ class Postgres(Service):
         else:
             if proves:
                 self._ailing.works(connection)
+            await retire(connection)
         finally:
             await pool.release(connection)
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from annotated_types import Ge, Le
 from pydantic import AfterValidator, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
@@ -15,15 +15,11 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from faust_redis.redis.address import SCHEMES as REDIS_SCHEMES, why_unfit
+from telemetry_app.postgres_url.url import WELL_FORMED, PostgresUrlError, parse
 from telemetry_app.redaction import redact_url
 from telemetry_app.settings.environment import BadVariables, Environment, shown
 
 Role = Literal["write", "live"]
-
-POSTGRES_SCHEMES = ("postgresql", "postgres")
-# PostgreSQL takes several, with commas between.
-_HOST_AND_PORT = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::[0-9]{1,5})?")
-_SSL_MODES = {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 
 
 class SettingsError(ValueError):
@@ -67,12 +63,10 @@ def _check_redis_url(url: str) -> str:
 
 
 def _check_postgres_url(url: str) -> str:
-    parts = urlsplit(url)
-    hosts = parts.netloc.rpartition("@")[2].split(",")
-    if not all(_HOST_AND_PORT.fullmatch(host) for host in hosts):
-        raise ValueError("port")
-    if set(parse_qs(parts.query).get("sslmode", ())) - _SSL_MODES:
-        raise ValueError("sslmode")
+    try:
+        parse(url)
+    except PostgresUrlError as error:
+        raise UnfitError(f"must be {error}") from error
     return url
 
 
@@ -139,9 +133,8 @@ RedisUrl = Annotated[
 ]
 PostgresUrl = Annotated[
     str,
-    _url_of(*POSTGRES_SCHEMES),
     AfterValidator(_check_postgres_url),
-    Bound("a well-formed URL that begins with postgresql:// or postgres://"),
+    Bound(WELL_FORMED),
 ]
 BaseUrl = Annotated[
     Annotated[str, _url_of("http", "https"), AfterValidator(_check_base_url)] | None,
@@ -181,6 +174,9 @@ LogLevel = Annotated[
     Bound("debug, info, warning, error or critical"),
 ]
 LogFormat = Annotated[Literal["json", "pretty"], _as_written(_lower), Bound("json or pretty")]
+Pooler = Annotated[
+    Literal["auto", "session", "transaction"], _as_written(_lower), Bound("auto, session or transaction")
+]
 LiveAuth = Annotated[Literal["directus", "none"], _as_written(_lower), Bound("directus or none")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Flag = Annotated[bool, Bound("true or false")]
@@ -206,6 +202,9 @@ class Settings(BaseSettings):
     )
     postgres_url: PostgresUrl = Field("postgresql://localhost:5432/postgres", description="Database of the positions")
     postgres_pool_size: int = Field(4, ge=1, le=64, description="Database connections of one worker")
+    postgres_pooler: Pooler = Field(
+        "auto", description="Mode of a pooler (PgBouncer) before the database; `auto` finds out whether there is one"
+    )
     migrate_on_start: Flag = Field(default=True, description="Apply outstanding migrations when the worker starts")
     batch_size: int = Field(1000, ge=1, le=10_000, description="Most records taken by one read of the stream")
     batch_block_ms: int = Field(100, ge=1, le=60_000, description="How long one read waits for new records")

@@ -13,7 +13,7 @@ from tests.servers.debian import PackagesUnavailableError, install_once, suite
 # What only package scripts and web pages call, and the C library: of the same suite as the machine's own.
 UNWANTED = re.compile(
     r"adduser|daemon$|debconf|dpkg|fonts|gcc-\d+-base|iproute2|init-system|libc6$|libgcc-s1|libjs-|lsb-base|perl|node-|nodejs"
-    r"|passwd|sensible-utils|systemd|sysvinit|tar$|ucf"
+    r"|passwd|postgresql-|sensible-utils|systemd|sysvinit|tar$|ucf"
 )
 _CACHE = Path(__file__).parents[2] / ".cache" / "packaged"
 
@@ -42,6 +42,15 @@ def promtool() -> Program:
         PackagesUnavailableError: It cannot be had here.
     """
     return _program("promtool", ("prometheus",), "usr/bin/promtool")
+
+
+def pgbouncer() -> Program:
+    """Return Debian's PgBouncer.
+
+    Raises:
+        PackagesUnavailableError: It cannot be had here.
+    """
+    return _program("pgbouncer", ("pgbouncer",), "usr/sbin/pgbouncer")
 
 
 def _program(name: str, packages: Sequence[str], path: str) -> Program:

@@ -15,6 +15,7 @@ DEFAULTS = {
     "redis_telemetry_partitions": 1,
     "redis_consumer_group": "processor",
     "postgres_url": "postgresql://localhost:5432/postgres",
+    "postgres_pooler": "auto",
     "postgres_pool_size": 4,
     "migrate_on_start": True,
     "batch_size": 1000,

@@ -33,9 +33,9 @@ def command(*, only_status: bool) -> None:
         dictConfig(logging_config(settings.log_level, settings.log_format))
         url = settings.postgres_url
         if only_status:
-            _show(asyncio.run(status(url)))
+            _show(asyncio.run(status(url, pooler=settings.postgres_pooler)))
         else:
-            _report(asyncio.run(migrate(url)))
+            _report(asyncio.run(migrate(url, pooler=settings.postgres_pooler)))
     except (SettingsError, MigrationError) as error:
         raise click.ClickException(str(error)) from None
     except (ValueError, *DATABASE_ERRORS) as error:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 async def look_at_postgres(settings: Settings) -> AsyncIterator[Finding]:
     """Look at the server, its extensions, the migrations and the table."""
-    connection = await connect(settings.postgres_url, attempts=1, timeout_s=TIMEOUT_S)
+    connection = await connect(settings.postgres_url, pooler=settings.postgres_pooler, attempts=1, timeout_s=TIMEOUT_S)
     try:
         version = ".".join(str(part) for part in connection.get_server_version()[:2])
         label = f"{redact_url(settings.postgres_url)}, version {version}"
