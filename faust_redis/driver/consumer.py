@@ -57,6 +57,8 @@ class Consumer(LedgerOffsets):
         self.client = connect(str(self.transport.url[0]))
         self.redis = RedisProbe(self.client)
         self.holdings = Holdings()
+        #: Why the state of a partition that was taken cannot be loaded; None when it can.
+        self.loading_failure: str | None = None
         self._crash_watch = CrashWatch()
         reader = Reader(self.client, group=group, options=options)
         self.intake = Intake(self.client, reader, options=options, stopping=self._app_stopping)
@@ -78,9 +80,15 @@ class Consumer(LedgerOffsets):
 
     async def why_not_ready(self) -> str | None:
         """Return None when this worker takes records, or stands by for some, else what it waits for."""
-        if not self.ownership.assigned_once or self.app.rebalancing:
-            return "partitions are being assigned"
-        return await self.intake.why_not_ready()
+        if self.app.rebalancing:
+            return self.loading_failure or self.ownership.failure or "partitions are being assigned"
+        return self.ownership.why_not_ready() or self.commits.failure or await self.intake.why_not_ready()
+
+    def standing_by(self) -> str | None:
+        """Return None when this worker holds partitions, else that it waits for some."""
+        if self.holdings or not self.ownership.assigned_once:
+            return None
+        return "stands by: other workers hold all partitions, and this one takes over what they leave"
 
     # --- which partitions ---
 

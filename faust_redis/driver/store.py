@@ -15,7 +15,7 @@ from faust_redis.driver.message import BatchMessage
 from faust_redis.options import RedisOptions
 from faust_redis.redis import keys
 from faust_redis.redis.client import execute
-from faust_redis.redis.errors import Misconfigured
+from faust_redis.redis.errors import ANY_REDIS_ERROR, Misconfigured
 from faust_redis.redis.replies import pairs
 from faust_redis.redis.retry import retry_until_stopped
 from faust_redis.stream.ledger import DELETED
@@ -232,12 +232,21 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
     async def _load(self, stream: str) -> dict[str, bytes]:
         key = keys.state(stream, self.app.conf.id, self.table_name)
         values = await retry_until_stopped(
-            partial(self._scan, key),
+            partial(self._try_to_scan, key),
             operation="load state",
             observer=self._observer,
             stopping=lambda: self.app.should_stop,
         )
         logger.info("loaded %d keys of table %s from %s", len(values), self.table_name, key)
+        return values
+
+    async def _try_to_scan(self, key: str) -> dict[str, bytes]:
+        try:
+            values = await self._scan(key)
+        except ANY_REDIS_ERROR as error:
+            self._consumer().loading_failure = f"{key} cannot be loaded ({type(error).__name__}: {error})"
+            raise
+        self._consumer().loading_failure = None
         return values
 
     async def _scan(self, key: str) -> dict[str, bytes]:

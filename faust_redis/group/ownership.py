@@ -57,6 +57,7 @@ class Ownership(Service):
 
     Attributes:
         assigned_once: Whether this worker has looked for partitions and was told what it holds, if only nothing.
+        failure: Why the last look failed; None when it did not.
     """
 
     logger = logger
@@ -85,8 +86,9 @@ class Ownership(Service):
         self._stopping = stopping
         self._leases = Leases(client, group=group, instance_id=options.instance_id, ttl_ms=options.lease_ttl_ms)
         self._workers: dict[str, Members] = {}
-        self._unreadable: set[str] = set()
+        self._unreadable: dict[str, str] = {}
         self.assigned_once = False
+        self.failure: str | None = None
         super().__init__(**kwargs)
 
     @property
@@ -98,6 +100,12 @@ class Ownership(Service):
         """Take part in sharing out these topics from now on, and no others."""
         self._workers = {topic: self._workers.get(topic) or self._members(topic) for topic in sorted(topics)}
         self._holdings.changed.set()
+
+    def why_not_ready(self) -> str | None:
+        """Return None when this worker has partitions or stands by for those of others, else why it has none."""
+        if not self.assigned_once:
+            return self.failure or "partitions are being assigned"
+        return self.failure or (None if self._holdings else next(iter(self._unreadable.values()), None))
 
     @property
     def wanted_topics(self) -> list[str]:
@@ -145,7 +153,9 @@ class Ownership(Service):
             try:
                 if self._workers:
                     await self._balance()
+                self.failure = None
             except ANY_REDIS_ERROR as error:
+                self.failure = f"partitions cannot be shared out ({type(error).__name__}: {error})"
                 self._observer.retried("balance")
                 logger.log(severity(error), "could not share out partitions: %s", error)
                 await drop_connections(self._client, error)
@@ -210,10 +220,10 @@ class Ownership(Service):
             self._observer.retried("create group")
             if stream not in self._unreadable:
                 logger.error("cannot read %s, leaving it: %s", stream, error)  # noqa: TRY400 - it says it
-            self._unreadable.add(stream)
+            self._unreadable[stream] = f"{stream} cannot be read ({type(error).__name__}: {error})"
             await self._give_back(partition)
             return None
-        self._unreadable.discard(stream)
+        self._unreadable.pop(stream, None)
         return partition
 
     async def _change(self, *, leaving: list[Partition], gained: list[Partition]) -> None:

@@ -56,6 +56,8 @@ class CommitLoop(Service):
         self._stopping = stopping
         self._settled = asyncio.Event()
         self._given_up = False
+        #: Why the commit under way is tried again; None when none is.
+        self.failure: str | None = None
         super().__init__(**kwargs)
 
     def wake(self) -> None:
@@ -91,18 +93,28 @@ class CommitLoop(Service):
     async def _commit(self, partition: Partition, flight: InFlight) -> CommitResult | None:
         try:
             return await retry_until_stopped(
-                partial(self._committer.commit, partition, flight),
+                partial(self._try_to_commit, partition, flight),
                 operation="commit",
                 observer=self._observer,
                 stopping=self._stopping,
             )
         except PartitionLost:
+            self.failure = None
             logger.warning("lost the lease of %s before a commit; its next owner goes on", partition.stream)
             self._lose(partition)
         except ANY_REDIS_ERROR as error:
             logger.warning("stopping without a commit to %s (%s): left pending", partition.stream, error)
             self._given_up = True
         return None
+
+    async def _try_to_commit(self, partition: Partition, flight: InFlight) -> CommitResult:
+        try:
+            result = await self._committer.commit(partition, flight)
+        except ANY_REDIS_ERROR as error:
+            self.failure = f"batches of {partition.stream} cannot be committed ({type(error).__name__}: {error})"
+            raise
+        self.failure = None
+        return result
 
     def _report(self, result: CommitResult) -> None:
         if result.acknowledged:

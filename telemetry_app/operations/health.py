@@ -28,11 +28,13 @@ class Probe(NamedTuple):
         name: As readiness shows it.
         why_not_ready: Returns None when it is ready, else the reason why not.
         cache_s: How long "ready" is used, in seconds; a reason why not is used for 0.2 s at most.
+        note: Returns what to say although it is ready; None for nothing.
     """
 
     name: str
     why_not_ready: WhyNotReady
     cache_s: float = 0.0
+    note: Callable[[], str | None] | None = None
 
 
 class Readiness:
@@ -45,9 +47,12 @@ class Readiness:
     def __init__(self, *, timeout_s: float = PROBE_TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
         self._probes: dict[str, _CachedProbe] = {}
+        self._notes: dict[str, Callable[[], str | None]] = {}
 
-    def add(self, name: str, probe: WhyNotReady, cache_s: float = 0.0) -> None:
-        """Add a probe whose answer is used for `cache_s` seconds.
+    def add(
+        self, name: str, probe: WhyNotReady, cache_s: float = 0.0, note: Callable[[], str | None] | None = None
+    ) -> None:
+        """Add a probe whose answer is used for `cache_s` seconds, and perhaps what to say besides.
 
         Raises:
             ValueError: There is a probe of that name.
@@ -55,6 +60,13 @@ class Readiness:
         if name in self._probes:
             raise ValueError(f"there is a probe named {name} already")
         self._probes[name] = _CachedProbe(name, probe, cache_s, self._timeout_s)
+        if note is not None:
+            self._notes[name] = note
+
+    def notes(self) -> dict[str, str]:
+        """Return what there is to say of what is ready, by the name of its probe."""
+        said = ((name, note()) for name, note in self._notes.items())
+        return {name: text for name, text in said if text is not None}
 
     async def check(self) -> dict[str, str]:
         """Return `ok`, or the reason why not, for each probe, in the order in which they were added."""

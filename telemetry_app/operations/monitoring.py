@@ -34,7 +34,8 @@ class MonitoringServer(Service):
     """Serves `/metrics`, `/healthz` and `/readyz`, and nothing else.
 
     `/healthz` answers 200 as long as the event loop runs. `/readyz` answers 200 when every probe is ok, else 503,
-    both with `{"ready": bool, "checks": {name: "ok" or the reason}}`.
+    both with `{"ready": bool, "checks": {name: "ok" or the reason}}`, and `"notes"` where a worker that is ready has
+    something to say, as a hot standby has.
 
     Args:
         host: Address to listen on.
@@ -100,7 +101,10 @@ class MonitoringServer(Service):
     async def _show_readiness(self, _request: web.Request) -> web.Response:
         checks = await self._readiness.check()
         ready = all(answer == OK for answer in checks.values())
-        return web.json_response({"ready": ready, "checks": checks}, status=200 if ready else 503)
+        answer: dict[str, Any] = {"ready": ready, "checks": checks}
+        if ready and (notes := self._readiness.notes()):
+            answer["notes"] = notes
+        return web.json_response(answer, status=200 if ready else 503)
 
 
 def _why(host: str, port: int, error: OSError) -> str:
