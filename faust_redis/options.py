@@ -40,11 +40,13 @@ class RedisOptions:
     Attributes:
         instance_id: Name of this process among the workers and of its consumer in the groups; unique.
         batch_size: Most entries of one read, that is of one Faust event.
+        batch_bytes: Most bytes of one Faust event, unless a single entry is larger.
         block_ms: How long a read waits for the first entry.
         lease_ttl_ms: After how long without renewal a partition may be taken over.
         dead_letter_after: Deliveries after which a refused entry goes to the dead letters.
         redeliver_after_ms: Idle time after which a pending entry that nobody works on is delivered again.
-        drain_timeout_s: How long a stopping worker waits for batches in flight before it leaves them pending.
+        drain_timeout_s: How long a worker that stops or gives a partition away waits for batches in flight before it
+            leaves them pending.
         lag_interval_s: How often the group's lag is sampled.
         pacing: When records gather before they are read.
         observer: What the transport reports to.
@@ -52,6 +54,7 @@ class RedisOptions:
 
     instance_id: str = field(default_factory=_instance_id)
     batch_size: int = 1000
+    batch_bytes: int = 2 << 20
     block_ms: int = 100
     lease_ttl_ms: int = 5000
     dead_letter_after: int = 5

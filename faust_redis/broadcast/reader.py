@@ -26,6 +26,7 @@ from faust_redis.redis.replies import Entry, EntryId, streams as streams_of
 from faust_redis.redis.retry import Backoff, pause
 from faust_redis.redis.wire import ReadConnection
 from faust_redis.stream.batch import RecordBatch
+from faust_redis.stream.sizing import ReadSize
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -54,7 +55,7 @@ class BroadcastReader(Service):
         topic: Name of the topic.
         partitions: Number of its streams.
         group_prefix: The group is this and the instance id. Groups with this prefix whose instance is gone are removed.
-        put: Takes one batch for each read of a stream; reading goes on when it returns.
+        put: Takes one batch for each read of a stream, more where entries are large; reading goes on when it returns.
         options: Name of this process, size of a batch, how long a read waits (a second at most), and whom to tell.
     """
 
@@ -77,6 +78,7 @@ class BroadcastReader(Service):
         self._group = f"{group_prefix}{options.instance_id}"
         self._put = put
         self._options = options
+        self._size = ReadSize(options.batch_size, options.batch_bytes)
         self._block_ms = min(options.block_ms, _LONGEST_BLOCK_MS)
         self._client: Client | None = None
         self._reads: ReadConnection | None = None
@@ -127,6 +129,7 @@ class BroadcastReader(Service):
     async def _read_once(self) -> None:
         if not self._positioned:
             await self._position_groups()
+        asked = self._size.count(len(self.streams))
         begun_at = asyncio.get_running_loop().time()
         try:
             reply = await self._read_streams()
@@ -137,11 +140,12 @@ class BroadcastReader(Service):
             self._positioned = False
             return
         for stream, entries in reply:
-            self.reached[stream] = EntryId.parse(entries[-1][0])
-            await self._put(RecordBatch(stream, entries))
-            # Let the receiver run first: asking for the next batch takes as long as delivering a small one.
-            await asyncio.sleep(0)
-        if all(len(entries) < self._options.batch_size for _, entries in reply):
+            for piece in self._size.pieces(entries):
+                self.reached[stream] = EntryId.parse(piece[-1][0])
+                await self._put(RecordBatch(stream, piece))
+                # Let the receiver run first: asking for the next batch takes as long as delivering a small one.
+                await asyncio.sleep(0)
+        if all(len(entries) < asked for _, entries in reply):
             self.caught_up_at = begun_at
 
     async def _read_streams(self) -> list[tuple[str, list[Entry]]]:
@@ -155,7 +159,7 @@ class BroadcastReader(Service):
     async def _read_group(self, streams: Sequence[str]) -> Any:
         return await self.reads.execute(
             "XREADGROUP", "GROUP", self._group, self._options.instance_id,
-            "COUNT", self._options.batch_size, "BLOCK", self._block_ms, "NOACK",
+            "COUNT", self._size.count(len(self.streams)), "BLOCK", self._block_ms, "NOACK",
             "STREAMS", *streams, *(">" for _ in streams),
         )  # fmt: skip
 

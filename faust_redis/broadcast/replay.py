@@ -9,11 +9,13 @@ from redis.exceptions import ResponseError
 from faust_redis.redis.client import Client, close, connect, execute
 from faust_redis.redis.errors import is_no_group, own_errors
 from faust_redis.redis.replies import BEFORE_ALL, Entry, EntryId, entries, facts
+from faust_redis.stream.sizing import ReadSize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _PAGE: Final = 1000
+_PAGE_BYTES: Final = 2 << 20
 
 
 class StreamTips(NamedTuple):
@@ -64,6 +66,7 @@ class StreamReplay:
     def __init__(self, url: str) -> None:
         self._url = url
         self._client: Client | None = None
+        self._size = ReadSize(_PAGE, _PAGE_BYTES)
 
     @property
     def client(self) -> Client:
@@ -78,9 +81,12 @@ class StreamReplay:
             return [await stream_tips(self.client, stream) for stream in streams]
 
     async def page(self, stream: str, after: EntryId, until: EntryId) -> list[Entry]:
-        """Return the first thousand entries of `after < id <= until`; none when there are no more."""
+        """Return the first entries of `after < id <= until`, a thousand or about 2 MB; none when there are no more."""
         with own_errors():
-            return entries(await execute(self.client, "XRANGE", stream, f"({after}", str(until), "COUNT", _PAGE))
+            count = self._size.count()
+            page = entries(await execute(self.client, "XRANGE", stream, f"({after}", str(until), "COUNT", count))
+            # A piece is a page: what is beyond it is read with the next one.
+            return list(next(self._size.pieces(page))) if page else page
 
     async def close(self) -> None:
         """Close the connections."""

@@ -135,28 +135,36 @@ class Consumer(LedgerOffsets):
         A batch that was read while a rebalance stopped the flow is left where it is, pending, and looked for again.
         (The base class would seek at once, with batches still in flight.)
         """
-        records, _ = cast("tuple[dict[TP, Read] | None, object]", await self._wait_next_records(timeout))
-        left = dict(records or {})
+        records, _ = cast("tuple[dict[TP, list[Read]] | None, object]", await self._wait_next_records(timeout))
+        left = [read for reads in (records or {}).values() for read in reads]
+        left.reverse()
+        del records  # what is delivered from `left` must not be kept here
         generation = self.app.consumer_generation_id
         try:
-            for tp, (partition, batch) in (records or {}).items():
+            while left:
                 if self.should_stop or not self.flow_active or generation != self.app.consumer_generation_id:
                     return
-                del left[tp]
+                partition, batch = left.pop()
+                tp = TP(*partition.tp)
                 if self.holdings.get(tp) is partition:  # else a whole rebalance passed during the read
                     self.options.observer.delivered(len(batch))
                     yield tp, self._to_message(tp, (partition, batch))
         finally:
-            for partition, _ in left.values():
+            for partition, _ in left:
                 partition.claim_again()
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's
-        wanted = [p for tp, p in self.holdings.items() if active_partitions and tp in active_partitions and not p.lost]
+        active = [p for tp, p in self.holdings.items() if active_partitions and tp in active_partitions and not p.lost]
+        # One batch in trouble pauses its own partition in the end, never the others.
+        wanted = [partition for partition in active if not partition.ledger.is_held_up()]
         if not wanted:
             await asyncio.sleep(min(timeout, 0.1))
             return {}
         batches = await self.intake.take(wanted, within_s=timeout)
-        return {TP(*partition.tp): (partition, batch) for partition, batch in batches}
+        reads: dict[TP, list[Read]] = {}
+        for partition, batch in batches:
+            reads.setdefault(TP(*partition.tp), []).append((partition, batch))
+        return reads
 
     def _to_message(self, tp: TP, record: tuple[Partition, RecordBatch]) -> BatchMessage:
         partition, batch = record
@@ -208,13 +216,10 @@ class Consumer(LedgerOffsets):
         return self.app.should_stop
 
     async def wait_empty(self) -> None:
-        """Wait for batches in flight; while the application stops, only for as long as the options allow.
+        """Wait for batches in flight, for as long as the options allow: one in trouble must not keep a partition here.
 
-        What is given up then stays pending and is delivered again to the partition's next owner.
+        What is given up then stays pending and is delivered again, to the partition's next owner if it has one.
         """
-        if not self.app.should_stop:
-            await super().wait_empty()
-            return
         deadline = self.loop.call_later(self.options.drain_timeout_s, self._give_up_in_flight)
         try:
             await super().wait_empty()
@@ -224,7 +229,7 @@ class Consumer(LedgerOffsets):
     def _give_up_in_flight(self) -> None:
         for message in list(self._unacked_messages):
             if isinstance(message, BatchMessage) and not message.acked:
-                logger.warning("stopping with %r in flight: left pending", message.value)
+                logger.warning("%r is not done after %g s: left pending", message.value, self.options.drain_timeout_s)
                 message.give_up()
 
     async def on_shutdown(self) -> None:

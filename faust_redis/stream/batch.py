@@ -50,7 +50,7 @@ class RecordBatch:
         redelivered: Whether the entries had been delivered before.
     """
 
-    __slots__ = ("_delivery", "buried", "entries", "redelivered", "refused", "stream")
+    __slots__ = ("_complete", "_delivery", "buried", "entries", "redelivered", "refused", "stream")
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class RecordBatch:
         self.refused: dict[bytes, Verdict] = {}
         self.buried: dict[bytes, Verdict] = {}
         self._delivery = delivery
+        self._complete = True
 
     def delivered_by(self, delivery: Delivery) -> RecordBatch:
         """Return this batch, verdicts included, with a way back to its deliverer.
@@ -93,6 +94,13 @@ class RecordBatch:
     def bury(self, entry_id: bytes, reason: str, detail: str) -> None:
         """Send an entry to the dead letters when the batch is committed."""
         self.buried[entry_id] = Verdict(reason, detail)
+
+    def forget_fields(self) -> None:
+        """Keep nothing of entries without a verdict but their ids, which is all that a commit needs."""
+        if self._complete:
+            self._complete = False
+            judged = self.refused.keys() | self.buried.keys()
+            self.entries = [(entry_id, fields if entry_id in judged else []) for entry_id, fields in self.entries]
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries)

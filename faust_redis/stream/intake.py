@@ -45,9 +45,10 @@ class Intake:
         return self._failure
 
     async def take(self, partitions: Sequence[Partition], *, within_s: float) -> list[Read]:
-        """Return at most one batch for each partition; none when nothing came in time, or after a failure."""
+        """Return the batches of one read; none when nothing came in time, or after a failure."""
         loop = asyncio.get_running_loop()
         await asyncio.sleep(max(0.0, self._gather_until - loop.time()))
+        asked = self._reader.size.count(len(partitions))
         block_ms = max(1, min(self._options.block_ms, int(within_s * 1000)))
         try:
             batches = await self._reader.read(partitions, block_ms)
@@ -56,7 +57,7 @@ class Intake:
             return []
         self._backoff.reset()
         self._failure = None
-        if sum(len(batch) for _, batch in batches) < self._full_enough:
+        if sum(len(batch) for _, batch in batches) < min(self._full_enough, asked):
             self._gather_until = loop.time() + self._options.pacing.gather_s
         return batches
 

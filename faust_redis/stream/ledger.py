@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from faust_redis.stream.batch import RecordBatch
 
+#: So many settled batches may wait behind one that is not. They are stored again after a crash, and as duplicates.
+MOST_HELD_UP: Final = 8
 #: Stands in a batch's changes for a key that was deleted.
 DELETED = object()
 
@@ -68,6 +70,17 @@ class Ledger:
     def committed(self) -> int:
         """Offset up to which, exclusively, every batch is committed."""
         return self._in_flight[0].offset if self._in_flight else self._next_offset
+
+    def is_held_up(self) -> bool:
+        """Whether so much is settled and waits for an older batch that no more should be read."""
+        waiting, blocked = 0, False
+        for flight in self._in_flight:
+            if not flight.settled:
+                blocked = True
+            elif blocked:
+                waiting += 1
+                flight.batch.forget_fields()
+        return waiting >= MOST_HELD_UP
 
     def register(self, batch: RecordBatch) -> InFlight:
         """Take a batch up that is about to be delivered, and give it its offset."""

@@ -12,6 +12,7 @@ from faust_redis.redis.client import Client, execute, is_cluster
 from faust_redis.redis.errors import is_busy_group, is_no_group
 from faust_redis.redis.replies import entries, streams
 from faust_redis.stream.batch import RecordBatch
+from faust_redis.stream.sizing import ReadSize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,15 +35,16 @@ class Reader:
         self._group = group
         self._options = options
         self._observer = options.observer
+        self.size = ReadSize(options.batch_size, options.batch_bytes)
 
     async def read(self, partitions: Sequence[Partition], block_ms: int) -> list[Read]:
-        """Return at most one batch for each partition.
+        """Return the batches of one read, in stream order: one for each partition, more where entries are large.
 
         Pending entries come first: while any partition has some, nobody waits for new ones. What was read and is not
         delivered, for whatever reason, stays pending: `Partition.claim_again` finds it.
         """
         claiming = [partition for partition in partitions if partition.claiming]
-        batches = [found for partition in claiming if (found := await self._claim_page(partition))]
+        batches = [read for partition in claiming for read in await self._claim_page(partition)]
         fresh = [partition for partition in partitions if not partition.claiming]
         if fresh and not batches:
             batches = await self._read_new(fresh, block_ms)
@@ -59,17 +61,17 @@ class Reader:
         logger.info("created group %s on stream %s", self._group, stream)
         return True
 
-    async def _claim_page(self, partition: Partition) -> Read | None:
+    async def _claim_page(self, partition: Partition) -> list[Read]:
         """Claim one page of pending entries that are not in flight here.
 
         JUSTID first: it claims without counting a delivery, which would be untrue for entries still in flight.
         """
         walk = partition.claiming
         if walk is None:
-            return None
+            return []
         reply = await self._or_recreate_group(
             [partition], "XAUTOCLAIM", partition.stream, self._group, self._options.instance_id,
-            walk.min_idle_ms, walk.cursor, "COUNT", self._options.batch_size, "JUSTID",
+            walk.min_idle_ms, walk.cursor, "COUNT", self.size.count(), "JUSTID",
         )  # fmt: skip
         walk.cursor = reply[0] if reply else b"0-0"
         if walk.cursor == b"0-0":
@@ -79,18 +81,20 @@ class Reader:
         in_flight = partition.ledger.entry_ids()
         wanted = [entry_id for entry_id in (reply[1] if reply else ()) if entry_id not in in_flight]
         if not wanted:
-            return None
+            return []
         return await self._claim(partition, wanted)
 
-    async def _claim(self, partition: Partition, ids: list[bytes]) -> Read | None:
+    async def _claim(self, partition: Partition, ids: list[bytes]) -> list[Read]:
         claimed = await execute(
             self._client, "XCLAIM", partition.stream, self._group, self._options.instance_id, 0, *ids
         )
         found = entries(claimed)
         if not found:
-            return None
+            return []
         self._observer.redelivered(len(found))
-        return partition, RecordBatch(partition.stream, found, redelivered=True)
+        return [
+            (partition, RecordBatch(partition.stream, piece, redelivered=True)) for piece in self.size.pieces(found)
+        ]
 
     async def _read_new(self, partitions: list[Partition], block_ms: int) -> list[Read]:
         """Read new entries of all partitions at once; in a cluster of each by itself, since slots differ."""
@@ -107,14 +111,14 @@ class Reader:
         batches = []
         for stream, fresh in reply:
             partition = by_stream[stream]
-            batches.append((partition, RecordBatch(partition.stream, fresh)))
+            batches += [(partition, RecordBatch(partition.stream, piece)) for piece in self.size.pieces(fresh)]
         self._observer.read("ok" if batches else "empty")
         return batches
 
     async def _read_group(self, partitions: list[Partition], block_ms: int) -> Any:
         return await self._or_recreate_group(
             partitions, "XREADGROUP", "GROUP", self._group, self._options.instance_id,
-            "COUNT", self._options.batch_size, "BLOCK", block_ms,
+            "COUNT", self.size.count(len(partitions)), "BLOCK", block_ms,
             "STREAMS", *(partition.stream for partition in partitions), *(">" for _ in partitions),
         )  # fmt: skip
 

@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 #: Most entries read again for a cursor: some tenths of a second of work. Beyond it a snapshot is cheaper.
 MAX_ENTRIES: Final = 50_000
 
+#: The same of their bytes, which are all held until the last page is known.
+MAX_BYTES: Final = 48 << 20
+
 #: Concurrent questions to Redis: its client refuses connections to a crowd that reconnects at once.
 _QUESTIONS: Final = 16
 
@@ -71,6 +74,7 @@ class Resumer:
         self._events_of = events_of
         self._observer = observer
         self._max_entries = max_entries
+        self._max_bytes = MAX_BYTES
         self._lock = asyncio.Lock()
         self._questions = asyncio.Semaphore(_QUESTIONS)
         self._begins: Vector = (BEFORE_ALL,) * len(streams)
@@ -124,7 +128,7 @@ class Resumer:
         # Nothing is decoded until all pages are known to be few enough.
         pages = await self._read_after(since)
         if pages is None:
-            logger.info("a client's cursor is over %d entries back, so it gets a snapshot", self._max_entries)
+            logger.info("a client's cursor is too far back to read all entries again, so it gets a snapshot")
             self._too_far = since
             return False
         found: list[Sighting] = []
@@ -139,12 +143,13 @@ class Resumer:
     async def _read_after(self, since: Vector) -> list[tuple[int, list[Entry]]] | None:
         """Return partitions and pages from a cursor to where the history begins; None when they are too many."""
         pages: list[tuple[int, list[Entry]]] = []
-        entries_left = self._max_entries
+        entries_left, bytes_left = self._max_entries, self._max_bytes
         for partition, stream in enumerate(self._streams):
             at, until = since[partition], self._begins[partition]
             while at < until and (page := await self._replay.page(stream, at, until)):
                 entries_left -= len(page)
-                if entries_left < 0:
+                bytes_left -= sum(len(value) for _, fields in page for value in fields)
+                if entries_left < 0 or bytes_left < 0:
                     return None
                 pages.append((partition, page))
                 at = EntryId.parse(page[-1][0])

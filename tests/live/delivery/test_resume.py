@@ -181,14 +181,21 @@ async def test_an_unknown_cursor(live: LiveFactory, since: str) -> None:
         assert ("resumed" in answer, len(answer["snapshot"])) == (False, 1)
 
 
+@pytest.mark.parametrize(
+    ("limit", "most"),
+    [
+        pytest.param("_max_entries", 20, id="entries"),
+        pytest.param("_max_bytes", 5000, id="bytes"),
+    ],
+)
 async def test_a_cursor_too_far_back(
-    live: LiveFactory, redis_url: str, stream: str, monkeypatch: pytest.MonkeyPatch
+    live: LiveFactory, redis_url: str, stream: str, monkeypatch: pytest.MonkeyPatch, limit: str, most: int
 ) -> None:
-    """More entries than it is worth are not read again: the client is given a snapshot."""
+    """More entries than it is worth, or more bytes, are not read again: the client is given a snapshot."""
     for second in range(30):
         await publish_alone(redis_url, stream, "a", now_ms() + second, 1)
     async with live(devices=DEVICES) as side:
-        monkeypatch.setattr(side.live._resumer, "_max_entries", 20)
+        monkeypatch.setattr(side.live._resumer, limit, most)
         monkeypatch.setattr(side.live._resumer, "_begins", side.live.requests.fan_out.vector)
         pages = count_pages(side)
         answer = await resume(await side.connect(), "0-0")

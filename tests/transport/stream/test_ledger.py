@@ -3,7 +3,7 @@
 from hypothesis import given, strategies as st
 
 from faust_redis.stream.batch import RecordBatch
-from faust_redis.stream.ledger import Ledger
+from faust_redis.stream.ledger import MOST_HELD_UP, Ledger
 
 
 def batch(*ids: str) -> RecordBatch:
@@ -86,3 +86,29 @@ def test_dirty_means_uncommitted_changes() -> None:
     assert ledger.dirty
     ledger.forget(flight)
     assert not ledger.dirty
+
+
+def test_a_partition_is_held_up_when_much_is_settled_behind_an_older_batch() -> None:
+    """What waits keeps its ids and what is refused, no payloads; once the older one is settled nothing is held up."""
+    ledger = Ledger()
+    oldest = ledger.register(batch("1-1"))
+    behind = [ledger.register(batch(f"{n}-1", f"{n}-2")) for n in range(2, 2 + MOST_HELD_UP)]
+    for flight in behind[:-1]:
+        flight.settled = True
+    assert not ledger.is_held_up()
+    behind[-1].batch.bury(b"9-2", "database", "no")
+    behind[-1].settled = True
+    assert ledger.is_held_up()
+    assert list(behind[0].batch) == [(b"2-1", []), (b"2-2", [])]
+    assert list(behind[-1].batch) == [(b"9-1", []), (b"9-2", [b"payload", b"x"])]
+    assert list(oldest.batch) == [(b"1-1", [b"payload", b"x"])]
+    oldest.settled = True
+    assert not ledger.is_held_up()
+
+
+def test_batches_that_are_written_hold_nothing_up() -> None:
+    """Only what is settled and cannot be committed counts."""
+    ledger = Ledger()
+    for _ in range(3 * MOST_HELD_UP):
+        ledger.register(batch())
+    assert not ledger.is_held_up()

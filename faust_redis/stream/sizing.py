@@ -1,0 +1,63 @@
+"""How many entries to read at once, when what must be bounded is their bytes."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from faust_redis.redis.replies import Entry
+
+#: What entries are taken to be before any was seen.
+_UNSEEN_BYTES: Final = 8192
+#: A read asks for at most so many times as many as the one before.
+_GROWTH: Final = 4
+#: After large entries small ones are believed in by and by: share of the former size that is kept with each read.
+_MEMORY: Final = 0.8
+#: A read of many streams may bring so many pieces: smaller ones would make many small batches of usual entries.
+_MOST_PIECES: Final = 8
+
+
+class ReadSize:
+    """Redis reads by number alone, so the number follows the size of what was read last.
+
+    Entries may suddenly be larger: what was read is then passed on in pieces.
+
+    Args:
+        most_entries: Of one read and stream.
+        most_bytes: Of one read, about, and of one piece, unless a single entry is larger.
+    """
+
+    def __init__(self, most_entries: int, most_bytes: int) -> None:
+        self._most_entries = most_entries
+        self._most_bytes = most_bytes
+        self._entry_bytes = 0.0
+        self._count = max(1, min(most_entries, most_bytes // _UNSEEN_BYTES))
+
+    def count(self, streams: int = 1) -> int:
+        """Return how many entries of each stream to ask for when so many are read together."""
+        together = self._most_bytes * _MOST_PIECES / (self._entry_bytes or _UNSEEN_BYTES)
+        return max(1, min(self._count, int(together / streams)))
+
+    def pieces(self, entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+        """Take note of entries that were read, and yield them in pieces of bounded size."""
+        size = sum(map(len, chain.from_iterable(fields for _, fields in entries)))
+        self._saw(size / len(entries))
+        if size <= self._most_bytes:
+            yield entries
+            return
+        start, size = 0, 0
+        for index, (_, fields) in enumerate(entries):
+            length = sum(map(len, fields))
+            if size + length > self._most_bytes and index > start:
+                yield entries[start:index]
+                start, size = index, 0
+            size += length
+        yield entries[start:]
+
+    def _saw(self, entry_bytes: float) -> None:
+        self._entry_bytes = max(entry_bytes, self._entry_bytes * _MEMORY, 1.0)
+        fitting = int(self._most_bytes / self._entry_bytes)
+        self._count = max(1, min(self._most_entries, fitting, self._count * _GROWTH))
