@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 import msgspec
 
-from telemetry_app.database.errors import describe
+from telemetry_app.database.errors import UNUSABLE_AFTER, describe
 from telemetry_app.database.outage import Outage
 
 if TYPE_CHECKING:
@@ -116,7 +118,7 @@ class Merger:
         """
         merged = 0
         try:
-            async with connection.transaction():
+            async with _all_or_nothing(connection):
                 await connection.execute(_PLAN_FOR_THESE_TIMES)
                 for places in _by_time(rows[1]):
                     additions = await _find(connection, rows, places)
@@ -134,7 +136,7 @@ class Merger:
             return 0
         try:
             # A savepoint: what is refused does not undo what is merged.
-            async with connection.transaction():
+            async with _all_or_nothing(connection):
                 changed = await _change(connection, additions, keys)
         except asyncpg.PostgresError as error:
             if (error.sqlstate or "")[:2] in _PASSING:
@@ -153,6 +155,28 @@ class Merger:
             f"a stored row may not be changed ({describe(error)}), so what came later counts as a duplicate: "
             "grant SELECT and UPDATE on positions to POSTGRES_URL's user, or look for a trigger or a policy"
         )
+
+
+@contextlib.asynccontextmanager
+async def _all_or_nothing(connection: PoolConnectionProxy[Any]) -> AsyncIterator[None]:
+    """Run the block in a transaction, or below a savepoint of the one that there is.
+
+    Behind a pooler the connection has been lent in a transaction, of which asyncpg's own knows nothing.
+    """
+    if connection.is_in_transaction():
+        begin, end, undo = "SAVEPOINT merging", "RELEASE merging", "ROLLBACK TO merging; RELEASE merging"
+    else:
+        begin, end, undo = "BEGIN", "COMMIT", "ROLLBACK"
+    await connection.execute(begin)
+    try:
+        yield
+    except UNUSABLE_AFTER:
+        raise
+    except BaseException:
+        if not connection.is_closed():
+            await connection.execute(undo)
+        raise
+    await connection.execute(end)
 
 
 def _by_time(times: Sequence[float]) -> Iterator[list[int]]:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 
+from telemetry_app.database import duplicates, indexes
+from telemetry_app.database.indexes import DuplicatesError
+from telemetry_app.database.locks import patiently, take_advisory_lock
 from telemetry_app.database.migration_files import (
     Applied,
     DriftError,
@@ -23,11 +26,22 @@ from telemetry_app.database.migration_files import (
 from telemetry_app.database.postgres import connect
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from importlib.resources.abc import Traversable
 
     from telemetry_app.database.sessions import Pooler
 
-__all__ = ["LOCK_KEY", "DriftError", "MigrationBusyError", "MigrationError", "MigrationStatus", "migrate", "status"]
+__all__ = [
+    "LOCK_KEY",
+    "DriftError",
+    "DuplicatesError",
+    "MigrationBusyError",
+    "MigrationError",
+    "MigrationStatus",
+    "migrate",
+    "remove_duplicates",
+    "status",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +69,9 @@ async def migrate(
 ) -> list[str]:
     """Apply every pending migration, each in a transaction of its own.
 
+    A table `positions` that is there already first gets the indexes that it lacks, outside a transaction, so that those
+    who write to it are not stopped. No migration waits long for a lock: whoever comes after it would wait as well.
+
     Args:
         target: URL of the database, or a connection to use and leave open.
         pooler: What is between us and the server, see `Sessions`.
@@ -66,6 +83,7 @@ async def migrate(
 
     Raises:
         DriftError: A file was changed or is missing since it was applied, or the database is newer than the files.
+        DuplicatesError: The table that is there has several rows of one device and time.
         MigrationError: The files are not numbered 1, 2, 3…, or a file failed; `MigrationBusyError` when
             somebody else holds the lock.
         OSError: Nobody answers at that address.
@@ -80,9 +98,33 @@ async def migrate(
         if not await _has_history(connection):
             await connection.execute(_CREATE_HISTORY)
         pending = pending_of(migrations, await _history(connection))
+        if folder is None:
+            await indexes.prepare(connection)
         for migration in pending:
             await _apply(connection, migration)
     return [migration.file_name for migration in pending]
+
+
+async def remove_duplicates(
+    target: str | asyncpg.Connection[Any],
+    *,
+    pooler: Pooler = "auto",
+    progress: Callable[[int, int], None] = lambda _removed, _total: None,
+) -> int:
+    """Remove all rows of the table `positions` but the first of each device and time; return how many those were.
+
+    Args:
+        target: URL of the database, or a connection to use and leave open.
+        pooler: What is between us and the server, see `Sessions`.
+        progress: Told after each batch how many are removed, and of how many.
+
+    Raises:
+        MigrationBusyError: Somebody else is migrating.
+        OSError: Nobody answers at that address.
+        asyncpg.PostgresError: The server refuses.
+    """
+    async with _connection(target, pooler) as connection, _locked(connection, LOCK_TIMEOUT_S):
+        return await duplicates.remove(connection, progress)
 
 
 async def status(
@@ -106,15 +148,17 @@ async def _has_history(connection: asyncpg.Connection[Any]) -> bool:
 
 
 async def _apply(connection: asyncpg.Connection[Any], migration: Migration) -> None:
+    async def apply() -> None:
+        await connection.execute(migration.sql)
+        await connection.execute(
+            "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
+            migration.version,
+            migration.name,
+            migration.checksum,
+        )
+
     try:
-        async with connection.transaction():
-            await connection.execute(migration.sql)
-            await connection.execute(
-                "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
-                migration.version,
-                migration.name,
-                migration.checksum,
-            )
+        await patiently(connection, apply)
     except asyncpg.PostgresError as error:
         if connection.is_closed():
             # The server went away: nobody's mistake, and worth another try.
@@ -143,23 +187,20 @@ async def _connection(
 @contextlib.asynccontextmanager
 async def _locked(connection: asyncpg.Connection[Any], timeout_s: float) -> AsyncIterator[None]:
     """Hold the lock that lets one session migrate at a time; the server frees it when the session ends."""
-    # Building an index on a large table may take longer than any limit meant for ordinary statements.
-    await connection.execute(f"SET statement_timeout = 0; SET lock_timeout = {round(timeout_s * 1000)}")
-    try:
-        await connection.execute("SELECT pg_advisory_lock($1)", LOCK_KEY)
-    except asyncpg.LockNotAvailableError as error:
+    if not await take_advisory_lock(connection, LOCK_KEY, timeout_s):
         raise MigrationBusyError(
             f"Another session has been migrating this database for more than {timeout_s:g} s: "
             "wait until it is done, or end it, and try again."
-        ) from error
-    finally:
-        if not connection.is_closed():
-            await connection.execute("RESET lock_timeout")
+        )
+    # Building an index on a large table may take longer than any limit meant for ordinary statements.
+    await connection.execute("SET statement_timeout = 0; SET lock_timeout = 0")
     try:
         yield
     finally:
         if not connection.is_closed():
-            await connection.execute(f"SELECT pg_advisory_unlock({LOCK_KEY}); RESET statement_timeout")
+            await connection.execute(
+                f"SELECT pg_advisory_unlock({LOCK_KEY}); RESET statement_timeout; RESET lock_timeout"
+            )
 
 
 @contextlib.asynccontextmanager

@@ -1,8 +1,9 @@
-"""Migrating at a worker's start, whether the database is up or not."""
+"""Migrating at a worker's start, whether the database is up, and in a state to be migrated, or not."""
 
 from __future__ import annotations
 
 import logging
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from mode import Service
@@ -18,31 +19,44 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Waits between tries while the database is away.
+#: Waits between tries, while the database is away or somebody has to mend it.
 _BACKOFF: Final = Backoff(first_s=0.5, longest_s=10.0)
+#: The same reason is logged again after this time.
+_SAY_AGAIN_AFTER_S: Final = 60.0
 
 
 class Migrator(Service):
-    """Applies pending migrations when the worker starts; goes on trying while the database is away.
+    """Applies pending migrations when the worker starts, and goes on trying until they are applied.
 
-    A database that cannot be migrated (drift, a newer schema) stops the worker.
+    While the database is away that is a matter of waiting. What somebody has to mend (drift, a newer schema, duplicate
+    rows, a missing right) is waited for as well: the worker is not ready and says why, and goes on when it is mended.
 
     Args:
         url: The database.
         pooler: What is between us and the server, see `Sessions`.
         enabled: Whether to migrate at all; if not, `why_not_ready` says nothing is missing.
         retried: Told of each try that failed and will be repeated.
+        backoff: Waits between tries.
     """
 
     logger = logger
 
     def __init__(
-        self, url: str, *, pooler: Pooler = "auto", enabled: bool, retried: Callable[[], None], **kwargs: Any
+        self,
+        url: str,
+        *,
+        pooler: Pooler = "auto",
+        enabled: bool,
+        retried: Callable[[], None],
+        backoff: Backoff = _BACKOFF,
+        **kwargs: Any,
     ) -> None:
         self._url = url
         self._pooler = pooler
         self._retried = retried
+        self._backoff = backoff
         self._missing: str | None = "migrations have not been applied yet" if enabled else None
+        self._said: tuple[str, float] | None = None
         super().__init__(**kwargs)
 
     async def why_not_ready(self) -> str | None:
@@ -55,15 +69,23 @@ class Migrator(Service):
         while self._missing and not self.should_stop:
             try:
                 await migrate(self._url, pooler=self._pooler)
-            except (MigrationBusyError, *DATABASE_ERRORS) as error:
-                self._missing = f"migrations are waiting for the database ({describe(error)})"
-                logger.warning("%s", self._missing)
-                self._retried()
+            except (MigrationError, *DATABASE_ERRORS) as error:
                 failures += 1
-                await self.sleep(_BACKOFF.wait_s(failures))
-            except MigrationError as error:
-                logger.critical("%s", error)
-                await self.crash(error)
-                return
+                self._retried()
+                self._failed(error)
+                await self.sleep(self._backoff.wait_s(failures))
             else:
                 self._missing = None
+                if failures:
+                    logger.info("the database is migrated, after %d failed tries", failures)
+
+    def _failed(self, error: BaseException) -> None:
+        """Keep the reason for readiness, and log it when it is another one than before, or once a minute."""
+        needs_mending = isinstance(error, MigrationError) and not isinstance(error, MigrationBusyError)
+        reason = str(error) if isinstance(error, MigrationError) else describe(error)
+        self._missing = f"migrations are waiting: {reason}"
+        now = time.monotonic()
+        if self._said and self._said[0] == reason and now - self._said[1] < _SAY_AGAIN_AFTER_S:
+            return
+        self._said = (reason, now)
+        logger.log(logging.ERROR if needs_mending else logging.WARNING, "%s", self._missing)

@@ -67,3 +67,21 @@ async def test_no_database(plain_postgres_url: str) -> None:
 
     assert (code, output, len(errors)) == (1, [], 1)
     assert errors[0].startswith("Error: The database of POSTGRES_URL cannot be migrated: InvalidCatalogNameError: ")
+
+
+async def test_removing_duplicates(plain_postgres_url: str) -> None:
+    """Duplicates are told in one sentence with status 1; with --remove-duplicates they go, and it says how many."""
+    async with session(plain_postgres_url) as connection:
+        await migrate(connection)
+        await connection.execute("DROP TABLE schema_migrations; DROP INDEX positions_device_ts_idx")
+        await connection.execute(
+            "INSERT INTO positions (device_id, ts) SELECT 'a', '2026-01-01' FROM generate_series(1, 3)"
+        )
+    code, output, errors = await run(plain_postgres_url)
+    assert (code, output, len(errors)) == (1, [], 1)
+    assert errors[0].startswith("Error: The table positions holds several rows of one device_id and ts")
+
+    removed = ["removed 2 duplicate rows", *APPLIED]
+    assert await run(plain_postgres_url, "--remove-duplicates") == (0, removed, [])
+    nothing = ["there are no duplicate rows", NOTHING_TO_DO]
+    assert await run(plain_postgres_url, "--remove-duplicates") == (0, nothing, [])

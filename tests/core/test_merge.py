@@ -14,14 +14,20 @@ from telemetry_app.core.insert import INSERT_POSITIONS
 from telemetry_app.core.merge import Merger
 from telemetry_app.core.rows import columns
 from telemetry_app.database.migrate import migrate
+from telemetry_app.database.postgres import Postgres
 from telemetry_app.records.position import Position
 from tests.conftest import ProxyFactory
-from tests.core.writing import WriteResult, desk, writer_waits
+from tests.core.writing import Desk, WriteResult, desk, writer_waits
 from tests.servers.proxy import url_through
 from tests.support.database import session
 from tests.support.records import position
 from tests.support.waiting import eventually
 
+REFUSE_BAD = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+AS $$BEGIN IF NEW.attributes ? 'bad' THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW; END$$;
+CREATE TRIGGER refuse BEFORE UPDATE ON positions FOR EACH ROW EXECUTE FUNCTION refuse()
+"""
 WEEK_S = 7 * 86_400
 
 
@@ -213,6 +219,22 @@ async def test_a_connection_lost_between_the_two_statements(url: str) -> None:
     assert await stored(url) == [BOTH, (0, {})]
 
 
+async def test_behind_a_pooler(url: str) -> None:
+    """On a connection that is lent within a transaction it is the same, what is refused included."""
+    async with session(url) as connection:
+        await connection.execute(REFUSE_BAD)
+    postgres = Postgres(url, size=2, pooler="transaction")
+    async with postgres:
+        it = Desk(postgres)
+        first = await it.write([PERIODIC, PANIC])
+        again = await it.write([PANIC, record(bad=1)])
+        more = await it.write([record(more=1)])
+
+    assert (first.inserted, first.merged) == (1, 1)
+    assert (again, more) == (WriteResult(0, 2, ()), WriteResult(0, 0, (), 1))
+    assert await stored(url) == [(2, BOTH[1] | {"more": 1})]
+
+
 async def test_the_usual_batch_is_one_statement(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows without a conflict are not looked at again."""
     asked: list[int] = []
@@ -251,11 +273,7 @@ async def test_rows_that_may_not_be_changed(url: str, caplog: pytest.LogCaptureF
     """Where one row refuses to be changed the others are merged; its record is a duplicate, and the log says so."""
     async with session(url) as other, desk(url) as it:
         await it.write([record(second, a=1) for second in range(10)])
-        await other.execute(
-            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql"
-            " AS $$BEGIN IF NEW.attributes ? 'bad' THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW; END$$;"
-            "CREATE TRIGGER refuse BEFORE UPDATE ON positions FOR EACH ROW EXECUTE FUNCTION refuse()"
-        )
+        await other.execute(REFUSE_BAD)
         result = await it.write([record(second, **{"bad" if second == 3 else "b": 1}) for second in range(10)])
 
     assert result == WriteResult(0, 1, (), 9)

@@ -16,6 +16,7 @@ from telemetry_app.database.migrate import (
     status,
 )
 from tests.support.database import session
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     import asyncpg
@@ -293,6 +294,37 @@ async def test_one_transaction_each(plain_postgres_url: str, folder: Path) -> No
         (folder / "0003_bad.sql").write_text("CREATE TABLE three (n int);")
 
         assert await migrate(connection, folder=folder) == ["0003_bad.sql"]
+
+
+async def test_a_lock_that_others_hold(plain_postgres_url: str, folder: Path) -> None:
+    """A migration that needs a table in use lets others pass while it waits, and is applied when the table is free."""
+    await migrate(plain_postgres_url, folder=folder)
+    (folder / "0003_three.sql").write_text("ALTER TABLE one ADD COLUMN m int;")
+    async with session(plain_postgres_url) as reader, session(plain_postgres_url) as other:
+        transaction = reader.transaction()
+        await transaction.start()
+        await reader.execute("SELECT FROM one")
+        migrating = asyncio.create_task(migrate(plain_postgres_url, folder=folder))
+        await eventually(lambda: _waits_for_a_lock(plain_postgres_url))
+        # It gives way: the lock is asked for, and not asked for, in turns.
+        await eventually(lambda: _waits_for_no_lock(plain_postgres_url))
+        await other.execute("INSERT INTO one VALUES (1)")
+        assert not migrating.done()
+        await transaction.rollback()
+
+        assert await migrating == ["0003_three.sql"]
+
+
+async def _waits_for_a_lock(url: str) -> bool:
+    async with session(url) as connection:
+        waits: bool = await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock')"
+        )
+    return waits
+
+
+async def _waits_for_no_lock(url: str) -> bool:
+    return not await _waits_for_a_lock(url)
 
 
 async def test_a_changed_file(plain_postgres_url: str, folder: Path) -> None:
