@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import re
 import socket
@@ -70,22 +71,30 @@ class Site:
             yield ws
 
 
-@pytest.fixture(params=RUNNING)
-def behind(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Any]:
-    """Give a function of two ports that runs each proxy in front of them."""
+Behind = Callable[[int, int], contextlib.AbstractAsyncContextManager[list[Site]]]
+
+
+@pytest.fixture
+def behind(tmp_path: Path) -> Behind:
+    """Give a function of two live ports that runs each proxy in front of them."""
     authority = trustme.CA()
     certificate = write_certificate(authority, tmp_path)
     context = ssl.create_default_context()
     authority.configure_trust(context)
 
     @contextlib.asynccontextmanager
-    async def run(*backends: int) -> AsyncIterator[Site]:
-        connector = aiohttp.TCPConnector(resolver=EveryNameIsHere(), ssl=context)
-        with RUNNING[request.param](backends, certificate, tmp_path) as proxy:
-            async with aiohttp.ClientSession(connector=connector) as http:
-                site = Site(http, proxy)
-                await eventually(lambda: _answers(site), message="the proxy answers")
-                yield site
+    async def run(first: int, second: int) -> AsyncIterator[list[Site]]:
+        async with contextlib.AsyncExitStack() as stack:
+            sites = []
+            for name, running in RUNNING.items():
+                folder = tmp_path / name
+                folder.mkdir()
+                proxy = stack.enter_context(running((first, second), certificate, folder))
+                connector = aiohttp.TCPConnector(resolver=EveryNameIsHere(), ssl=context)
+                site = Site(await stack.enter_async_context(aiohttp.ClientSession(connector=connector)), proxy)
+                await eventually(functools.partial(_answers, site), message=f"{name} answers")
+                sites.append(site)
+            yield sites
 
     return run
 
@@ -102,14 +111,15 @@ async def receive(ws: aiohttp.ClientWebSocketResponse) -> dict[str, Any]:
     return frame
 
 
-async def watch(site: Site, path: str, pipeline: Pipeline, spectators: Spectators) -> None:
+async def watch(site: Site, path: str, pipeline: Pipeline, spectators: Spectators, *, second: int) -> None:
     """Subscribe through the proxy, and see a record that is published then."""
+    published = record(3, second)
     async with site.connect(path, spectators.cookie) as ws:
         await ws.send_json({"type": "subscribe", "topic": f"event:{spectators.event_id}"})
         assert (await receive(ws))["type"] == "subscribed"
-        await pipeline.publish([record(3, 7)])
+        await pipeline.publish([published])
         frame = await receive(ws)
-        assert (frame["type"], frame["deviceId"]) == ("position", record(3, 7)["device_id"])
+        assert (frame["type"], frame["deviceId"]) == ("position", published["device_id"])
 
 
 @pytest.fixture
@@ -122,48 +132,46 @@ async def worker(start_both: StartWorker, spectators: Spectators) -> WorkerProce
 
 
 async def test_the_map_and_its_socket(
-    behind: Callable[..., Any],
-    worker: WorkerProcess,
-    pipeline: Pipeline,
-    spectators: Spectators,
-    stand_in: DirectusStandIn,
+    behind: Behind, worker: WorkerProcess, pipeline: Pipeline, spectators: Spectators, stand_in: DirectusStandIn
 ) -> None:
     """Page, configuration and socket come through; the page's own origin may connect, another may not.
 
     Directus is told the client's address, not what the client says of itself.
     """
-    async with behind(worker.live_port, free_port()) as site:
-        status, page = await site.get("/")
-        assert (status, 'src="app.js"' in page) == (200, True)
-        status, config = await site.get("/config.json", Cookie=spectators.cookie, **{"X-Forwarded-For": FORGED})
-        assert (status, [event["id"] for event in json.loads(config)["events"]]) == (200, [spectators.event_id])
-        await watch(site, "/live", pipeline, spectators)
-        with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
-            async with site.connect("/live", spectators.cookie, Origin="https://elsewhere.example"):
-                pass
+    async with behind(worker.live_port, free_port()) as sites:
+        for second, site in enumerate(sites, 1):
+            status, page = await site.get("/")
+            assert (status, 'src="app.js"' in page) == (200, True)
+            status, config = await site.get("/config.json", Cookie=spectators.cookie, **{"X-Forwarded-For": FORGED})
+            assert (status, [event["id"] for event in json.loads(config)["events"]]) == (200, [spectators.event_id])
+            await watch(site, "/live", pipeline, spectators, second=second)
+            with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
+                async with site.connect("/live", spectators.cookie, Origin="https://elsewhere.example"):
+                    pass
     assert {asked.headers["x-forwarded-for"] for asked in stand_in.asked} == {"127.0.0.1, 127.0.0.1"}
 
 
 async def test_below_a_path(
-    behind: Callable[..., Any], start_both: StartWorker, pipeline: Pipeline, spectators: Spectators
+    behind: Behind, start_both: StartWorker, pipeline: Pipeline, spectators: Spectators
 ) -> None:
     """With LIVE_PATH below the path, the page, each file that it names, its configuration and its socket are there."""
     worker = start_both(LIVE_PATH="/tracking/live")
     await worker.wait_ready()
-    async with behind(worker.live_port, free_port()) as site:
-        status, page = await site.get("/tracking/")
-        assert status == 200
-        for name in ("map-worker.js", "world.json", *re.findall(r'(?:src|href)="([\w.]+)"', page)):
-            assert (await site.get(f"/tracking/{name}"))[0] == 200, name
-        status, config = await site.get("/tracking/config.json", Cookie=spectators.cookie)
-        assert status == 200
-        await watch(site, json.loads(config)["path"], pipeline, spectators)
+    async with behind(worker.live_port, free_port()) as sites:
+        for second, site in enumerate(sites, 1):
+            status, page = await site.get("/tracking/")
+            assert status == 200
+            for name in ("map-worker.js", "world.json", *re.findall(r'(?:src|href)="([\w.]+)"', page)):
+                assert (await site.get(f"/tracking/{name}"))[0] == 200, name
+            status, config = await site.get("/tracking/config.json", Cookie=spectators.cookie)
+            assert status == 200
+            await watch(site, json.loads(config)["path"], pipeline, spectators, second=second)
 
 
-async def test_a_worker_that_is_gone(behind: Callable[..., Any], worker: WorkerProcess, spectators: Spectators) -> None:
+async def test_a_worker_that_is_gone(behind: Behind, worker: WorkerProcess, spectators: Spectators) -> None:
     """While one of two workers is gone, every newcomer gets to the other one."""
-    async with behind(free_port(), worker.live_port) as site:
-        for _ in range(6):
+    async with behind(free_port(), worker.live_port) as sites:
+        for site in sites * 4:
             async with site.connect("/live", spectators.cookie) as ws:
                 await ws.send_json({"type": "unsubscribe", "topic": "event:1"})
                 assert (await receive(ws))["type"] == "unsubscribed"
