@@ -1,5 +1,7 @@
 """The settings: every variable of the environment, with its default and its bounds."""
 
+import getpass
+import os
 import re
 import secrets
 import socket
@@ -64,10 +66,20 @@ def _check_redis_url(url: str) -> str:
 
 def _check_postgres_url(url: str) -> str:
     try:
-        parse(url)
+        named = parse(url).user or _user_of_this_process()
     except PostgresUrlError as error:
         raise UnfitError(f"must be {error}") from error
+    if named is None:
+        raise UnfitError("must be a URL that names a user, since this process runs as one without a name")
     return url
+
+
+def _user_of_this_process() -> str | None:
+    """Return whom the database's client signs in as when the URL names nobody; None = nobody, as in containers."""
+    try:
+        return os.environ.get("PGUSER") or getpass.getuser()
+    except (KeyError, OSError):
+        return None
 
 
 def _check_base_url(url: str) -> str:
@@ -200,7 +212,9 @@ class Settings(BaseSettings):
     instance_id: KeyName = Field(
         default_factory=_default_instance_id, description="Name of this process; unique among all workers"
     )
-    postgres_url: PostgresUrl = Field("postgresql://localhost:5432/postgres", description="Database of the positions")
+    postgres_url: PostgresUrl = Field(
+        "postgresql://localhost:5432/postgres", description="Database of the positions", validate_default=True
+    )
     postgres_pool_size: int = Field(4, ge=1, le=64, description="Database connections of one worker")
     postgres_pooler: Pooler = Field(
         "auto", description="Mode of a pooler (PgBouncer) before the database; `auto` finds out whether there is one"

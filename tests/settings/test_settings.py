@@ -1,6 +1,7 @@
 """Each variable's default, each bound on both sides, the wording of errors, and that no password shows."""
 
 import io
+import os
 import re
 from pathlib import Path
 
@@ -302,3 +303,16 @@ def test_require_live_auth() -> None:
         load_settings().require_live_auth()
     load_settings(live_auth="none").require_live_auth()
     load_settings(directus_base_url="http://cms:8055").require_live_auth()
+
+
+@pytest.mark.parametrize("given", [{}, {"postgres_url": "postgresql://h/d"}])
+def test_nobody_to_sign_in_as(monkeypatch: pytest.MonkeyPatch, given: dict[str, str]) -> None:
+    """A user id without a name, as containers have, cannot sign in to a database whose URL names nobody."""
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "PGUSER"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 54_321_678)
+    with pytest.raises(SettingsError, match="but must be a URL that names a user"):
+        load_settings(**given)
+    assert load_settings(postgres_url="postgresql://u@h/d").postgres_url == "postgresql://u@h/d"
+    monkeypatch.setenv("PGUSER", "u")
+    assert load_settings(**given).postgres_url
