@@ -213,23 +213,47 @@ async def test_ports_of_a_running_worker(settings: Callable[..., Settings], take
     assert found["LIVE_PORT"].ok
 
 
-@pytest.mark.parametrize(("status", "ok"), [(401, True), (200, True), (404, False), (503, False)])
-async def test_directus(settings: Callable[..., Settings], status: int, *, ok: bool) -> None:
-    """Directus is well when it answers a question without a session."""
+async def directus_finding(settings: Callable[..., Settings], answer: aiohttp.web.Response) -> tuple[str, Finding]:
+    """Return the address of a server with this one answer, and what is found of it."""
 
-    async def answer(_request: aiohttp.web.Request) -> aiohttp.web.Response:
-        return aiohttp.web.Response(status=status, text=json.dumps({}))
+    async def give(_request: aiohttp.web.Request) -> aiohttp.web.Response:
+        return answer
 
     app = aiohttp.web.Application()
-    app.router.add_get("/users/me", answer)
+    app.router.add_get("/users/me", give)
     runner = aiohttp.web.AppRunner(app)
     await runner.setup()
     await aiohttp.web.TCPSite(runner, HOST, 0).start()
     base = f"http://{HOST}:{runner.addresses[0][1]}"
     found = await look(settings(roles="live", directus_base_url=base))
     await runner.cleanup()
-    assert found["directus"].ok is ok
-    assert found["directus"].text.startswith(f"{base} answers")
+    return base, found["directus"]
+
+
+@pytest.mark.parametrize(("status", "ok"), [(401, True), (200, True), (404, False), (503, False)])
+async def test_directus(settings: Callable[..., Settings], status: int, *, ok: bool) -> None:
+    """Directus is well when it answers a question without a session."""
+    base, finding = await directus_finding(settings, aiohttp.web.Response(status=status, text=json.dumps({})))
+    assert finding.ok is ok
+    assert finding.text.startswith(f"{base} answers")
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_directus_that_redirects(settings: Callable[..., Settings], status: int) -> None:
+    """A redirection, which no worker follows, is wrong and named with its target."""
+    location = {"Location": "https://cms.example.org/users/me"}
+    base, finding = await directus_finding(settings, aiohttp.web.Response(status=status, headers=location))
+    assert not finding.ok
+    assert finding.text.startswith(f"{base} redirects to https://cms.example.org: ")
+
+
+@pytest.mark.parametrize("status", [200, 401])
+async def test_something_else_than_directus(settings: Callable[..., Settings], status: int) -> None:
+    """A page in the place of Directus' answer is wrong."""
+    page = aiohttp.web.Response(status=status, text="<html>Sign in</html>", content_type="text/html")
+    _, finding = await directus_finding(settings, page)
+    assert not finding.ok
+    assert "not as Directus does" in finding.text
 
 
 async def test_directus_is_needed(settings: Callable[..., Settings]) -> None:

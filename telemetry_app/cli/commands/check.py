@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def command() -> None:
     """Print one line for each setting and dependency: ok, or what is wrong and how to fix it.
 
-    Exits with 1 when anything is wrong.
+    Exits with 1 when anything is wrong; a warning is not.
     """
     from telemetry_app.settings import SettingsError, load_settings
 
@@ -69,4 +69,6 @@ def _shown(value: object) -> str:
 
 def _print(finding: Finding) -> None:
     mark = click.style("ok   ", fg="green") if finding.ok else click.style("wrong", fg="red", bold=True)
+    if finding.warning:
+        mark = click.style("warn ", fg="yellow")
     click.echo(f"{mark}  {finding.name:<29} {finding.text}")

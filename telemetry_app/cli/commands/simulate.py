@@ -100,15 +100,12 @@ def command(
 async def _simulate(plan: _Plan, on_progress: Callable[[int], None]) -> _Outcome:
     from redis.exceptions import RedisError
 
-    from faust_redis.redis.client import connect, execute
+    from faust_redis.redis.client import close, connect, execute
     from telemetry_app.tools.simulation.publisher import Publisher, PublishError
     from telemetry_app.tools.simulation.race import Race
     from telemetry_app.tools.simulation.runner import run_race
 
-    try:
-        redis = connect(plan.redis_url)
-    except ValueError as error:
-        raise PublishError(f"{plan.redis_url} is not an address of a Redis: {error}") from error
+    redis = connect(plan.redis_url)
     try:
         try:
             await execute(redis, "PING")
@@ -119,7 +116,7 @@ async def _simulate(plan: _Plan, on_progress: Callable[[int], None]) -> _Outcome
         kinds = await run_race(publisher, race, duration_s=plan.duration_s, burst=plan.burst, on_progress=on_progress)
         return _Outcome(publisher.published, publisher.retries, kinds)
     finally:
-        await redis.aclose()
+        await close(redis)
 
 
 @contextmanager

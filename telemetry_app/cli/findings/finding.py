@@ -18,11 +18,17 @@ class Finding:
     name: str
     ok: bool
     text: str
+    warning: bool = False
 
 
 def good(name: str, text: str) -> Finding:
     """Return a finding that needs no action."""
     return Finding(name, ok=True, text=text)
+
+
+def warned(name: str, what: str, remedy: str) -> Finding:
+    """Return a finding that a worker can live with, and what would be better."""
+    return Finding(name, ok=True, text=redact_url(f"{what}: {remedy}"), warning=True)
 
 
 def wrong(name: str, what: str, remedy: str) -> Finding:

@@ -1,14 +1,17 @@
-"""Redis: its version and role, its streams, and how far the group is."""
+"""Redis: what it is, what the user may do there, its streams, and how far the group is."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.exceptions import ResponseError
+from redis.exceptions import NoPermissionError, ReadOnlyError, ResponseError
 
 from faust_redis.redis import keys
-from faust_redis.redis.client import connect
-from telemetry_app.cli.findings.finding import Finding, good, wrong
+from faust_redis.redis.client import close, connect, execute, is_cluster
+from faust_redis.redis.commands import refused
+from faust_redis.redis.replies import text
+from telemetry_app.cli.findings.finding import Finding, good, warned, wrong
+from telemetry_app.cli.findings.partitions import look_at_partitions
 from telemetry_app.redaction import redact_url
 
 if TYPE_CHECKING:
@@ -19,45 +22,97 @@ if TYPE_CHECKING:
 
 #: The lag of a group, and the entries that XAUTOCLAIM finds trimmed away, came with 7.0.
 LEAST_VERSION: Final = (7, 0)
+_RIGHTS: Final = "let the user of REDIS_URL do what docs/operations.md lists, on keys with the stream's name in them"
 
 
 async def look_at_redis(settings: Settings) -> AsyncIterator[Finding]:
-    """Look at the server's version and role, try its streams, and read how far the group is."""
+    """Look at what the server is, try every command that a worker sends, and read how far the group is."""
     client = connect(settings.redis_url)
     try:
-        server, replication = await client.info("server"), await client.info("replication")
-        version, role = str(server["redis_version"]), replication["role"]
-        label = f"{redact_url(settings.redis_url)}, version {version}"
-        if tuple(int(part) for part in version.split(".")[:2]) < LEAST_VERSION:
-            yield wrong("redis", label, "install Redis 7.0 or later")
+        server = await _facts(client)
+        finding = _server(settings, client, server)
+        if not finding.ok:
+            yield finding
             return
-        if role != "master":
-            yield wrong("redis", f"{label} is a read-only replica", "set REDIS_URL to the master")
+        rights = await _rights(client, settings)
+        if rights.name == "redis":
+            yield rights
             return
-        yield good("redis", f"{label}, takes writes")
-        yield await _tried_streams(client, settings)
-        yield await _stream_facts(client, settings)
+        yield finding
+        for warning in await _dangers(client, server):
+            yield warning
+        yield rights
+        stream = await _stream_facts(client, settings) if rights.ok else None
+        if stream is not None:
+            yield stream
+            if stream.ok and (finding_of_partitions := await look_at_partitions(client, settings)):
+                yield finding_of_partitions
     finally:
-        await client.aclose()
+        await close(client)
 
 
-async def _tried_streams(client: Client, settings: Settings) -> Finding:
-    key = f"{{{settings.redis_telemetry_stream}}}:check:{settings.instance_id}"
-    commands: list[tuple[str | int, ...]] = [
-        ("XADD", key, "*", "check", "1"),
-        ("XGROUP", "CREATE", key, "check", "0"),
-        ("XREADGROUP", "GROUP", "check", "check", "COUNT", 1, "STREAMS", key, ">"),
-        ("XAUTOCLAIM", key, "check", "check", 0, "0"),
-    ]
+async def _facts(client: Client) -> dict[str, Any]:
+    """Return what the server says of itself; nothing when the user may not ask, which no worker does either."""
     try:
-        try:
-            for command in commands:
-                await client.execute_command(*command)
-        finally:
-            await client.execute_command("DEL", key)
+        sections = [await client.info(name) for name in ("server", "replication", "memory", "persistence")]
+    except NoPermissionError:
+        return {}
+    return {name: value for section in sections for name, value in section.items()}
+
+
+def _server(settings: Settings, client: Client, server: dict[str, Any]) -> Finding:
+    url = redact_url(settings.redis_url)
+    if not server:
+        return good("redis", f"{url} answers; the user may not run INFO, so its version is not looked at")
+    # Valkey says it under another name.
+    version, mode = str(server["redis_version"]), server.get("redis_mode") or server.get("server_mode")
+    label = f"{url}, version {version}"
+    if mode == "sentinel":
+        remedy = "set REDIS_URL to redis+sentinel://host:port/name-of-the-master, with commas between sentinels"
+        return wrong("redis", f"{label} is a Sentinel, which holds no data", remedy)
+    if mode == "cluster" and not is_cluster(client):
+        return wrong("redis", f"{label} is a node of a Redis Cluster", "write redis+cluster:// in REDIS_URL")
+    if tuple(int(part) for part in version.split(".")[:2]) < LEAST_VERSION:
+        return wrong("redis", label, "install Redis 7.0 or later")
+    if server.get("role", "master") != "master":
+        return wrong("redis", f"{label} is a read-only replica", "set REDIS_URL to the master")
+    return good("redis", f"{label}, takes writes")
+
+
+async def _dangers(client: Client, server: dict[str, Any]) -> list[Finding]:
+    """Return a warning for each setting of the server by which it can lose what it was given."""
+    found = []
+    policy = server.get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        what = f"maxmemory-policy is {policy}: a full Redis throws away leases or the stream itself"
+        found.append(warned("redis memory", what, "set maxmemory-policy noeviction"))
+    if server and not server.get("aof_enabled") and not await _saves(client):
+        what = "neither the append-only file nor snapshots are on: a restart loses everything"
+        found.append(warned("redis persistence", what, "set appendonly yes"))
+    return found
+
+
+async def _saves(client: Client) -> bool:
+    """Tell whether snapshots are taken; True when the user may not ask."""
+    try:
+        said: Any = await client.config_get("save")
+    except ResponseError:
+        return True
+    return bool(next(iter(said.values()), "x"))
+
+
+async def _rights(client: Client, settings: Settings) -> Finding:
+    stream = keys.partition_stream(settings.redis_telemetry_stream, 0, settings.redis_telemetry_partitions)
+    own_key = f"{{{stream}}}:check:{settings.instance_id}"
+    try:
+        missing = [name async for name, _ in refused(client, stream, settings.redis_consumer_group, own_key)]
+    except ReadOnlyError:
+        what = f"{redact_url(settings.redis_url)} is a read-only replica"
+        return wrong("redis", what, "set REDIS_URL to the master")
     except ResponseError as exc:
-        remedy = "let the user of REDIS_URL use streams on keys with the stream's name in them, and free memory"
-        return wrong("redis streams", f"refused ({exc})", remedy)
+        return wrong("redis streams", f"refused ({exc})", f"{_RIGHTS}, and free memory")
+    if missing:
+        return wrong("redis streams", f"no permissions for {', '.join(dict.fromkeys(missing))}", _RIGHTS)
     return good("redis streams", "usable")
 
 
@@ -67,12 +122,12 @@ async def _stream_facts(client: Client, settings: Settings) -> Finding:
     unknown = False
     for partition in range(partitions):
         stream = keys.partition_stream(name, partition, partitions)
-        kind = await client.execute_command("TYPE", stream)
-        if kind in {b"none", "none"}:
+        kind = text(await execute(client, "TYPE", stream))
+        if kind == "none":
             continue
-        if kind not in {b"stream", "stream"}:
+        if kind != "stream":
             return wrong("stream", f"the key {stream} is not a stream", "set REDIS_TELEMETRY_STREAM, or rename the key")
-        records += await client.execute_command("XLEN", stream)
+        records += await execute(client, "XLEN", stream)
         group = await _group(client, stream, settings.redis_consumer_group)
         pending += group.get("pending", 0)
         lag += group.get("lag") or 0
