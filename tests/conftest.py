@@ -14,6 +14,7 @@ from telemetry_app.tools.embedded.postgres import EmbeddedPostgres
 from telemetry_app.tools.embedded.valkey import EmbeddedValkey
 from telemetry_app.tools.embedded.worker import COMMAND, WorkerProcess
 from tests.servers.databases import fresh_database
+from tests.servers.pgbouncer import PgBouncer, PoolMode
 from tests.servers.proxy import TcpProxy
 from tests.servers.server import TEST_SETTINGS, ExternalServer, Server, server_folder, started
 from tests.servers.timescale import embedded_timescale, timescale_server
@@ -21,6 +22,7 @@ from tests.servers.timescale import embedded_timescale, timescale_server
 PROJECT = Path(__file__).parent.parent
 ValkeyFactory = Callable[..., EmbeddedValkey]
 PostgresFactory = Callable[..., EmbeddedPostgres]
+BouncerFactory = Callable[..., PgBouncer]
 ProxyFactory = Callable[..., Awaitable[TcpProxy]]
 WorkerFactory = Callable[..., WorkerProcess]
 
@@ -132,6 +134,20 @@ def postgres_factory() -> Iterator[PostgresFactory]:
             servers.callback(server.discard)
             server.start()
             return server
+
+        yield make
+
+
+@pytest.fixture
+def pgbouncer(plain_postgres: Server) -> Iterator[BouncerFactory]:
+    """Start PgBouncers in front of the plain PostgreSQL, which a test may stop, kill, pause and restart."""
+    with ExitStack() as bouncers:
+
+        def make(*, pool_mode: PoolMode, pool_size: int) -> PgBouncer:
+            bouncer = PgBouncer(server_folder(), plain_postgres.url, pool_mode=pool_mode, pool_size=pool_size)
+            bouncers.callback(bouncer.discard)
+            bouncer.start()
+            return bouncer
 
         yield make
 

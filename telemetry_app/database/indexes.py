@@ -93,6 +93,13 @@ async def has_unique_index(connection: asyncpg.Connection[Any]) -> bool:
     return any(index.is_key and index.is_valid for index in await _indexes(connection))
 
 
+async def are_missing(connection: asyncpg.Connection[Any]) -> bool:
+    """Tell whether there is a table that lacks an index."""
+    found = [index for index in await _indexes(connection) if index.is_valid]
+    has_both = any(index.is_key for index in found) and any(index.columns[:1] == ["ts"] for index in found)
+    return not has_both and await connection.fetchrow(_TABLE) is not None
+
+
 async def prepare(connection: asyncpg.Connection[Any]) -> None:
     """Give a table that is there already the indexes that it lacks; without a table, do nothing.
 

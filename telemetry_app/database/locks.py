@@ -49,14 +49,17 @@ async def patiently(
         await asyncio.sleep(wait_s)
 
 
-async def take_advisory_lock(connection: asyncpg.Connection[Any], key: int, timeout_s: float) -> bool:
-    """Take a session's advisory lock; return False when others hold it for all that time.
+async def take_advisory_lock(
+    connection: asyncpg.Connection[Any], key: int, timeout_s: float, *, of_transaction: bool = False
+) -> bool:
+    """Take an advisory lock of the session, or of the transaction; return False when others hold it for all that time.
 
     It is asked for again and again: a session that waits in a statement has a snapshot, for which an index that is
     built concurrently would have to wait in turn.
     """
     deadline = time.monotonic() + timeout_s
-    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", key):
+    function = "pg_try_advisory_xact_lock" if of_transaction else "pg_try_advisory_lock"
+    while not await connection.fetchval(f"SELECT {function}($1)", key):
         if time.monotonic() > deadline:
             return False
         await asyncio.sleep(min(0.1, timeout_s))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
@@ -24,6 +24,7 @@ from telemetry_app.database.migration_files import (
     pending_of,
 )
 from telemetry_app.database.postgres import connect
+from telemetry_app.database.sessions import needs_transactions, used
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +51,11 @@ LOCK_TIMEOUT_S: Final = 60.0
 #: Key of the advisory lock: any number will do, as long as nothing else in the database uses it.
 LOCK_KEY: Final = 0x74656C656D  # "telem"
 
+_NEEDS_A_SESSION: Final = (
+    "that needs a session of the server, which a pooler does not give for sure, so run `telemetry migrate` once "
+    "with a POSTGRES_URL that names the database itself instead of the pooler "
+    "(or with POSTGRES_POOLER=session where the pooler is in session mode)."
+)
 _CREATE_HISTORY: Final = """
 CREATE TABLE schema_migrations (
     version    integer     PRIMARY KEY,
@@ -90,19 +96,41 @@ async def migrate(
         asyncpg.PostgresError: The server refuses the connection.
     """
     migrations = load(folder)
-    async with (
-        _connection(target, pooler) as connection,
-        _notices_logged(connection),
-        _locked(connection, lock_timeout_s),
-    ):
-        if not await _has_history(connection):
-            await connection.execute(_CREATE_HISTORY)
-        pending = pending_of(migrations, await _history(connection))
-        if folder is None:
-            await indexes.prepare(connection)
-        for migration in pending:
-            await _apply(connection, migration)
+    async with _connection(target, pooler) as connection, _notices_logged(connection):
+        if needs_transactions(connection):
+            own = folder is None
+            return [name async for name in _migrate_in_turns(connection, migrations, lock_timeout_s, own_files=own)]
+        async with _locked(connection, lock_timeout_s):
+            pending = await _pending(connection, migrations)
+            if folder is None:
+                await indexes.prepare(connection)
+            for migration in pending:
+                await _apply(connection, migration)
     return [migration.file_name for migration in pending]
+
+
+async def _migrate_in_turns(
+    connection: asyncpg.Connection[Any], migrations: Sequence[Migration], lock_timeout_s: float, *, own_files: bool
+) -> AsyncIterator[str]:
+    """Migrate behind a pooler, where a lock lasts no longer than a transaction: each applies one file."""
+    while True:
+        async with used(connection):
+            await connection.execute("SET LOCAL statement_timeout = 0")
+            if not await take_advisory_lock(connection, LOCK_KEY, lock_timeout_s, of_transaction=True):
+                raise _busy(lock_timeout_s)
+            pending = await _pending(connection, migrations)
+            if own_files and await indexes.are_missing(connection):
+                raise MigrationError(f"The table positions that is there lacks an index: {_NEEDS_A_SESSION}")
+            if not pending:
+                return
+            await _apply(connection, pending[0])
+        yield pending[0].file_name
+
+
+async def _pending(connection: asyncpg.Connection[Any], migrations: Sequence[Migration]) -> Sequence[Migration]:
+    if not await _has_history(connection):
+        await connection.execute(_CREATE_HISTORY)
+    return pending_of(migrations, await _history(connection))
 
 
 async def remove_duplicates(
@@ -119,12 +147,15 @@ async def remove_duplicates(
         progress: Told after each batch how many are removed, and of how many.
 
     Raises:
-        MigrationBusyError: Somebody else is migrating.
+        MigrationError: A pooler is between; `MigrationBusyError` when somebody else is migrating.
         OSError: Nobody answers at that address.
         asyncpg.PostgresError: The server refuses.
     """
-    async with _connection(target, pooler) as connection, _locked(connection, LOCK_TIMEOUT_S):
-        return await duplicates.remove(connection, progress)
+    async with _connection(target, pooler) as connection:
+        if needs_transactions(connection):
+            raise MigrationError(f"Duplicates were not looked for: {_NEEDS_A_SESSION}")
+        async with _locked(connection, LOCK_TIMEOUT_S):
+            return await duplicates.remove(connection, progress)
 
 
 async def status(
@@ -132,7 +163,7 @@ async def status(
 ) -> list[MigrationStatus]:
     """Return how each migration stands, by version; changes nothing and waits for no lock."""
     migrations = load(folder)
-    async with _connection(target, pooler, attempts=1) as connection:
+    async with _connection(target, pooler, attempts=1) as connection, used(connection):
         return compare(migrations, await _history(connection))
 
 
@@ -188,10 +219,7 @@ async def _connection(
 async def _locked(connection: asyncpg.Connection[Any], timeout_s: float) -> AsyncIterator[None]:
     """Hold the lock that lets one session migrate at a time; the server frees it when the session ends."""
     if not await take_advisory_lock(connection, LOCK_KEY, timeout_s):
-        raise MigrationBusyError(
-            f"Another session has been migrating this database for more than {timeout_s:g} s: "
-            "wait until it is done, or end it, and try again."
-        )
+        raise _busy(timeout_s)
     # Building an index on a large table may take longer than any limit meant for ordinary statements.
     await connection.execute("SET statement_timeout = 0; SET lock_timeout = 0")
     try:
@@ -201,6 +229,13 @@ async def _locked(connection: asyncpg.Connection[Any], timeout_s: float) -> Asyn
             await connection.execute(
                 f"SELECT pg_advisory_unlock({LOCK_KEY}); RESET statement_timeout; RESET lock_timeout"
             )
+
+
+def _busy(timeout_s: float) -> MigrationBusyError:
+    return MigrationBusyError(
+        f"Another session has been migrating this database for more than {timeout_s:g} s: "
+        "wait until it is done, or end it, and try again."
+    )
 
 
 @contextlib.asynccontextmanager

@@ -29,7 +29,7 @@ APPLICATION_NAME: Final = "telemetry-processor"
 _STATEMENTS_KEPT: Final = 100
 #: A pooler in session mode keeps whom it has no session for waiting until another client leaves: with fewer of its
 #: sessions than we would open, workers take turns of this length.
-_POOLED_FOR_S: Final = 5.0
+_POOLED_FOR_S: Final = 2.0
 _CLOSE_TIMEOUT_S: Final = 1.0
 
 
@@ -47,6 +47,12 @@ class Session(_Connection):
         super().__init__(*args, **kwargs)
         self.begin = ""
         self.closes_at = math.inf
+
+    def transaction(self, **options: Any) -> Any:
+        """Return a transaction, which in a block of `used` is a savepoint: that has begun one already."""
+        if self.begin and self.is_in_transaction():
+            return _savepoint(self)
+        return super().transaction(**options)
 
 
 class Sessions:
@@ -138,30 +144,47 @@ class Sessions:
         return session
 
 
+def needs_transactions(connection: Any) -> bool:
+    """Tell whether a pooler may give each transaction of a connection to another session of the server."""
+    return bool(getattr(connection, "begin", ""))
+
+
 @contextlib.asynccontextmanager
 async def used(connection: Any) -> AsyncIterator[None]:
     """Use a session for the time of the block, in a transaction of its own where a pooler wants one.
 
-    What the block did is stored when the block has ended without an error, not before. The block begins no
-    transaction of its own.
+    What the block did is stored when the block has ended without an error, not before.
 
     Raises:
-        asyncpg.InterfaceError: The block caught an error of a statement, so that nothing of it could be stored.
+        asyncpg.InFailedSQLTransactionError: The block caught an error of a statement, so nothing of it is stored.
     """
-    begin = getattr(connection, "begin", "")
-    if not begin:
+    if not needs_transactions(connection):
         yield
         return
-    await connection.execute(begin)
+    await connection.execute(connection.begin)
     try:
         yield
+        # asyncpg looks up types that it does not know with compiling switched off, and leaves it so.
+        await connection.execute("RESET jit; COMMIT")
     except UNUSABLE_AFTER:
         raise
     except BaseException:
         await _roll_back(connection)
         raise
-    if await connection.execute("COMMIT") != "COMMIT":
-        raise asyncpg.InterfaceError("the transaction was rolled back")
+
+
+@contextlib.asynccontextmanager
+async def _savepoint(connection: Session) -> AsyncIterator[None]:
+    await connection.execute("SAVEPOINT within")
+    try:
+        yield
+    except UNUSABLE_AFTER:
+        raise
+    except BaseException:
+        if not connection.is_closed():
+            await connection.execute("ROLLBACK TO within; RELEASE within")
+        raise
+    await connection.execute("RELEASE within")
 
 
 async def retire(connection: Any) -> None:

@@ -101,7 +101,7 @@ def _split(rest: str) -> tuple[str, str, str, str]:
     at = (before_query if "@" in before_query else head).rfind("@")
     address, _, query = rest[at + 1 :].partition("?")
     hosts, _, path = address.partition("/")
-    if re.search("[@#]", hosts + path):
+    if "@" in path or "#" in hosts + path:
         raise PostgresUrlError(
             "a well-formed URL: /, @ and # in its user, password and database are written %2F, %40 and %23"
         )

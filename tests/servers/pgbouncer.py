@@ -1,17 +1,14 @@
 """PgBouncer, as Debian distributes it, in front of a test's PostgreSQL."""
 
 import socket
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
 
 from telemetry_app.tools.embedded.server import EmbeddedServer
 from tests.servers.packaged import Program, pgbouncer
 
-PoolMode = Literal["session", "transaction", "statement"]
-_NONE: Mapping[str, str] = MappingProxyType({})
+PoolMode = Literal["session", "transaction"]
 _CONNECT_TIMEOUT_S = 1.0
 
 
@@ -23,24 +20,15 @@ class PgBouncer(EmbeddedServer):
         server_url: The PostgreSQL behind it; every database of that server can be reached.
         pool_mode: When a server connection goes back to the pool.
         pool_size: Server connections of each database and user.
-        settings: Further settings by name.
     """
 
     name = "pgbouncer"
 
-    def __init__(
-        self,
-        folder: Path,
-        server_url: str,
-        *,
-        pool_mode: PoolMode = "session",
-        pool_size: int = 20,
-        settings: Mapping[str, str] = _NONE,
-    ) -> None:
+    def __init__(self, folder: Path, server_url: str, *, pool_mode: PoolMode, pool_size: int) -> None:
         super().__init__(folder)
         self._program: Program = pgbouncer()
         self._server = urlsplit(server_url)
-        self._settings = {"pool_mode": pool_mode, "default_pool_size": str(pool_size), **settings}
+        self._settings = {"pool_mode": pool_mode, "default_pool_size": str(pool_size)}
 
     @property
     def url(self) -> str:

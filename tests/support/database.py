@@ -9,14 +9,15 @@ from typing import Any
 import asyncpg
 
 from telemetry_app.database.postgres import Postgres
+from telemetry_app.database.sessions import Pooler
 
 
 @contextlib.asynccontextmanager
 async def pool(
-    url: str, *, size: int = 2, statement_timeout_ms: int = 5000, writes: bool = True
+    url: str, *, size: int = 2, statement_timeout_ms: int = 5000, pooler: Pooler = "auto", writes: bool = True
 ) -> AsyncIterator[Postgres]:
     """Start a pool for the time of the block."""
-    postgres = Postgres(url, size=size, statement_timeout_ms=statement_timeout_ms, writes=writes)
+    postgres = Postgres(url, size=size, statement_timeout_ms=statement_timeout_ms, pooler=pooler, writes=writes)
     async with postgres:
         yield postgres
 

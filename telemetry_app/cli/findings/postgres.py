@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from telemetry_app.cli.findings.finding import TIMEOUT_S, Finding, good, wrong
 from telemetry_app.database.migrate import MigrationError, status
 from telemetry_app.database.postgres import connect
+from telemetry_app.database.sessions import needs_transactions, used
 from telemetry_app.redaction import redact_url
 
 if TYPE_CHECKING:
@@ -22,14 +23,19 @@ async def look_at_postgres(settings: Settings) -> AsyncIterator[Finding]:
     connection = await connect(settings.postgres_url, pooler=settings.postgres_pooler, attempts=1, timeout_s=TIMEOUT_S)
     try:
         version = ".".join(str(part) for part in connection.get_server_version()[:2])
-        label = f"{redact_url(settings.postgres_url)}, version {version}"
-        if await connection.fetchval("SELECT pg_is_in_recovery()"):
+        pooler = ", through a pooler" if needs_transactions(connection) else ""
+        label = f"{redact_url(settings.postgres_url)}{pooler}, version {version}"
+        async with used(connection):
+            in_recovery = await connection.fetchval("SELECT pg_is_in_recovery()")
+            extensions = await _extensions(connection)
+            table = await _positions(connection)
+        if in_recovery:
             yield wrong("postgres", f"{label} is in recovery and takes no writes", "set POSTGRES_URL to the primary")
             return
         yield good("postgres", f"{label}, takes writes")
-        yield await _extensions(connection)
+        yield extensions
         yield await _migrations(connection)
-        yield await _positions(connection)
+        yield table
     finally:
         await connection.close(timeout=1)
 
