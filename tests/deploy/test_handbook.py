@@ -183,6 +183,18 @@ async def test_positions_are_marked(plain_postgres_url: str) -> None:
         assert await database.execute(handbook.block("Positions that are wrong", "sql", "UPDATE ")) == "UPDATE 1"
 
 
+async def test_upgrading_timescale(timescale_postgres_url: str) -> None:
+    """The command of the handbook is taken as the first one of a session, and only as such."""
+    await migrate(timescale_postgres_url)
+    command = handbook.block("PostgreSQL", "sh", "psql -X ").partition("-c '")[2].partition("'")[0]
+    async with session(timescale_postgres_url) as fresh:
+        assert await fresh.execute(command) == "ALTER EXTENSION"
+    async with session(timescale_postgres_url) as used:
+        await used.fetch("SELECT FROM positions")
+        with pytest.raises(asyncpg.FeatureNotSupportedError, match="already been loaded"):
+            await used.execute(command)
+
+
 async def test_chunks(timescale_postgres_url: str) -> None:
     """The chunk interval is set; compression is refused for its licence alone where the edition has none."""
     await migrate(timescale_postgres_url)

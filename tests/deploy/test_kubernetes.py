@@ -15,13 +15,12 @@ import yaml
 from telemetry_app.settings import Settings
 from tests.conftest import PROJECT
 from tests.deploy import dockerfile, promql
+from tests.deploy.test_compose import longest_statement_s
 
 FOLDER = PROJECT / "deploy" / "kubernetes"
 #: Of Kubernetes: one that clusters of today are not older than, and the newest known here.
 VERSIONS = ("1.32", "1.37")
 ROLES = ("write", "live")
-#: Longest statement of the writer, which a worker that stops waits for.
-STATEMENT_TIMEOUT_S = 30
 
 Manifest = dict[str, Any]
 
@@ -117,7 +116,7 @@ def test_pods_have_time_and_no_rights(base: list[Manifest], role: str) -> None:
     pod = pod_of(of_kind(base, "Deployment")[role])
     worker = worker_of(of_kind(base, "Deployment")[role])
     pause = worker.get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-    assert pod["terminationGracePeriodSeconds"] > pause + STATEMENT_TIMEOUT_S
+    assert pod["terminationGracePeriodSeconds"] > pause + longest_statement_s()
     assert (pod["enableServiceLinks"], pod["automountServiceAccountToken"]) == (False, False)
     assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
     assert worker["securityContext"] == {
