@@ -45,7 +45,7 @@ class _Suspect:
     def __init__(self, index: int, error: Exception) -> None:
         self.index = index
         self.error = error
-        self.failures = 1
+        self.failures = 0 if meaning_of(error).of_the_server else 1
 
 
 class Trial:

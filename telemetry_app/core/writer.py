@@ -134,7 +134,7 @@ class PositionWriter:
 
     async def _try_by_pieces(self, positions: Sequence[Position], error: Exception, start: int) -> list[Refused]:
         trial = Trial(self, positions, error, refuse_after=self._refuse_after, start=start)
-        if not isinstance(error, RowsRefusedError):
+        if not isinstance(error, RowsRefusedError) and self._is_news(f"halved {type(error).__name__}"):
             logger.warning("a statement of %d rows fails and is halved: %s", len(positions), describe(error))
         self._trials[trial] = time.monotonic()
         self._observer.in_trouble(len(self._trials))
@@ -231,14 +231,18 @@ class PositionWriter:
     def _complain(self, error: Exception) -> None:
         kind, meaning = type(error).__name__, meaning_of(error)
         self._failure = f"positions are not being written ({describe(error)}): {meaning.advice}"
-        # An outage makes a few attempts a second: one line for each kind of failure in a while is enough.
+        if self._is_news(kind):
+            logger.log(
+                meaning.severity, "positions are not being written, and wait (%s): %s", describe(error), meaning.advice
+            )
+
+    def _is_news(self, what: str) -> bool:
+        """Tell whether it was not said for a while: an outage makes a few attempts a second."""
         now = time.monotonic()
-        if now - self._complained_at.get(kind, -COMPLAIN_EVERY_S) < COMPLAIN_EVERY_S:
-            return
-        self._complained_at[kind] = now
-        logger.log(
-            meaning.severity, "positions are not being written, and wait (%s): %s", describe(error), meaning.advice
-        )
+        if now - self._complained_at.get(what, -COMPLAIN_EVERY_S) < COMPLAIN_EVERY_S:
+            return False
+        self._complained_at[what] = now
+        return True
 
 
 def _kind(error: Exception) -> str:

@@ -106,7 +106,7 @@ _BY_TYPE: Final[tuple[tuple[type[BaseException], Meaning], ...]] = (
         Meaning(Outlook.SOON, "no host of the URL is the primary", "none of POSTGRES_URL's hosts takes writes"),
     ),
     (OSError, Meaning(Outlook.SOON, "nobody answers at that address, or not in time")),
-    (asyncpg.InterfaceError, Meaning(Outlook.LATER, "the pool or the connection is closed")),
+    (asyncpg.InterfaceError, Meaning(Outlook.LATER, "the pool or the connection is closed", of_the_server=True)),
 )
 #: A defect, of ours or of the client library; nothing says that the rows are to blame, so they are kept.
 _UNKNOWN: Final = Meaning(Outlook.LATER, "not an error of the database", severity=logging.ERROR)

@@ -196,6 +196,19 @@ async def test_the_state_changes_while_a_batch_is_halved(url: str) -> None:
     assert result.inserted == 63
 
 
+async def test_a_full_disk_is_never_a_rows_fault(url: str) -> None:
+    """Although others pass, as they do where they need no new file, the row waits; it is stored when there is room."""
+    await execute(url, raising("53100", f"NEW.device_id = '{BAD}'"))
+    batch = positions(10)
+    batch[3] = position(3, device_id=BAD)
+    async with desk(url, refuse_after=1) as it:
+        write = asyncio.create_task(it.write(batch))
+        await eventually(lambda: it.observed.retries["DiskFullError"] > 12)
+        assert (write.done(), it.observed.rows) == (False, {"inserted": 9, "duplicates": 0})
+        await execute(url, "DROP TRIGGER refuse ON positions")
+        assert (await asyncio.wait_for(write, 30)).inserted == 10
+
+
 async def test_a_column_that_no_record_fills_refuses_nothing(url: str) -> None:
     """A NOT NULL column without a default, as a form's required field makes, is the table's fault."""
     await execute(url, "ALTER TABLE positions ADD COLUMN boat text NOT NULL")
