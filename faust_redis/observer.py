@@ -40,6 +40,9 @@ class Observer(Protocol):
     def evicted(self, table: str, keys: int) -> None:
         """Keys were evicted from a bounded table."""
 
+    def state_conflict(self) -> None:
+        """A commit was refused, since the stored state is not what it was computed from."""
+
     def retried(self, operation: str) -> None:
         """An operation on Redis failed and will be tried again."""
 
@@ -75,6 +78,9 @@ class NullObserver:
         """Ignore."""
 
     def evicted(self, table: str, keys: int) -> None:
+        """Ignore."""
+
+    def state_conflict(self) -> None:
         """Ignore."""
 
     def retried(self, operation: str) -> None:

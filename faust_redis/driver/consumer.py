@@ -60,6 +60,7 @@ class Consumer(LedgerOffsets):
         #: Why the state of a partition that was taken cannot be loaded; None when it can.
         self.loading_failure: str | None = None
         self._crash_watch = CrashWatch()
+        self._read_in = 0
         reader = Reader(self.client, group=group, options=options)
         self.intake = Intake(self.client, reader, options=options, stopping=self._app_stopping)
         self.ownership = Ownership(
@@ -69,7 +70,7 @@ class Consumer(LedgerOffsets):
         self.commits = CommitLoop(
             Committer(self.client, group=group, dead_letter_after=options.dead_letter_after),
             held=self.holdings.values, commit_due=self.commit, lose=self.holdings.lose,
-            observer=options.observer, stopping=self._app_stopping, **service,
+            reload=self.holdings.changed.set, observer=options.observer, stopping=self._app_stopping, **service,
         )  # fmt: skip
         alive = self.ownership.workers
         self.upkeep = Upkeep(self.client, self.holdings, group=group, options=options, alive=alive, **service)
@@ -121,6 +122,10 @@ class Consumer(LedgerOffsets):
         """
         self.app.on_rebalance_start()
         await self.on_partitions_revoked({TP(*partition.tp) for partition in leaving})
+        if not self.app.should_stop:
+            # Before tables are loaded: what was dropped may change them no more.
+            for partition in self.holdings.values():
+                partition.start_over()
         yield
         self.app.consumer_generation_id += 1
         await self.on_partitions_assigned(self.assignment(), self.app.consumer_generation_id)
@@ -132,35 +137,37 @@ class Consumer(LedgerOffsets):
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
         """Yield one message for each batch read.
 
-        A batch that was read while a rebalance stopped the flow is left where it is, pending, and looked for again.
+        A batch whose read began before a rebalance is left where it is, pending, and looked for again. Also when the
+        rebalance seems over: Faust lets messages through shortly before it seeks, which gives up what is in flight.
         (The base class would seek at once, with batches still in flight.)
         """
         records, _ = cast("tuple[dict[TP, list[Read]] | None, object]", await self._wait_next_records(timeout))
         left = [read for reads in (records or {}).values() for read in reads]
         left.reverse()
         del records  # what is delivered from `left` must not be kept here
-        generation = self.app.consumer_generation_id
         try:
             while left:
-                if self.should_stop or not self.flow_active or generation != self.app.consumer_generation_id:
+                if self.should_stop or not self.flow_active or self._read_in != self.app.consumer_generation_id:
                     return
                 partition, batch = left.pop()
                 tp = TP(*partition.tp)
-                if self.holdings.get(tp) is partition:  # else a whole rebalance passed during the read
-                    self.options.observer.delivered(len(batch))
-                    yield tp, self._to_message(tp, (partition, batch))
+                self.options.observer.delivered(len(batch))
+                yield tp, self._to_message(tp, (partition, batch))
         finally:
             for partition, _ in left:
                 partition.claim_again()
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's
-        active = [p for tp, p in self.holdings.items() if active_partitions and tp in active_partitions and not p.lost]
+        self._read_in = self.app.consumer_generation_id
+        active = [p for tp, p in self.holdings.items() if active_partitions and tp in active_partitions and p.readable]
         # One batch in trouble pauses its own partition in the end, never the others.
         wanted = [partition for partition in active if not partition.ledger.is_held_up()]
         if not wanted:
             await asyncio.sleep(min(timeout, 0.1))
             return {}
         batches = await self.intake.take(wanted, within_s=timeout)
+        if any(partition.lost for partition in wanted):
+            self.holdings.changed.set()
         reads: dict[TP, list[Read]] = {}
         for partition, batch in batches:
             reads.setdefault(TP(*partition.tp), []).append((partition, batch))
@@ -225,6 +232,8 @@ class Consumer(LedgerOffsets):
             await super().wait_empty()
         finally:
             deadline.cancel()
+        # Faust's own commit commits nothing when another one is under way, which may have begun too early.
+        await self._commit_tps(self._filter_tps_with_pending_acks(), start_new_transaction=False)
 
     def _give_up_in_flight(self) -> None:
         for message in list(self._unacked_messages):

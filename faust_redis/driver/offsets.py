@@ -43,8 +43,7 @@ class LedgerOffsets(base.Consumer):
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Give up what is in flight; the next reads begin with the group's pending entries."""
-        for partition in self.holdings.values():
-            partition.start_over()
+        await self.seek_to_beginning(*(TP(*tp) for tp in self.holdings))
         return {TP(*tp): partition.ledger.next_offset for tp, partition in self.holdings.items()}
 
     async def _seek(self, partition: TP, offset: int) -> None:
@@ -52,9 +51,14 @@ class LedgerOffsets(base.Consumer):
         await self.seek_wait({partition: offset})
 
     async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
-        """Read the partitions' pending entries again, whatever the offsets."""
+        """Read the partitions' pending entries again, whatever the offsets.
+
+        When a table had changes of what is given up, there is a rebalance first, in which it is loaded again.
+        """
         for tp in partitions.keys() & self.holdings.keys():
             self.holdings[tp].start_over()
+        if any(partition.parted for partition in self.holdings.values()):
+            self.holdings.changed.set()
 
     async def seek_to_beginning(self, *partitions: TP) -> None:
         """Read the partitions' pending entries again: acknowledged entries do not come back."""

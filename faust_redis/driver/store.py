@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import faust
 import msgspec
@@ -19,6 +19,7 @@ from faust_redis.redis.errors import ANY_REDIS_ERROR, Misconfigured
 from faust_redis.redis.replies import pairs
 from faust_redis.redis.retry import retry_until_stopped
 from faust_redis.stream.ledger import DELETED
+from faust_redis.stream.versions import FIELD, UNVERSIONED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,18 +27,21 @@ if TYPE_CHECKING:
     from faust.types import TP, EventT
 
     from faust_redis.driver.consumer import Consumer
+    from faust_redis.stream.partition import Partition
 
 logger = logging.getLogger(__name__)
 
 _PAGE = 1000
+#: How the fields of a hash begin that are not keys of its table.
+_NOT_A_KEY: Final = b"\x00"
 
 
 class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values of any type
     """Store of a table whose keys are strings and whose values msgspec can encode as msgpack.
 
     A change is kept in memory and noted in the ledger entry of the batch being processed; the commit of the batch
-    writes it to the partition's hash in the same step that acknowledges the entries. Memory and hash therefore
-    never disagree about what has been processed.
+    writes it to the partition's hash in the same step that acknowledges the entries, provided that the hash is what
+    the change was computed from. Memory and hash therefore never disagree unnoticed about what has been processed.
 
     Memory holds values as the hash does, encoded, so one object for each key: with a hundred thousand keys, taking
     apart what a new value replaces costs more than encoding when a value consists of ten objects, all of them cold.
@@ -87,6 +91,8 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
 
     def __delitem__(self, key: str) -> None:
         message = self._message()
+        if _is_dropped(message):
+            return
         del self._partitions.get(message.tp, {})[key]
         self._note(message, {key: DELETED})
         self._resize(-1)
@@ -115,6 +121,8 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
     def update_encoded(self, changes: dict[str, bytes]) -> None:
         """Do what `update` does, with values encoded already; the dictionary is the store's from then on."""
         message = self._message()
+        if _is_dropped(message):
+            return
         values = self._partitions.setdefault(message.tp, {})
         before = len(values)
         if message.tp in self._unsorted or not self._max_keys:
@@ -157,11 +165,7 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
     def _note(self, message: Any, changes: dict[str, Any]) -> None:
         """Note changes with the batch being processed; an agent under test has none."""
         if isinstance(message, BatchMessage):
-            noted = message.flight.changes
-            if self.table_name in noted:
-                noted[self.table_name].update(changes)
-            else:
-                noted[self.table_name] = changes
+            message.flight.note(self.table_name, changes)
 
     def _within_reach(self) -> Iterable[dict[str, bytes]]:
         """Return where to look a key up: in the partition being processed, outside an agent in all of them."""
@@ -206,7 +210,7 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
         self,
         assigned: set[TP],
         revoked: set[TP],
-        newly_assigned: set[TP],
+        newly_assigned: set[TP],  # noqa: ARG002 - the partitions themselves know
         generation_id: int = 0,  # noqa: ARG002 - Faust's signature
     ) -> None:
         """Drop what was revoked and load what was assigned, before its first record is delivered.
@@ -215,39 +219,53 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
         come again, and their changes must not be counted twice.
         """
         held = self._consumer().holdings
-        stale = {tp for tp in assigned - newly_assigned if tp in held and held[tp].ledger.dirty}
-        for tp in revoked | stale:
+        to_load = {tp for tp in assigned if tp in held and held[tp].ledger.versions.must_load(self.table_name)}
+        for tp in revoked | to_load:
             self._partitions.pop(tp, None)
             self._unsorted.discard(tp)
-        for tp in newly_assigned | stale:
-            if tp in held:
-                self._partitions[tp] = await self._load(held[tp].stream)
-                if self._recency:
-                    self._unsorted.add(tp)
+        for tp in to_load:
+            self._partitions[tp] = await self._load(held[tp])
+            if self._recency:
+                self._unsorted.add(tp)
         self._resize(self._count() - self._size)
 
     def _consumer(self) -> Consumer:
         return cast("Consumer", self.app.consumer)
 
-    async def _load(self, stream: str) -> dict[str, bytes]:
-        key = keys.state(stream, self.app.conf.id, self.table_name)
-        values = await retry_until_stopped(
-            partial(self._try_to_scan, key),
+    async def _load(self, partition: Partition) -> dict[str, bytes]:
+        key = keys.state(partition.stream, self.app.conf.id, self.table_name)
+        version, values = await retry_until_stopped(
+            partial(self._try_to_read, partition, key),
             operation="load state",
             observer=self._observer,
             stopping=lambda: self.app.should_stop,
         )
         logger.info("loaded %d keys of table %s from %s", len(values), self.table_name, key)
+        partition.ledger.versions.loaded(self.table_name, version)
         return values
 
-    async def _try_to_scan(self, key: str) -> dict[str, bytes]:
+    async def _try_to_read(self, partition: Partition, key: str) -> tuple[bytes, dict[str, bytes]]:
         try:
-            values = await self._scan(key)
+            loaded = await self._read(partition, key)
         except ANY_REDIS_ERROR as error:
             self._consumer().loading_failure = f"{key} cannot be loaded ({type(error).__name__}: {error})"
             raise
         self._consumer().loading_failure = None
-        return values
+        return loaded
+
+    async def _read(self, partition: Partition, key: str) -> tuple[bytes, dict[str, bytes]]:
+        """Return a version and its values: read again when a commit came between, which only an old lease lets happen.
+
+        When the lease is lost whatever was read will do: it is dropped, and what was computed from it refused.
+        """
+        while True:
+            version = await self._version(key)
+            values = await self._scan(key)
+            if partition.lost or version == await self._version(key):
+                return version, values
+
+    async def _version(self, key: str) -> bytes:
+        return await execute(self._consumer().client, "HGET", key, FIELD) or UNVERSIONED
 
     async def _scan(self, key: str) -> dict[str, bytes]:
         values: dict[str, bytes] = {}
@@ -255,7 +273,8 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
         while True:
             cursor, page = await execute(self._consumer().client, "HSCAN", key, cursor, "COUNT", _PAGE)
             for field, raw in pairs(page):
-                self._take(values, key, field, raw)
+                if not field.startswith(_NOT_A_KEY):
+                    self._take(values, key, field, raw)
             if int(cursor) == 0:
                 return values
 
@@ -265,6 +284,11 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
             values[field.decode()] = raw
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             logger.error("%s holds an unreadable value for %r, ignored: %s", hash_key, field, error)  # noqa: TRY400
+
+
+def _is_dropped(message: Any) -> bool:
+    """Tell whether a batch was given up while its agent still works on it: its entries are, or were, read again."""
+    return isinstance(message, BatchMessage) and message.flight.dropped
 
 
 class Table(faust.Table):  # type: ignore[type-arg]  # keys are strings, values of any type

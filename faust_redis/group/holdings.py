@@ -27,6 +27,11 @@ class Holdings(dict[TopicPartition, Partition]):
         partition.lost = True
         self.changed.set()
 
+    def drop(self, partition: Partition) -> None:
+        """Remove a partition; what is still being processed of it changes nothing any more."""
+        partition.ledger.give_up()
+        self.pop(partition.tp, None)
+
     def add(self, partitions: Iterable[Partition]) -> None:
         """Take partitions up whose leases are ours."""
         self.update({partition.tp: partition for partition in partitions})

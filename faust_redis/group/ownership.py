@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,7 @@ from faust_redis.group.lease import Leases
 from faust_redis.group.members import Members
 from faust_redis.redis import keys
 from faust_redis.redis.client import Client, drop_connections
-from faust_redis.redis.errors import ANY_REDIS_ERROR, PASSING_ERRORS, severity
+from faust_redis.redis.errors import ANY_REDIS_ERROR, PASSING_ERRORS, PartitionLost, severity
 from faust_redis.redis.retry import retry_until_stopped
 from faust_redis.stream.partition import Partition
 
@@ -51,7 +52,7 @@ class Ownership(Service):
         group: Name of the consumer group.
         options: Name of this instance, length of a lease, and whom to tell.
         streams_of: Returns the streams of a topic, by number of partition.
-        ensure_group: Makes sure that a stream has the group, before its partition is taken.
+        ensure_group: Makes sure that a partition's stream has the group, before it is taken.
         rebalance: Surrounds every change of the holdings, see `Rebalance`.
         stopping: Whether the application is stopping, so that nothing more is taken.
 
@@ -70,7 +71,7 @@ class Ownership(Service):
         group: str,
         options: RedisOptions,
         streams_of: Callable[[str], Sequence[str]],
-        ensure_group: Callable[[str], Awaitable[object]],
+        ensure_group: Callable[[Partition], Awaitable[object]],
         rebalance: Rebalance,
         stopping: Callable[[], bool],
         **kwargs: Any,
@@ -131,6 +132,7 @@ class Ownership(Service):
                 await self._renew(partition)
 
     async def _renew(self, partition: Partition) -> None:
+        asked_s = time.monotonic()
         try:
             # A silent connection must not cost the whole lease: the next try has a connection of its own.
             async with asyncio.timeout(self.interval_s):
@@ -143,6 +145,12 @@ class Ownership(Service):
         if not kept:
             logger.warning("the lease of %s is gone", partition.stream)
             self._holdings.lose(partition)
+            return
+        partition.leased_until_s = self._end_of_lease(asked_s)
+
+    def _end_of_lease(self, asked_s: float) -> float:
+        """Return when a lease ends that was asked for then; Redis may have given it later, so it ends no sooner."""
+        return asked_s + self._options.lease_ttl_ms / 1000
 
     @Service.task
     async def _keep_balance(self) -> None:
@@ -183,7 +191,8 @@ class Ownership(Service):
         abandoned = [p for p in held.values() if p.ledger.abandoned]
         for partition in abandoned:
             logger.warning("a batch of %s was dropped unprocessed: reading what is pending again", partition.stream)
-        if leaving or gained or abandoned or not self.assigned_once:
+        parted = any(p.parted for p in held.values())
+        if leaving or gained or abandoned or parted or not self.assigned_once:
             await self._change(leaving=leaving, gained=gained)
 
     async def _decide(self, topic: str) -> tuple[list[Partition], list[Partition]]:
@@ -203,18 +212,23 @@ class Ownership(Service):
 
     async def _take(self, tp: tuple[str, int], stream: str) -> Partition | None:
         """Take a partition that was free; None when somebody was faster, or Redis refuses to make its group."""
+        asked_s = time.monotonic()
         token = await self._leases.acquire(stream)
         if token is None:
             return None
         partition = Partition(tp, stream, token)
+        partition.leased_until_s = self._end_of_lease(asked_s)
         try:
             await retry_until_stopped(
-                partial(self._ensure_group, stream),
+                partial(self._ensure_group, partition),
                 operation="create group",
                 observer=self._observer,
                 stopping=self._stopping,
                 passing=PASSING_ERRORS,
             )
+        except PartitionLost as lost:
+            logger.warning("%s", lost)
+            return None
         except ResponseError as error:
             # One key of another type must not hold up the other partitions; it is tried again in every turn.
             self._observer.retried("create group")
@@ -230,7 +244,7 @@ class Ownership(Service):
         """Change what is held, while nothing works on what leaves."""
         async with self._rebalance(leaving):
             for partition in leaving:
-                self._holdings.pop(partition.tp, None)
+                self._holdings.drop(partition)
                 if not partition.lost:
                     await self._give_back(partition)
             self._holdings.add(gained)

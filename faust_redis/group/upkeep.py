@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mode import Service
 
-from faust_redis.redis import scripts
+from faust_redis.redis import keys, scripts
 from faust_redis.redis.client import Client, Script, execute
 from faust_redis.redis.errors import ANY_REDIS_ERROR
 from faust_redis.redis.replies import facts, text
@@ -64,8 +64,11 @@ class Upkeep(Service):
         async for _ in self.itertimer(interval_s, name="claim"):
             for partition in list(self._holdings.values()):
                 partition.claim_idle(self._options.redeliver_after_ms)
+                lease = keys.lease(partition.stream, self._group)
                 try:
-                    await self._forget_consumers([partition.stream], [self._group, *self._alive()])
+                    await self._forget_consumers(
+                        [lease, partition.stream], [partition.token, self._group, *self._alive()]
+                    )
                 except ANY_REDIS_ERROR as error:
                     logger.debug("dead consumers not removed: %s", error)
 

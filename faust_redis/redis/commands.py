@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 #: As Redis' access control lists name them. Reading, committing, leases, tables and the broadcast need all of these.
 COMMANDS: Final = (
-    "del", "evalsha", "get", "hdel", "hscan", "hset", "pexpire", "ping", "script|load", "set", "time", "type",
+    "del", "evalsha", "get", "hdel", "hget", "hscan", "hset", "pexpire", "ping", "script|load", "set", "time", "type",
     "xack", "xadd", "xautoclaim", "xclaim", "xgroup|create", "xgroup|delconsumer", "xgroup|destroy", "xgroup|setid",
     "xinfo|consumers", "xinfo|groups", "xinfo|stream", "xpending", "xrange", "xreadgroup",
     "zadd", "zrange", "zrem", "zremrangebyscore",
@@ -90,7 +90,7 @@ def _on_own_key(key: str) -> list[tuple[Any, ...]]:
         ("XGROUP", "DELCONSUMER", key, _NAME, _NAME), ("XLEN", key), ("XDEL", key, first), ("TYPE", key),
         ("XGROUP", "DESTROY", key, _NAME), ("DEL", key),
         ("SET", key, _NAME, "NX", "PX", 10_000), ("GET", key), ("PEXPIRE", key, 10_000), ("DEL", key),
-        ("HSET", key, _NAME, "1"), ("HSCAN", key, 0), ("HDEL", key, _NAME), ("DEL", key),
+        ("HSET", key, _NAME, "1"), ("HGET", key, _NAME), ("HSCAN", key, 0), ("HDEL", key, _NAME), ("DEL", key),
         ("ZADD", key, 1, _NAME), ("ZRANGE", key, 0, -1), ("ZREMRANGEBYSCORE", key, 0, 0), ("ZREM", key, _NAME),
         ("DEL", key),
     ]  # fmt: skip

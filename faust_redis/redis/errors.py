@@ -60,6 +60,13 @@ class PartitionLost(FaustRedisError):  # noqa: N818 - a state of the partition, 
     """
 
 
+class StateConflict(FaustRedisError):  # noqa: N818 - a state of the partition, not a mistake
+    """The stored state is not the one that a batch was computed from.
+
+    Give up what is in flight, load the state, and read the pending entries again.
+    """
+
+
 class Unavailable(FaustRedisError):  # noqa: N818 - a state of Redis, not a mistake
     """Redis does not answer or cannot do its work at present.
 

@@ -1,5 +1,10 @@
 """Lua scripts: the steps that must happen together or not at all. All keys of a script share one slot."""
 
+#: Instead of a result: the lease is no longer ours; nothing was changed.
+LOST = -1
+#: Instead of a result: the stored state is not the one that the batch was computed from; nothing was changed.
+CONFLICT = -2
+
 #: Extend a lease if it is still ours. KEYS lease. ARGV token, ttl in ms. Returns 1 when extended.
 RENEW = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
@@ -23,16 +28,27 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2] * 10)
 return redis.call('ZRANGE', KEYS[1], 0, -1)
 """
 
+#: Create a group at the beginning of a stream, and the stream. KEYS lease, stream. ARGV token, group.
+#: Returns 1 when created, 0 when both existed, LOST when the lease is no longer ours.
+CREATE_GROUP = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+local reply = redis.pcall('XGROUP', 'CREATE', KEYS[2], ARGV[2], '0', 'MKSTREAM')
+if not reply.err then return 1 end
+if string.find(reply.err, 'BUSYGROUP', 1, true) then return 0 end
+return reply
+"""
+
 #: Drop group members that hold nothing and are not alive: each start has a new instance id.
-#: KEYS stream. ARGV group, live instance ids... Returns the number of members dropped.
+#: KEYS lease, stream. ARGV token, group, live instance ids... Returns the number of members dropped, or LOST.
 FORGET_CONSUMERS = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
 local alive = {}
-for i = 2, #ARGV do alive[ARGV[i]] = true end
+for i = 3, #ARGV do alive[ARGV[i]] = true end
 local dropped = 0
-for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
+for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[2], ARGV[2])) do
   local name, pending = consumer[2], consumer[4]
   if pending == 0 and not alive[name] then
-    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], name)
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[2], ARGV[2], name)
     dropped = dropped + 1
   end
 end
@@ -42,12 +58,15 @@ return dropped
 #: Commit one batch: acknowledge its entries, move the hopeless ones to the dead letters, store its state changes.
 #: KEYS lease, stream, dead letters, then one state hash for each table.
 #: ARGV token, group, deliveries before a refused entry is dead, acknowledged ids joined by blanks,
+#:   for each table: the version that its changes were computed from, and the one that they make,
 #:   n, n times (id, always|limit, reason, m, m fields and values),
 #:   then for each table: keys to set and lengths of their values (arrays packed by msgpack), the values joined, keys
 #:   to delete (as the first).
 #: (A thousand arguments cost the client far more than one long one.)
 #: Returns the number acknowledged and, in order, 1 for each verdict that went to the dead letters, else 0;
-#: -1 alone when the lease is no longer ours. Commands get slices since Lua unpacks at most some thousands of values.
+#: LOST alone when the lease is no longer ours; CONFLICT, the table counted from 0 and its stored version when the
+#: changes do not follow on that. A commit that was applied already, its reply lost, has nothing left to do.
+#: Commands get slices since Lua unpacks at most some thousands of values.
 #: Redis does not undo a script that fails midway, so all that could make it fail is checked before the first write.
 COMMIT = r"""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {-1} end
@@ -57,17 +76,29 @@ for number = 2, #KEYS do
     return redis.error_reply('WRONGTYPE ' .. KEYS[number] .. ' should be a ' .. wanted .. ' and is a ' .. found)
   end
 end
+local at, applied = 5, false
+for number = 4, #KEYS do
+  local stored = redis.call('HGET', KEYS[number], '\0version') or ''
+  if stored == ARGV[at + 1] then applied = true
+  elseif stored ~= ARGV[at] then return {-2, number - 4, stored} end
+  at = at + 2
+end
+local result, verdicts = {0}, tonumber(ARGV[at])
+if applied then
+  for _ = 1, verdicts do result[#result + 1] = 0 end
+  return result
+end
 local stream, dead, group, limit = KEYS[2], KEYS[3], ARGV[2], tonumber(ARGV[3])
 local function each_slice(values, call)
   for first = 1, #values, 2000 do call(unpack(values, first, math.min(first + 1999, #values))) end
 end
 
-local result, ids = {0}, {}
+local ids = {}
 for id in string.gmatch(ARGV[4], '%S+') do ids[#ids + 1] = id end
 each_slice(ids, function(...) result[1] = result[1] + redis.call('XACK', stream, group, ...) end)
 
-local at = 6
-for _ = 1, tonumber(ARGV[5]) do
+at = at + 1
+for _ = 1, verdicts do
   local id, when, reason, n = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
   local pending = redis.pcall('XPENDING', stream, group, id, id, 1)[1] -- none where the group is gone
   local verdict = 0
@@ -95,6 +126,7 @@ for table_number = 4, #KEYS do
   end
   each_slice(changes, function(...) redis.call('HSET', hash, ...) end)
   each_slice(cmsgpack.unpack(ARGV[at + 3]), function(...) redis.call('HDEL', hash, ...) end)
+  redis.call('HSET', hash, '\0version', ARGV[2 * table_number - 2])
   at = at + 4
 end
 return result

@@ -8,7 +8,7 @@ import msgspec
 
 from faust_redis.redis import keys, scripts
 from faust_redis.redis.client import Client, Script
-from faust_redis.redis.errors import PartitionLost
+from faust_redis.redis.errors import PartitionLost, StateConflict
 from faust_redis.stream.ledger import DELETED
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class Committer:
     async def commit(self, partition: Partition, flight: InFlight) -> CommitResult:
         """Commit a settled batch.
 
-        Sending it twice is harmless: what is no longer pending is not acknowledged again, and the state changes are
-        values, not increments.
+        Sending it twice is harmless: the second one is recognised by the version that it would make, or finds nothing
+        pending. One that arrives late, after other commits, is refused.
 
         Args:
             partition: Where the batch was read.
@@ -49,6 +49,7 @@ class Committer:
 
         Raises:
             PartitionLost: The lease is no longer ours; nothing was changed.
+            StateConflict: What is stored is not what the changes were computed from; nothing was changed.
         """
         batch = flight.batch
         args: list[Any] = [partition.token, self._group, self._dead_letter_after]
@@ -57,19 +58,24 @@ class Committer:
         if verdicts:
             passed = [entry_id for entry_id in passed if entry_id not in verdicts]
         args.append(b" ".join(passed))
+        hashes = [keys.state(partition.stream, self._group, table) for table in flight.steps]
+        for step in flight.steps.values():
+            args += step
         judged = _add_verdicts(args, batch)
-        hashes = []
-        for table, changes in flight.changes.items():
-            hashes.append(keys.state(partition.stream, self._group, table))
-            _add_changes(args, changes)
+        for table in flight.steps:
+            _add_changes(args, flight.changes[table])
         fixed = [
             keys.lease(partition.stream, self._group),
             partition.stream,
             keys.dead_letters(partition.stream),
         ]
         acknowledged, *outcomes = await self._commit([*fixed, *hashes], args)
-        if acknowledged < 0:
+        if acknowledged == scripts.LOST:
             raise PartitionLost(partition.stream)
+        if acknowledged == scripts.CONFLICT:
+            number, stored = outcomes
+            expected = [step.before for step in flight.steps.values()][number]
+            raise StateConflict(f"{hashes[number]} is at version {stored!r} instead of {expected!r}")
         return CommitResult(acknowledged, [v for v, dead in zip(judged, outcomes, strict=True) if dead])
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mode import Service
 
-from faust_redis.redis.errors import ANY_REDIS_ERROR, PartitionLost
+from faust_redis.redis.errors import ANY_REDIS_ERROR, PartitionLost, StateConflict
 from faust_redis.redis.retry import retry_until_stopped
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ class CommitLoop(Service):
         held: Returns the partitions held.
         commit_due: Commits every partition that `due` names, by way of `commit_until`; True when it did.
         lose: Told of a partition whose lease turned out to be gone.
+        reload: Told that the tables of a partition must be loaded again.
         observer: Told what was acknowledged.
         stopping: Whether the application is stopping.
     """
@@ -44,6 +45,7 @@ class CommitLoop(Service):
         held: Callable[[], Iterable[Partition]],
         commit_due: Callable[[], Awaitable[bool]],
         lose: Callable[[Partition], None],
+        reload: Callable[[], None],
         observer: Observer,
         stopping: Callable[[], bool],
         **kwargs: Any,
@@ -52,6 +54,7 @@ class CommitLoop(Service):
         self._held = held
         self._commit_due = commit_due
         self._lose = lose
+        self._reload = reload
         self._observer = observer
         self._stopping = stopping
         self._settled = asyncio.Event()
@@ -79,15 +82,16 @@ class CommitLoop(Service):
                 self._settled.set()
 
     async def commit_until(self, partition: Partition, offset: int) -> bool:
-        """Commit a partition's settled batches before an offset; False when it is lost, or the application stops."""
-        if partition.lost or self._given_up:
-            return False
-        for flight in partition.ledger.settled_before(offset):
-            result = await self._commit(partition, flight)
-            if result is None:
-                return False
-            partition.ledger.forget(flight)
-            self._report(result)
+        """Commit a partition's settled batches before an offset; False when one of them cannot be."""
+        async with partition.committing:
+            for flight in partition.ledger.settled_before(offset):
+                if partition.lost or self._given_up:
+                    return False
+                result = await self._commit(partition, flight)
+                if result is None:
+                    return False
+                partition.ledger.stored(flight)
+                self._report(result)
         return True
 
     async def _commit(self, partition: Partition, flight: InFlight) -> CommitResult | None:
@@ -102,6 +106,11 @@ class CommitLoop(Service):
             self.failure = None
             logger.warning("lost the lease of %s before a commit; its next owner goes on", partition.stream)
             self._lose(partition)
+        except StateConflict as conflict:
+            logger.error("%s; loading it again, and reading what is pending", conflict)  # noqa: TRY400 - it says it
+            self._observer.state_conflict()
+            partition.ledger.refused(flight)
+            self._reload()
         except ANY_REDIS_ERROR as error:
             logger.warning("stopping without a commit to %s (%s): left pending", partition.stream, error)
             self._given_up = True

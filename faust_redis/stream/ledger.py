@@ -6,6 +6,8 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
+from faust_redis.stream.versions import Step, Versions
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -23,20 +25,40 @@ class InFlight:
     Attributes:
         offset: Dense local number of the batch in its partition; Faust commits in terms of it.
         changes: For each table, the keys that processing this batch changed, with their encoded values as of its end.
+        steps: For each of these tables, which version the changes were computed from, and which they make.
         settled: Whether the application is done with the batch, so that it may be committed.
         given_up: Whether the application will never settle it: its agent raised, or the worker stops.
+        dropped: Whether the ledger has given it up: it will not be committed, and may change nothing any more.
         message: The message that carried the batch into Faust, once there is one; it may be garbage since.
     """
 
-    __slots__ = ("batch", "changes", "given_up", "message", "offset", "settled")
+    __slots__ = ("_versions", "batch", "changes", "dropped", "given_up", "message", "offset", "settled", "steps")
 
-    def __init__(self, offset: int, batch: RecordBatch) -> None:
+    def __init__(self, offset: int, batch: RecordBatch, versions: Versions) -> None:
+        self._versions = versions
         self.offset = offset
         self.batch = batch
         self.changes: dict[str, dict[str, Any]] = {}
+        self.steps: dict[str, Step] = {}
         self.settled = False
         self.given_up = False
+        self.dropped = False
         self.message: weakref.ref[Any] | None = None
+
+    def note(self, table: str, changes: dict[str, Any]) -> None:
+        """Note changes that this batch has made to a table in memory; the dictionary is the batch's from then on."""
+        if table in self.changes:
+            self.changes[table].update(changes)
+        else:
+            self.changes[table] = changes
+            self.steps[table] = self._versions.step(table, self.offset)
+
+    def drop(self) -> None:
+        """Let go of the batch: nobody waits for it any more, and its entries may be read again."""
+        self.dropped = True
+        message = self.message() if self.message is not None else None
+        if message is not None and not self.settled:
+            message.give_up()
 
     @property
     def abandoned(self) -> bool:
@@ -47,9 +69,17 @@ class InFlight:
 
 
 class Ledger:
-    """Batches of one partition in delivery order; they settle in any order and are committed in this one."""
+    """Batches of one partition in delivery order; they settle in any order and are committed in this one.
 
-    def __init__(self) -> None:
+    Args:
+        token: Of the partition's lease: with the offset it names a batch among all there ever are.
+
+    Attributes:
+        versions: Of the partition's tables.
+    """
+
+    def __init__(self, token: str = "") -> None:
+        self.versions = Versions(token)
         self._next_offset = 0
         self._in_flight: deque[InFlight] = deque()
 
@@ -84,7 +114,7 @@ class Ledger:
 
     def register(self, batch: RecordBatch) -> InFlight:
         """Take a batch up that is about to be delivered, and give it its offset."""
-        flight = InFlight(self._next_offset, batch)
+        flight = InFlight(self._next_offset, batch, self.versions)
         self._next_offset += 1
         self._in_flight.append(flight)
         return flight
@@ -99,14 +129,33 @@ class Ledger:
         if self._in_flight and self._in_flight[0] is flight:
             self._in_flight.popleft()
 
-    def reset(self) -> None:
-        """Give up every batch in flight: they are read again from the pending entries, with new offsets."""
-        self._in_flight.clear()
+    def stored(self, flight: InFlight) -> None:
+        """Take note that a batch is stored and acknowledged, and drop it."""
+        self.versions.committed(flight.steps)
+        self.forget(flight)
 
-    @property
-    def dirty(self) -> bool:
-        """Whether a batch that was not committed has changed a table."""
-        return any(flight.changes for flight in self._in_flight)
+    def refused(self, flight: InFlight) -> None:
+        """Give up every batch, since what is stored is not what this one was computed from."""
+        self.give_up()
+        self.versions.parted.update(flight.steps)
+
+    def start_over(self) -> None:
+        """Give up every batch that cannot be committed: its entries are read again, with a new offset.
+
+        The oldest ones stay as far as they are settled. The commit of the first may be under way, and its outcome must
+        be known before its entries are read again: they would be counted twice.
+        """
+        settled = next((n for n, flight in enumerate(self._in_flight) if not flight.settled), len(self._in_flight))
+        self._drop_from(settled)
+
+    def give_up(self) -> None:
+        """Give up every batch, settled ones too."""
+        self._drop_from(0)
+
+    def _drop_from(self, position: int) -> None:
+        while len(self._in_flight) > position:
+            self._in_flight.pop().drop()
+        self.versions.compare(flight.steps for flight in self._in_flight)
 
     @property
     def abandoned(self) -> bool:

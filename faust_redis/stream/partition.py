@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import time
+
 from faust_redis.stream.ledger import Ledger
 
 #: Topic and number of a partition; what Faust calls a TP is one.
@@ -33,19 +37,37 @@ class Partition:
         ledger: Batches in flight.
         claiming: The walk over pending entries that comes before the next new entries, if one is wanted.
         lost: Set when the lease is known to be gone: nothing is read or committed any more.
+        leased_until_s: When the lease ends unless it is renewed, by `time.monotonic`.
+        committing: Held during a commit: there is one at a time.
     """
 
     def __init__(self, tp: TopicPartition, stream: str, token: str) -> None:
         self.tp = tp
         self.stream = stream
         self.token = token
-        self.ledger = Ledger()
+        self.ledger = Ledger(token)
         self.claiming: ClaimPass | None = ClaimPass(min_idle_ms=0)
         self.lost = False
+        self.leased_until_s = math.inf
+        self.committing = asyncio.Lock()
+
+    @property
+    def parted(self) -> bool:
+        """Whether a table in memory is not what is stored, so that it must be loaded again."""
+        return bool(self.ledger.versions.parted)
+
+    @property
+    def readable(self) -> bool:
+        """Whether entries may be read.
+
+        Not while a table must be loaded again. Nor after a pause longer than the lease, although nobody has said yet
+        that it is gone: somebody else may own the partition, and what is read here would be pending here.
+        """
+        return not self.lost and not self.parted and time.monotonic() < self.leased_until_s
 
     def start_over(self) -> None:
         """Forget what is in flight and read the pending entries again, then new ones."""
-        self.ledger.reset()
+        self.ledger.start_over()
         self.claim_again()
 
     def claim_again(self) -> None:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError
 
-from faust_redis.redis.client import Client, execute, is_cluster
-from faust_redis.redis.errors import is_busy_group, is_no_group
+from faust_redis.redis import keys, scripts
+from faust_redis.redis.client import Client, Script, execute, is_cluster
+from faust_redis.redis.errors import PartitionLost, is_no_group
 from faust_redis.redis.replies import entries, streams
 from faust_redis.stream.batch import RecordBatch
 from faust_redis.stream.sizing import ReadSize
@@ -36,6 +37,7 @@ class Reader:
         self._options = options
         self._observer = options.observer
         self.size = ReadSize(options.batch_size, options.batch_bytes)
+        self._create_group = Script(client, scripts.CREATE_GROUP)
 
     async def read(self, partitions: Sequence[Partition], block_ms: int) -> list[Read]:
         """Return the batches of one read, in stream order: one for each partition, more where entries are large.
@@ -50,16 +52,19 @@ class Reader:
             batches = await self._read_new(fresh, block_ms)
         return batches
 
-    async def ensure_group(self, stream: str) -> bool:
-        """Create the group at the beginning of the stream, and the stream; False when both existed."""
-        try:
-            await execute(self._client, "XGROUP", "CREATE", stream, self._group, "0", "MKSTREAM")
-        except ResponseError as error:
-            if is_busy_group(error):
-                return False
-            raise
-        logger.info("created group %s on stream %s", self._group, stream)
-        return True
+    async def ensure_group(self, partition: Partition) -> bool:
+        """Create the group at the beginning of the stream, and the stream; False when both existed.
+
+        Raises:
+            PartitionLost: The lease is no longer ours; nothing was changed.
+        """
+        stream = partition.stream
+        created = await self._create_group([keys.lease(stream, self._group), stream], [partition.token, self._group])
+        if created == scripts.LOST:
+            raise PartitionLost(stream)
+        if created:
+            logger.info("created group %s on stream %s", self._group, stream)
+        return bool(created)
 
     async def _claim_page(self, partition: Partition) -> list[Read]:
         """Claim one page of pending entries that are not in flight here.
@@ -74,7 +79,7 @@ class Reader:
             walk.min_idle_ms, walk.cursor, "COUNT", self.size.count(), "JUSTID",
         )  # fmt: skip
         walk.cursor = reply[0] if reply else b"0-0"
-        if walk.cursor == b"0-0":
+        if walk.cursor == b"0-0" and partition.claiming is walk:  # else another one was asked for meanwhile
             partition.claiming = None
         if reply and len(reply) > 2 and reply[2]:  # noqa: PLR2004 - the third reply lists trimmed entries
             self._report_trimmed(partition, len(reply[2]))
@@ -130,12 +135,25 @@ class Reader:
             if not is_no_group(error):
                 raise
         for partition in partitions:
-            if await self.ensure_group(partition.stream):
-                logger.warning(
-                    "the group of stream %s was gone: Redis was emptied or replaced; reading from the beginning",
-                    partition.stream,
-                )
+            await self._recreate_group(partition)
         return None
+
+    async def _recreate_group(self, partition: Partition) -> None:
+        try:
+            created = await self.ensure_group(partition)
+        except PartitionLost:
+            logger.warning(
+                "the group of stream %s was gone, and so is the lease: Redis was emptied or replaced;"
+                " reading from the beginning once there is a new lease",
+                partition.stream,
+            )
+            partition.lost = True
+            return
+        if created:
+            logger.warning(
+                "the group of stream %s was gone: Redis was emptied or replaced; reading from the beginning",
+                partition.stream,
+            )
 
     def _report_trimmed(self, partition: Partition, entries: int) -> None:
         self._observer.trimmed(entries)

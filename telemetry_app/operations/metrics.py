@@ -151,6 +151,11 @@ class Metrics:
             registry=registry,
         )
         self.device_state_size = Gauge("processor_device_state_size", "Devices whose state is held", registry=registry)
+        self.state_conflicts = Counter(
+            "processor_state_conflicts_total",
+            "Commits refused because the stored state is not what they were computed from; it is loaded again",
+            registry=registry,
+        )
         self.device_state_evictions = Counter(
             "processor_device_state_evictions_total",
             "Devices dropped at DEVICE_STATE_LRU_CAP",

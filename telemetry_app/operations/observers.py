@@ -61,6 +61,10 @@ class TransportMetrics:
         if table == _DEVICE_STATE:
             self._metrics.device_state_evictions.inc(keys)
 
+    def state_conflict(self) -> None:
+        """Count a commit that was refused for the state it was computed from."""
+        self._metrics.state_conflicts.inc()
+
     def retried(self, operation: str) -> None:
         """Count a failed try."""
         self._metrics.retries.labels(operation).inc()

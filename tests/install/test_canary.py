@@ -42,6 +42,7 @@ PRIVATE: Final = {
     "_wait_next_records": Use(Consumer, "nothing is read: our getmany waits by it for the flow and the next read"),
     "_to_message": Use(Consumer, "the consumer cannot be made, since it lacks an abstract method"),
     "_commit": Use(Consumer, "nothing is acknowledged: every entry stays pending and comes again"),
+    "_commit_tps": Use(Consumer, "before a rebalance nothing is committed when another commit is under way"),
     "_commit_offsets": Use(Consumer, "each commit draws Faust's debug table again, dearer than a small batch"),
     "_filter_tps_with_pending_acks": Use(Consumer, "commits are tried for partitions that are lost"),
     "_new_offset": Use(Consumer, "Faust's own reckoning commits past a batch that is still being written: lost data"),

@@ -32,6 +32,12 @@ def test_rows_are_counted_by_what_became_of_them(metrics: Metrics) -> None:
     assert [value(metrics, "processor_position_writes_total", status=status) for status in statuses] == [5, 4, 2, 1]
 
 
+def test_refused_states_are_counted(metrics: Metrics) -> None:
+    """One for each commit."""
+    TransportMetrics(metrics).state_conflict()
+    assert value(metrics, "processor_state_conflicts_total") == 1
+
+
 def test_only_the_table_of_devices_is_shown_as_devices(metrics: Metrics) -> None:
     """A second computation's table does not change the number of devices."""
     observer = TransportMetrics(metrics)

@@ -48,6 +48,9 @@ class TransportObserved:
     def evicted(self, table: str, keys: int) -> None:
         self.total[f"evicted {table}"] += keys
 
+    def state_conflict(self) -> None:
+        self.total["state conflicts"] += 1
+
     def retried(self, operation: str) -> None:
         self.retries[operation] += 1
 

@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from faust_redis.redis import keys
+from faust_redis.stream.versions import FIELD
 from tests.conftest import ProxyFactory, ValkeyFactory
 from tests.support.waiting import eventually
 from tests.transport.apps import GROUP, TABLE, TransportApp, once_each
@@ -80,7 +81,13 @@ class Stream:
     async def state(self, stream: str | None = None) -> dict[str, int]:
         """Return the table as it is stored."""
         stored = await self.redis.hgetall(keys.state(stream or self.name, GROUP, TABLE))
-        return {key.decode(): msgspec.msgpack.decode(value) for key, value in stored.items()}
+        return {
+            key.decode(): msgspec.msgpack.decode(value) for key, value in stored.items() if not key.startswith(b"\x00")
+        }
+
+    async def version(self, stream: str | None = None) -> bytes:
+        """Return the version of the table as it is stored."""
+        return await self.redis.hget(keys.state(stream or self.name, GROUP, TABLE), FIELD) or b""
 
     async def dead(self) -> list[dict[bytes, bytes]]:
         """Return the fields of the dead letters."""

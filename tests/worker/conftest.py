@@ -84,7 +84,8 @@ class Pipeline:
     async def states(self, stream: str | None = None) -> dict[str, DeviceState]:
         """Return the device states in the hash."""
         raw: dict[Any, Any] = await self.redis.hgetall(keys.state(stream or self.stream, GROUP, "device_state"))
-        return {device.decode(): msgspec.msgpack.decode(state, type=DeviceState) for device, state in raw.items()}
+        decode = msgspec.msgpack.Decoder(DeviceState).decode
+        return {device.decode(): decode(state) for device, state in raw.items() if not device.startswith(b"\x00")}
 
     async def dead_letters(self) -> list[dict[bytes, bytes]]:
         """Return the fields of each dead letter."""

@@ -16,6 +16,7 @@ from faust_redis.group.ownership import Ownership
 from faust_redis.options import RedisOptions
 from faust_redis.redis import keys
 from faust_redis.redis.client import close, connect
+from faust_redis.redis.errors import PartitionLost
 from faust_redis.stream.batch import RecordBatch
 from faust_redis.stream.partition import Partition
 from faust_redis.stream.reader import Reader
@@ -284,3 +285,25 @@ async def test_a_partition_that_cannot_be_read_holds_up_no_other(
     assert caplog.text.count(f"cannot read {streams[0]}") == 1
     await workers.redis.delete(streams[0])
     await eventually(lambda: worker.held == [0, 1])
+
+
+async def test_without_the_lease_no_group_is_made(workers: Workers) -> None:
+    """Who has lost a partition makes neither its stream nor its group; who holds it makes both, once."""
+    worker = await workers.start("one", 0)
+    reader = Reader(worker.client, group=GROUP, options=RedisOptions())
+    partition = Partition((workers.topic, 0), workers.topic, "mine")
+    await workers.redis.set(keys.lease(workers.topic, GROUP), "another's")
+    with pytest.raises(PartitionLost):
+        await reader.ensure_group(partition)
+    assert not await workers.redis.exists(workers.topic)
+    await workers.redis.set(keys.lease(workers.topic, GROUP), "mine")
+    assert [await reader.ensure_group(partition) for _ in range(2)] == [True, False]
+
+
+async def test_a_table_to_load_again_is_a_change(workers: Workers) -> None:
+    """When a table in memory has parted from what is stored the worker begins again with what it holds."""
+    worker = await workers.start("one")
+    await eventually(lambda: len(worker.changes) == 1)
+    worker.only.ledger.versions.parted.add("table")
+    await eventually(lambda: len(worker.changes) == 2)
+    assert worker.changes[1] == ([], [0])

@@ -71,8 +71,15 @@ async def test_members_that_are_gone_are_removed(records: Stream, redis_url: str
         return "gone" not in await members()
 
     async with keeping(redis_url, {"alive"}, redeliver_after_ms=400) as desk:
-        desk.hold(records.name)
+        partition = desk.hold(records.name)
         async with desk.upkeep:
+            # While somebody else has the lease the members are that one's business.
+            await records.redis.set(records.lease, "somebody else#1")
+            await eventually(lambda: partition.claiming)
+            partition.claiming = None
+            await eventually(lambda: partition.claiming)
+            assert "gone" in await members()
+            await records.redis.set(records.lease, "token")
             await eventually(removed)
     assert await members() == {"alive", "holds one"}
 

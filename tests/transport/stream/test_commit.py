@@ -1,26 +1,31 @@
 """Acknowledgement and state changes in one step, batch by batch, in order."""
 
+import re
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 from faust.types import TP
-from redis.exceptions import ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError, ResponseError
 
 from faust_redis.redis import keys
 from faust_redis.redis.client import connect
-from faust_redis.redis.errors import PartitionLost
+from faust_redis.redis.errors import PartitionLost, StateConflict
 from faust_redis.stream.batch import RecordBatch
 from faust_redis.stream.commit import Committer
 from faust_redis.stream.dead_letters import DeadLetters
-from faust_redis.stream.ledger import DELETED
+from faust_redis.stream.ledger import DELETED, InFlight
 from faust_redis.stream.partition import Partition
+from faust_redis.stream.versions import FIELD
+from tests.conftest import ProxyFactory
+from tests.servers.proxy import url_through
 from tests.support.waiting import eventually
 from tests.transport.apps import GROUP, TABLE, TransportApp, names, once_each
 from tests.transport.conftest import AppFactory, Stream
 
-ONE = msgspec.msgpack.encode(1)
+ONE, TWO = msgspec.msgpack.encode(1), msgspec.msgpack.encode(2)
 
 
 class Holder:
@@ -102,7 +107,7 @@ async def test_foreign_token_changes_nothing(bench: Bench, records: Stream) -> N
     await records.publish(names("r", 3))
     batch = await bench.read(lease="another")
     flight = bench.partition.ledger.register(batch)
-    flight.changes = {TABLE: {"k": ONE}}
+    flight.note(TABLE, {"k": ONE})
     batch.bury(batch.entries[0][0], "kind", "reason")
     with pytest.raises(PartitionLost, match="is no longer ours: " + records.name):
         await bench.committer.commit(bench.partition, flight)
@@ -115,7 +120,7 @@ async def test_commit_twice_is_commit_once(bench: Bench, records: Stream) -> Non
     batch = await bench.read()
     await records.redis.hset(keys.state(records.name, GROUP, TABLE), "old", ONE)
     flight = bench.partition.ledger.register(batch)
-    flight.changes = {TABLE: {"k": ONE, "old": DELETED}}
+    flight.note(TABLE, {"k": ONE, "old": DELETED})
     batch.bury(batch.entries[0][0], "kind", "reason")
     first = await bench.committer.commit(bench.partition, flight)
     again = await bench.committer.commit(bench.partition, flight)
@@ -131,7 +136,7 @@ async def test_large_commit(bench: Bench, records: Stream) -> None:
     hash_key = keys.state(records.name, GROUP, TABLE)
     await records.redis.hset(hash_key, mapping={f"old{n}": ONE for n in range(5001)})
     flight = bench.partition.ledger.register(batch)
-    flight.changes = {TABLE: dict.fromkeys(published, ONE) | {f"old{n}": DELETED for n in range(5001)}}
+    flight.note(TABLE, dict.fromkeys(published, ONE) | {f"old{n}": DELETED for n in range(5001)})
     result = await bench.committer.commit(bench.partition, flight)
     assert result.acknowledged == 5001
     assert await records.state() == once_each(published)
@@ -158,7 +163,7 @@ async def test_failing_commit_acknowledges_nothing(bench: Bench, records: Stream
     await records.publish(names("r", 2))
     batch = await bench.read()
     flight = bench.partition.ledger.register(batch)
-    flight.changes = {TABLE: {"k": ONE}}
+    flight.note(TABLE, {"k": ONE})
     batch.bury(batch.entries[0][0], "kind", "reason")
     key = keys.state(records.name, GROUP, TABLE) if wrong == "state" else keys.dead_letters(records.name)
     await records.redis.set(key, "in the way")
@@ -176,7 +181,7 @@ async def test_commit_without_group(bench: Bench, records: Stream) -> None:
     await records.publish(names("r", 2))
     batch = await bench.read()
     flight = bench.partition.ledger.register(batch)
-    flight.changes = {TABLE: {"k": ONE}}
+    flight.note(TABLE, {"k": ONE})
     batch.refuse(batch.entries[0][0], "kind", "reason")
     await records.redis.xgroup_destroy(records.name, GROUP)
     result = await bench.committer.commit(bench.partition, flight)
@@ -190,3 +195,93 @@ async def test_prompt_commit_of_an_ordinary_agent(transport_app: AppFactory, rec
         await records.publish([f"r{number}"])
         await records.committed(names("r", number + 1))
     assert app.offsets == [0, 1, 2]
+
+
+async def _flight(bench: Bench, *ids: bytes, changes: dict[str, Any]) -> InFlight:
+    """Put a batch of entries in flight that has changed the table in memory."""
+    flight = bench.partition.ledger.register(RecordBatch(bench.records.name, [(i, [b"payload", b"x"]) for i in ids]))
+    flight.note(TABLE, changes)
+    return flight
+
+
+async def test_each_commit_makes_the_version_after_the_one_before(bench: Bench, records: Stream) -> None:
+    """A commit that changes a table gives it the next version, with the batch's name; one that does not leaves it."""
+    ids = await records.publish(names("r", 3))
+    await bench.read()
+    versions = []
+    for entry_id in ids[:2]:
+        flight = await _flight(bench, entry_id, changes={"k": ONE})
+        await bench.committer.commit(bench.partition, flight)
+        versions.append(await records.version())
+    unchanging = bench.partition.ledger.register(RecordBatch(records.name, [(ids[2], [])]))
+    await bench.committer.commit(bench.partition, unchanging)
+    assert versions == [b"1 token/0", b"2 token/1"]
+    assert (await records.version(), await records.pending()) == (b"2 token/1", 0)
+
+
+@pytest.mark.parametrize("stored", [b"", b"7 token/9", b"1 another token/0"])
+async def test_a_commit_that_does_not_follow_on_what_is_stored_changes_nothing(
+    bench: Bench, records: Stream, stored: bytes
+) -> None:
+    """Computed from another version than the one stored, a commit is refused: no acknowledgement, change or letter."""
+    await records.publish(names("r", 2))
+    batch = await bench.read()
+    hash_key = keys.state(records.name, GROUP, TABLE)
+    if stored:
+        await records.redis.hset(hash_key, FIELD, stored)
+    bench.partition.ledger.versions.loaded(TABLE, b"6 token/8")
+    flight = bench.partition.ledger.register(batch)
+    flight.note("another table", {"k": ONE})
+    flight.note(TABLE, {"k": ONE})
+    batch.bury(batch.entries[0][0], "kind", "reason")
+    with pytest.raises(StateConflict, match=re.escape(f"{hash_key} is at version {stored!r} instead of b'6 token/8'")):
+        await bench.committer.commit(bench.partition, flight)
+    assert (await records.pending(), await records.state(), await records.dead()) == (2, {}, [])
+    assert not await records.redis.exists(keys.state(records.name, GROUP, "another table"))
+
+
+async def test_a_commit_that_arrives_late_changes_nothing(bench: Bench, records: Stream) -> None:
+    """Sent, given up as lost, sent again and overtaken by the next one: when the first arrives it is refused."""
+    ids = await records.publish(names("r", 2))
+    await bench.read()
+    first, second = [await _flight(bench, i, changes={"k": v}) for i, v in zip(ids, (ONE, TWO), strict=True)]
+    for flight in (first, first, second):
+        await bench.committer.commit(bench.partition, flight)
+    with pytest.raises(StateConflict):
+        await bench.committer.commit(bench.partition, first)
+    assert (await records.state(), await records.version()) == ({"k": 2}, b"2 token/1")
+
+
+async def test_a_key_that_looks_like_the_version_does_no_harm(bench: Bench, records: Stream) -> None:
+    """A key that a hostile producer names as the version's field is not taken for the version, set or deleted."""
+    (entry_id,) = await records.publish(["r"])
+    await bench.read()
+    for change in (ONE, DELETED):
+        flight = await _flight(bench, entry_id, changes={FIELD.decode(): change, "k": ONE})
+        await bench.committer.commit(bench.partition, flight)
+    assert (await records.state(), await records.version()) == ({"k": 1}, b"2 token/1")
+
+
+async def test_a_lost_reply_is_no_conflict(bench: Bench, records: Stream, tcp_proxy: ProxyFactory) -> None:
+    """A commit that Redis applied and whose reply was lost is sent again, and counts as done, several tables or one."""
+    parts = urlsplit(records.redis_url)
+    proxy = await tcp_proxy(str(parts.hostname), parts.port or 6379)
+    await records.publish(names("r", 2))
+    batch = await bench.read()
+    flight = bench.partition.ledger.register(batch)
+    flight.note(TABLE, {"k": ONE})
+    flight.note("another table", {"k": ONE})
+    batch.refuse(batch.entries[0][0], "kind", "reason")
+    client = connect(url_through(proxy, records.redis_url))
+    committer = Committer(client, group=GROUP, dead_letter_after=1)
+    try:
+        await client.ping()
+        proxy.loses = lambda data: data.startswith(b"*2\r\n:1\r\n")
+        with pytest.raises(RedisConnectionError):
+            await committer.commit(bench.partition, flight)
+        again = await committer.commit(bench.partition, flight)
+    finally:
+        await client.aclose()
+    assert proxy.loses is None
+    assert (again.acknowledged, again.dead, len(await records.dead())) == (0, [], 1)
+    assert (await records.state(), await records.version(), await records.pending()) == ({"k": 1}, b"1 token/0", 0)

@@ -33,6 +33,7 @@ class Desk:
         self.streams = [f"{records.name}:{number}" for number in range(2)]
         self.partitions = [Partition((records.name, n), stream, "token") for n, stream in enumerate(self.streams)]
         self.lost: list[Partition] = []
+        self.reloads: list[bool] = []
         self.asked = 0
         self.stops = False
         self.loop = CommitLoop(
@@ -40,6 +41,7 @@ class Desk:
             held=lambda: self.partitions,
             commit_due=self.commit_due,
             lose=self.lost.append,
+            reload=lambda: self.reloads.append(True),
             observer=self.observer,
             stopping=lambda: self.stops,
         )

@@ -9,8 +9,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from redis.asyncio import Redis
 
 from faust_redis.options import Pacing, RedisOptions
+from faust_redis.redis import keys
 from faust_redis.redis.client import close, connect
 from faust_redis.stream.intake import Intake
 from faust_redis.stream.partition import Partition
@@ -56,7 +58,9 @@ class Desk:
 async def reading(url: str, stream: str, **options: Any) -> AsyncIterator[Desk]:
     desk = Desk(url, stream, **options)
     try:
-        await desk.reader.ensure_group(stream)
+        async with Redis.from_url(url) as redis:
+            await redis.set(keys.lease(stream, GROUP), "token")
+        await desk.reader.ensure_group(desk.partition)
         yield desk
     finally:
         await close(desk.client)

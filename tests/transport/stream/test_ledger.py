@@ -51,7 +51,7 @@ def test_reset_never_gives_an_offset_again() -> None:
     """After a reset nothing is in flight, and new batches get offsets that no batch had before."""
     ledger = Ledger()
     before = {ledger.register(batch("1-1")).offset, ledger.register(batch("2-1")).offset}
-    ledger.reset()
+    ledger.start_over()
     assert ledger.entry_ids() == set()
     assert (ledger.watermark, ledger.committed, ledger.next_offset) == (2, 2, 2)
     assert ledger.register(batch()).offset not in before
@@ -61,7 +61,7 @@ def test_a_batch_forgotten_twice_takes_no_other_with_it() -> None:
     """Forgetting a batch that a reset has dropped leaves the batches after it alone."""
     ledger = Ledger()
     old = ledger.register(batch("1-1"))
-    ledger.reset()
+    ledger.start_over()
     ledger.register(batch("2-1"))
     ledger.forget(old)
     assert ledger.entry_ids() == {b"2-1"}
@@ -77,15 +77,62 @@ def test_entry_ids_are_those_in_flight() -> None:
     assert ledger.entry_ids() == {b"2-1"}
 
 
-def test_dirty_means_uncommitted_changes() -> None:
-    """A ledger is dirty while a batch in flight has changed a table."""
+def test_a_settled_batch_stays_until_its_commit_is_known() -> None:
+    """Starting over keeps the oldest batches as far as they are settled; the first that is not goes, with all later."""
     ledger = Ledger()
+    flights = [ledger.register(batch(f"{number}-1")) for number in range(4)]
+    for number in (0, 1, 3):
+        flights[number].settled = True
+    ledger.start_over()
+    assert ledger.entry_ids() == {b"0-1", b"1-1"}
+    assert [flight.dropped for flight in flights] == [False, False, True, True]
+    assert (ledger.committed, ledger.watermark) == (0, 4)
+
+
+def test_changes_are_steps_from_version_to_version() -> None:
+    """Each batch that changes a table goes from the version before to one of its own; a table has its own versions."""
+    ledger = Ledger("token")
+    ledger.versions.loaded("t", b"41 someone else/7")
+    first, second = ledger.register(batch()), ledger.register(batch())
+    first.note("t", {"a": b"1"})
+    second.note("t", {"a": b"2"})
+    first.note("t", {"b": b"1"})
+    first.note("u", {"c": b"1"})
+    assert first.changes == {"t": {"a": b"1", "b": b"1"}, "u": {"c": b"1"}}
+    assert first.steps == {"t": (b"41 someone else/7", b"42 token/0"), "u": (b"", b"1 token/0")}
+    assert second.steps == {"t": (b"42 token/0", b"43 token/1")}
+
+
+def test_memory_ahead_of_what_will_be_stored_is_noticed() -> None:
+    """When a batch is dropped that had changed a table, that table must be loaded again; others need not."""
+    ledger = Ledger("token")
+    for table in ("t", "u"):
+        ledger.versions.loaded(table, b"")
+    stored, waiting, dropped = (ledger.register(batch()) for _ in range(3))
+    for flight in (stored, waiting):
+        flight.note("t", {"a": b"1"})
+        flight.note("u", {"a": b"1"})
+        flight.settled = True
+    dropped.note("t", {"a": b"2"})
+    ledger.stored(stored)
+    ledger.start_over()
+    assert ledger.versions.parted == {"t"}
+    ledger.versions.loaded("t", b"2 token/1")
+    assert ledger.versions.parted == set()
+
+
+def test_nothing_parts_when_all_is_stored() -> None:
+    """When every batch that changed a table is stored, starting over asks for no load."""
+    ledger = Ledger("token")
     flight = ledger.register(batch())
-    assert not ledger.dirty
-    flight.changes["t"] = {"k": b"1"}
-    assert ledger.dirty
-    ledger.forget(flight)
-    assert not ledger.dirty
+    flight.note("t", {"a": b"1"})
+    flight.settled = True
+    ledger.stored(flight)
+    ledger.register(batch())
+    ledger.start_over()
+    assert not ledger.versions.parted
+    assert not ledger.versions.must_load("t")
+    assert ledger.versions.must_load("never loaded")
 
 
 def test_a_partition_is_held_up_when_much_is_settled_behind_an_older_batch() -> None:
