@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+MINUTES ?= 10
 
-.PHONY: demo test test-directus clean
+.PHONY: demo test test-directus chaos clean
 
 demo: $(VENV)/.installed
 	$(BIN)/telemetry demo $(ARGS)
@@ -15,6 +16,10 @@ test: $(VENV)/.installed
 # Every test that asks a Directus, against a real one installed from npm into .cache/; failing on demand is the stand-in's.
 test-directus: $(VENV)/.installed
 	LIVE_TEST_DIRECTUS=real $(BIN)/python -m pytest --timeout 900 tests/live tests/worker $(ARGS)
+
+# Faults on real workers for so long, each round followed by an exact comparison; a SEED repeats the faults of a round.
+chaos: $(VENV)/.installed
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 # --constraint pins every package to the version that was tested.
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -15,7 +15,7 @@ FOLDERS = (*PACKAGES, "migrations", "tests")
 MOST_LINES = 400
 MOST_SIBLINGS = 14
 # A folder for each package of the code, and next to them the tests of the project as a whole.
-MOST_SIBLINGS_OF = {"tests": 21}
+MOST_SIBLINGS_OF = {"tests": 22}
 
 
 @pytest.mark.timeout(300)

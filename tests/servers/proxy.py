@@ -7,10 +7,13 @@ import ssl
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 from urllib.parse import urlsplit
 
 from telemetry_app.tools.embedded.process import free_port
+
+#: Which way bytes go.
+Direction = Literal["to server", "to client"]
 
 CHUNK_BYTES = 65536
 # Linger for no time: the kernel answers a close with RST and drops what was not sent.
@@ -45,8 +48,8 @@ class TcpProxy:
         self._tls = tls
         self._links: set[_Link] = set()
         self._listener: asyncio.Server | None = None
-        self._flowing = asyncio.Event()
-        self._flowing.set()
+        self._flowing: dict[Direction, asyncio.Event] = {"to server": asyncio.Event(), "to client": asyncio.Event()}
+        self.flow()
 
     async def __aenter__(self) -> Self:
         await self.accept()
@@ -68,13 +71,19 @@ class TcpProxy:
         for link in list(self._links):
             link.reset()
 
-    def stall(self) -> None:
-        """Pass nothing on, in either direction, and keep the connections; new ones are accepted and hang too."""
-        self._flowing.clear()
+    def stall(self, *directions: Direction) -> None:
+        """Pass nothing on, in the directions given or in both, and keep the connections; new ones hang too."""
+        for direction in directions or self._flowing:
+            self._flowing[direction].clear()
 
     def flow(self) -> None:
         """Pass on again, beginning with what was held back."""
-        self._flowing.set()
+        for flowing in self._flowing.values():
+            flowing.set()
+
+    def retarget(self, host: str, port: int) -> None:
+        """Lead new connections to another server."""
+        self._upstream = (host, port)
 
     async def refuse(self) -> None:
         """Close the listening socket: new connections are refused, those that exist go on."""
@@ -99,8 +108,8 @@ class TcpProxy:
             server_reader, server = await asyncio.open_connection(*self._upstream)
             try:
                 async with asyncio.TaskGroup() as directions:
-                    directions.create_task(self._pump(client_reader, server, client))
-                    directions.create_task(self._pump(server_reader, client, server))
+                    directions.create_task(self._pump("to server", client_reader, server, client))
+                    directions.create_task(self._pump("to client", server_reader, client, server))
             except asyncio.CancelledError:  # the connection is cut
                 _reset(server)
                 raise
@@ -112,11 +121,16 @@ class TcpProxy:
             await _close(client)
 
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, source: asyncio.StreamWriter
+        self,
+        direction: Direction,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        source: asyncio.StreamWriter,
     ) -> None:
+        flowing = self._flowing[direction]
         try:
             while data := await reader.read(CHUNK_BYTES):
-                await self._flowing.wait()
+                await flowing.wait()
                 await asyncio.sleep(self.latency_s)
                 if self.loses is not None and self.loses(data):
                     self.loses = None
@@ -125,7 +139,7 @@ class TcpProxy:
                     return
                 writer.write(data)
                 await writer.drain()
-            await self._flowing.wait()
+            await flowing.wait()
             if not writer.is_closing() and writer.can_write_eof():
                 writer.write_eof()
         except OSError:  # one side was reset: so is the other

@@ -1,0 +1,146 @@
+"""What each kind of fault does, to workers and to what they depend on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final, cast
+
+from telemetry_app.tools.embedded.server import EmbeddedServer
+from telemetry_app.tools.embedded.worker import WorkerProcess
+from tests.chaos.schedule import Fault
+from tests.chaos.servers import Servers
+from tests.chaos.traffic import PARTITIONS, STREAM
+from tests.servers.proxy import Direction
+
+PROJECT: Final = Path(__file__).parents[2]
+#: A worker that stops while nothing answers takes its time.
+STOP_TIMEOUT_S: Final = 60
+
+
+class Workers:
+    """The worker processes, by their places.
+
+    Attributes:
+        running: Those that are meant to run.
+        exits: Exit codes of those that were told to stop.
+        logs: Log of every one there was.
+    """
+
+    def __init__(self, servers: Servers, database_url: str, folder: Path) -> None:
+        self.running: dict[int, WorkerProcess] = {}
+        self.exits: list[int] = []
+        self.logs: list[Path] = []
+        self._folder = folder
+        inherited = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME") if name in os.environ}
+        self._env: Mapping[str, str] = {
+            **inherited,
+            "REDIS_URL": servers.redis_url,
+            "REDIS_TELEMETRY_STREAM": STREAM,
+            "REDIS_TELEMETRY_PARTITIONS": str(PARTITIONS),
+            "REDIS_TELEMETRY_PRODUCER": "sharded",
+            "POSTGRES_URL": database_url,
+            "ROLES": "write",
+            "LEASE_TTL_MS": "1500",
+            "BATCH_SIZE": "200",
+            "DEAD_LETTER_AFTER": "1",
+        }
+
+    def start(self, slot: int) -> None:
+        """Start a worker in a place."""
+        log = self._folder / f"worker-{slot}-{len(self.logs)}.log"
+        worker = WorkerProcess(self._env, log, cwd=PROJECT)
+        worker.start()
+        self.logs.append(log)
+        self.running[slot] = worker
+
+    async def stop(self, slot: int) -> None:
+        """Tell a worker to stop, and keep its exit code; not before it is ready, since Python just dies of a signal."""
+        worker = self.running.pop(slot)
+        try:
+            await worker.wait_ready()
+            self.exits.append(await worker.stop(timeout_s=STOP_TIMEOUT_S))
+        finally:
+            worker.kill()
+
+    def kill(self) -> None:
+        """End whatever still runs."""
+        for worker in self.running.values():
+            worker.kill()
+
+
+class Faults:
+    """Lets faults happen, one at a time for each target."""
+
+    def __init__(self, servers: Servers, workers: Workers) -> None:
+        self._servers = servers
+        self._workers = workers
+        self._kinds: dict[str, Callable[[Fault], Awaitable[None]]] = {
+            "kill worker": self._kill_worker,
+            "pause worker": self._pause_worker,
+            "restart worker": self._restart_worker,
+            "add worker": self._add_worker,
+            "remove worker": self._remove_worker,
+            "drop clients": self._drop_clients,
+            "stop postgres": self._stop_postgres,
+            "cut connections": self._cut,
+            "stall to server": self._stall,
+            "stall to client": self._stall,
+            "restart redis": self._restart_redis,
+            "kill redis": self._kill_redis,
+            "fail over": self._fail_over,
+        }
+
+    async def happen(self, fault: Fault) -> None:
+        """Let a fault happen, and be over."""
+        await self._kinds[fault.kind](fault)
+
+    async def _kill_worker(self, fault: Fault) -> None:
+        await asyncio.to_thread(self._workers.running[fault.slot].kill)
+        await asyncio.sleep(fault.lasts_s)
+        self._workers.start(fault.slot)
+
+    async def _pause_worker(self, fault: Fault) -> None:
+        worker = self._workers.running[fault.slot]
+        worker.pause()
+        await asyncio.sleep(fault.lasts_s)
+        worker.resume()
+
+    async def _restart_worker(self, fault: Fault) -> None:
+        await self._workers.stop(fault.slot)
+        await asyncio.sleep(fault.lasts_s)
+        self._workers.start(fault.slot)
+
+    async def _add_worker(self, fault: Fault) -> None:
+        self._workers.start(fault.slot)
+
+    async def _remove_worker(self, fault: Fault) -> None:
+        await self._workers.stop(fault.slot)
+
+    async def _drop_clients(self, _fault: Fault) -> None:
+        await self._servers.drop_clients()
+
+    async def _stop_postgres(self, fault: Fault) -> None:
+        await asyncio.to_thread(self._servers.postgres.stop)
+        await asyncio.sleep(fault.lasts_s)
+        await asyncio.to_thread(self._servers.postgres.start)
+
+    async def _cut(self, _fault: Fault) -> None:
+        self._servers.proxy.cut()
+
+    async def _stall(self, fault: Fault) -> None:
+        direction = cast("Direction", fault.kind.removeprefix("stall "))
+        self._servers.proxy.stall(direction)
+        await asyncio.sleep(fault.lasts_s)
+        self._servers.proxy.flow()
+
+    async def _restart_redis(self, fault: Fault) -> None:
+        await self._servers.restart(EmbeddedServer.stop, fault.lasts_s)
+
+    async def _kill_redis(self, fault: Fault) -> None:
+        await self._servers.restart(EmbeddedServer.kill, fault.lasts_s)
+
+    async def _fail_over(self, _fault: Fault) -> None:
+        await self._servers.fail_over()

@@ -1,0 +1,117 @@
+"""Which faults come when: all of it follows from a seed."""
+
+from __future__ import annotations
+
+import random
+from typing import Final, NamedTuple
+
+#: Places for workers; not all of them are always taken.
+SLOTS: Final = 4
+#: Workers at the beginning.
+WORKERS: Final = 3
+#: Time from the start of one step to that of the next.
+GAP_S: Final = (1.0, 4.0)
+#: Share of the steps with two faults at once.
+TWO_AT_ONCE: Final = 0.3
+
+#: Every kind of fault, and the longest time that it takes where the schedule decides on that.
+KINDS: Final = {
+    "kill worker": 1.0,
+    "pause worker": 5.0,
+    "restart worker": 0.5,
+    "add worker": 0.0,
+    "remove worker": 0.0,
+    "drop clients": 0.0,
+    "stop postgres": 3.0,
+    "cut connections": 0.0,
+    "stall to server": 3.0,
+    "stall to client": 3.0,
+    "restart redis": 0.5,
+    "kill redis": 0.5,
+    "fail over": 0.0,
+}
+
+
+class Fault(NamedTuple):
+    """One thing that goes wrong.
+
+    Attributes:
+        kind: One of `KINDS`.
+        slot: Which worker, where the kind says "worker".
+        lasts_s: How long something stays paused, stalled or down.
+    """
+
+    kind: str
+    slot: int
+    lasts_s: float
+
+    @property
+    def target(self) -> str:
+        """What it happens to; one target has one fault at a time."""
+        if "worker" in self.kind:
+            return f"worker {self.slot}"
+        return "postgres" if "postgres" in self.kind else "redis"
+
+
+class Step(NamedTuple):
+    """Faults that begin together, and when, counted from the start."""
+
+    at_s: float
+    faults: tuple[Fault, ...]
+
+
+class _Plan:
+    """Draws faults so that each kind comes before any comes again."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self._bag: list[str] = []
+        self._running = set(range(WORKERS))
+
+    def draw(self, taken: set[str]) -> Fault | None:
+        """Return a fault of none of these targets; None when what comes next has one of them."""
+        if not self._bag:
+            self._bag = sorted(KINDS)
+            self.random.shuffle(self._bag)
+        fault = self._fault(self._bag[-1])
+        if fault is None:  # nothing to add to, or to take from
+            self._bag.pop()
+            return None
+        if fault.target in taken:
+            return None
+        self._bag.pop()
+        if fault.kind == "add worker":
+            self._running.add(fault.slot)
+        if fault.kind == "remove worker":
+            self._running.discard(fault.slot)
+        return fault
+
+    def _fault(self, kind: str) -> Fault | None:
+        slots = sorted(self._running)
+        if kind == "add worker":
+            slots = sorted(set(range(SLOTS)) - self._running)
+        if kind == "remove worker" and len(slots) <= 1:
+            return None
+        if not slots:
+            return None
+        lasts_s = round(self.random.uniform(0.3, 1.0) * KINDS[kind], 2)
+        return Fault(kind, self.random.choice(slots), lasts_s)
+
+
+def plan(seed: int, seconds: float) -> list[Step]:
+    """Return the steps of a run, the same for the same seed and length."""
+    drawing = _Plan(seed)
+    steps = []
+    at_s = drawing.random.uniform(*GAP_S)
+    while at_s < seconds:
+        wanted = 2 if drawing.random.random() < TWO_AT_ONCE else 1
+        faults: list[Fault] = []
+        while len(faults) < wanted:
+            fault = drawing.draw({fault.target for fault in faults})
+            if fault is not None:
+                faults.append(fault)
+            elif faults:
+                break
+        steps.append(Step(round(at_s, 2), tuple(faults)))
+        at_s += drawing.random.uniform(*GAP_S)
+    return steps

@@ -1,0 +1,29 @@
+"""Whatever happens to workers, Redis, the database and the network, all is stored, counted and refused once."""
+
+import pytest
+
+from tests.chaos.run import run
+from tests.chaos.schedule import KINDS, plan
+
+SECONDS = 20
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_a_short_run_is_exact(seed: int) -> None:
+    """After all faults of a schedule everything equals what the streams hold, and every worker has ended well."""
+    report = await run(seed, SECONDS)
+    assert report.differences == []
+
+
+def test_a_seed_is_a_schedule() -> None:
+    """The same seed and length give the same faults at the same times, another seed gives others."""
+    assert plan(7, 60) == plan(7, 60)
+    assert plan(7, 60) != plan(8, 60)
+
+
+def test_every_kind_of_fault_comes() -> None:
+    """In some minutes each kind of fault comes, and sometimes two at once."""
+    steps = plan(3, 180)
+    assert {fault.kind for step in steps for fault in step.faults} == set(KINDS)
+    assert {len(step.faults) for step in steps} == {1, 2}

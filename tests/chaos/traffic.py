@@ -1,0 +1,140 @@
+"""What the trackers send, and what follows from what the streams hold in the end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import zlib
+from collections import Counter
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from tests.chaos.servers import Servers
+from tests.support import records
+from tests.support.records import FIRST_TS
+
+DEVICES: Final = 400
+PARTITIONS: Final = 8
+STREAM: Final = "telemetry:chaos"
+STREAMS: Final = tuple(f"{STREAM}:{number}" for number in range(PARTITIONS))
+TICK_S: Final = 0.1
+RECORDS_PER_TICK: Final = 150
+#: Of all records: sent again, late, and unreadable.
+RESENT, LATE, BROKEN = 0.02, 0.02, 0.003
+_PAGE = 5000
+
+
+class Last(NamedTuple):
+    """What is to be known about one device."""
+
+    records: int
+    last_seen: datetime
+    latitude: float
+    longitude: float
+
+
+class Expected(NamedTuple):
+    """What follows from the streams.
+
+    Attributes:
+        entries: How many there are.
+        rows: Device and time of every valid record; the same one twice is one row.
+        devices: The state of each device.
+        refused: Stream and id of each entry that cannot be read.
+    """
+
+    entries: int
+    rows: set[tuple[str, datetime]]
+    devices: dict[str, Last]
+    refused: Counter[tuple[str, str]]
+
+
+class Trackers:
+    """Send records all the time, each to the stream of its device, through whatever happens to Redis."""
+
+    def __init__(self, servers: Servers, seed: int) -> None:
+        self._servers = servers
+        self._random = random.Random(seed)
+        self._sent: Counter[int] = Counter()
+        self._last: list[tuple[int, int]] = []
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Send until told to stop."""
+        while not stop.is_set():
+            await self._send([self._record() for _ in range(RECORDS_PER_TICK)])
+            await asyncio.sleep(TICK_S)
+
+    def _record(self) -> dict[str, Any]:
+        draw = self._random.random()
+        if draw < RESENT and self._last:
+            return _payload(*self._random.choice(self._last))
+        device = self._random.randrange(DEVICES)
+        self._sent[device] += 1
+        number = self._sent[device]
+        if draw < RESENT + LATE:
+            return _payload(device, -number)
+        if draw < RESENT + LATE + BROKEN:
+            return _payload(device, number) | {"latitude": 999}
+        self._last = [*self._last[-99:], (device, number)]
+        return _payload(device, number)
+
+    async def _send(self, payloads: list[dict[str, Any]]) -> None:
+        """Append records; those of a device stay in order. What may have been lost is sent again."""
+        while True:
+            try:
+                async with Redis.from_url(self._servers.primary.url) as redis:
+                    pipeline = redis.pipeline(transaction=False)
+                    for payload in payloads:
+                        stream = STREAMS[zlib.crc32(payload["device_id"].encode()) % PARTITIONS]
+                        fields: dict[Any, Any] = {"codec": "8E", "payload": json.dumps(payload)}
+                        pipeline.xadd(stream, fields)
+                    await pipeline.execute()
+            except (RedisError, OSError):
+                await asyncio.sleep(TICK_S)
+            else:
+                return
+
+
+def _payload(device: int, number: int) -> dict[str, Any]:
+    """Return a device's record of a number; one with a negative number is older than all that have others."""
+    taken = FIRST_TS + timedelta(milliseconds=200 * number)
+    return records.record(
+        device_id=f"3563070424{device:05d}",
+        timestamp=taken.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        latitude=round(40 + number / 1e5, 5),
+        longitude=round(20 + device / 1e3, 3),
+    )
+
+
+async def expected(redis: Redis) -> Expected:
+    """Count what the streams hold."""
+    rows, refused, devices, entries = set(), Counter[tuple[str, str]](), dict[str, Last](), 0
+    for stream in STREAMS:
+        start = "-"
+        while page := await _page(redis, stream, start):
+            for entry_id, fields in page:
+                entries += 1
+                record = json.loads(fields[b"payload"])
+                if record["latitude"] > 90:
+                    refused[stream, entry_id.decode()] += 1
+                    continue
+                device, at = record["device_id"], datetime.fromisoformat(record["timestamp"])
+                rows.add((device, at))
+                devices[device] = _after(devices.get(device), at, record)
+            start = f"({page[-1][0].decode()}"
+    return Expected(entries, rows, devices, refused)
+
+
+async def _page(redis: Redis, stream: str, start: str) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    page: Any = await redis.xrange(stream, start, "+", _PAGE)
+    return list(page)
+
+
+def _after(known: Last | None, at: datetime, record: dict[str, Any]) -> Last:
+    if known is not None and known.last_seen >= at:
+        return known._replace(records=known.records + 1)
+    return Last(known.records + 1 if known else 1, at, record["latitude"], record["longitude"])
