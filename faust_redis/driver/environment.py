@@ -21,8 +21,8 @@ _CHANGES_PROCESS: Final = {
 }
 #: The same, without a prefix: other code for the same work, and logs of Faust's own development.
 _CHANGES_FAUST: Final = ("DEVLOG", "NO_CYTHON", "TYPEXPR_DEBUG")
-#: What is only read, by `int` or `float`: anything else ends the import.
-_NUMBERS: Final = ("BLOCKING_TIMEOUT", "CONSOLE_PORT", "WEB_PORT")
+#: What is only read, by these: anything else, nothing included, ends the import.
+_NUMBERS: Final[Mapping[str, type[int | float]]] = {"BLOCKING_TIMEOUT": float, "CONSOLE_PORT": int, "WEB_PORT": int}
 
 
 def refuse_environment(environ: Mapping[str, str] = os.environ, argv: Sequence[str] = sys.argv) -> None:
@@ -43,10 +43,9 @@ def refuse_environment(environ: Mapping[str, str] = os.environ, argv: Sequence[s
                 _refuse(environ, prefix + name)
     for name in _CHANGES_FAUST:
         _refuse(environ, name)
-    for name in _NUMBERS:
+    for name, kind in _NUMBERS.items():
         for prefix in _PREFIXES:
-            if not _is_number(environ.get(prefix + name, "0")):
-                _refuse(environ, prefix + name)
+            _refuse_unless(kind, environ, prefix + name)
 
 
 def _refuse(environ: Mapping[str, str], name: str) -> None:
@@ -54,9 +53,11 @@ def _refuse(environ: Mapping[str, str], name: str) -> None:
         raise Misconfigured(f"the environment variable {name} changes Faust itself, so it must not be set")
 
 
-def _is_number(text: str) -> bool:
+def _refuse_unless(kind: type[int | float], environ: Mapping[str, str], name: str) -> None:
+    text = environ.get(name, "0")
     try:
-        float(text)
+        kind(text)
     except ValueError:
-        return False
-    return True
+        # As a Kubernetes Service named faust-web sets it.
+        remedy = "set enableServiceLinks: false in the Pod's spec" if "://" in text else "it must not be set"
+        raise Misconfigured(f"the environment variable {name} is read by Faust as a number: {remedy}") from None

@@ -109,13 +109,22 @@ def test_variable_that_changes_faust_itself_is_refused(monkeypatch: pytest.Monke
         App("a")
 
 
-@pytest.mark.parametrize("name", ["BLOCKING_TIMEOUT", "CONSOLE_PORT", "WEB_PORT"])
+@pytest.mark.parametrize(("name", "text"), [
+    ("BLOCKING_TIMEOUT", "x"), ("BLOCKING_TIMEOUT", ""), ("CONSOLE_PORT", "x"), ("CONSOLE_PORT", "1e3"),
+    ("WEB_PORT", "x"), ("WEB_PORT", "1.5"), ("WEB_PORT", ""),
+])  # fmt: skip
 @pytest.mark.parametrize("prefix", ["FAUST_", "F_"])
-def test_number_that_faust_cannot_read_is_refused(prefix: str, name: str) -> None:
+def test_number_that_faust_cannot_read_is_refused(prefix: str, name: str, text: str) -> None:
     """What would end the import of Faust with a traceback is refused by name."""
     with pytest.raises(Misconfigured, match=f"the environment variable {prefix}{name}"):
-        refuse_environment({prefix + name: "x"}, [])
+        refuse_environment({prefix + name: text}, [])
     refuse_environment({prefix + name: "7"}, [])
+
+
+def test_link_of_a_service_is_refused_with_its_remedy() -> None:
+    """What a Kubernetes Service named faust-web sets is refused with what to do about it."""
+    with pytest.raises(Misconfigured, match="enableServiceLinks: false"):
+        refuse_environment({"FAUST_WEB_PORT": "tcp://10.43.0.7:80"}, [])
 
 
 @pytest.mark.parametrize("option", ["-L", "--loop=uvloop"])

@@ -1,10 +1,13 @@
 """URLs of Redis: what each form means, and what the transport cannot work with."""
 
+import re
+
 import pytest
 
 from faust_redis import App, Misconfigured
 from faust_redis.redis.address import one_host, parse_sentinels, refuse
 from faust_redis.redis.client import close, connect
+from tests.conftest import PROJECT
 
 SENTINELS = "redis+sentinel://u:a%2Fb,c@one:1,[::1]:2,three/main/3?sentinel_password=w&protocol=3"
 
@@ -84,3 +87,10 @@ def test_faust_keeps_the_url(url: str) -> None:
         assert parse_sentinels(str(broker)) == parse_sentinels(url)
     else:
         assert broker.password == "a,b;c"
+
+
+def test_the_handbook_writes_a_url_of_sentinels() -> None:
+    """What docs/operations.md shows as one is one."""
+    [shown] = re.findall(r"`(redis\+sentinel://[^`]+mymaster[^`]+)`", (PROJECT / "docs" / "operations.md").read_text())
+    assert len(parse_sentinels(shown).hosts) == 3
+    refuse(shown)
