@@ -199,4 +199,6 @@ async def _roll_back(connection: Any) -> None:
     try:
         await connection.execute("ROLLBACK")
     except DATABASE_ERRORS:
-        connection.terminate()
+        # A pool takes a connection that is closed from whoever has it.
+        with contextlib.suppress(asyncpg.InterfaceError):
+            connection.terminate()

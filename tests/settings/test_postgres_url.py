@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from telemetry_app.postgres_url.options import OPTIONS, Handling
 from telemetry_app.postgres_url.url import PostgresUrl, PostgresUrlError, parse
+from tests.conftest import PROJECT
 
 #: As the consoles of Neon, Supabase, Vercel, Azure, Aiven, Google's Cloud SQL and RDS print them, and Prisma's form.
 PRINTED = [
@@ -107,6 +109,19 @@ def test_what_is_made_of_options() -> None:
     assert it.session == {"search_path": '"a"', "synchronous_commit": "off", "work_mem": "8MB"}
     assert (it.connect_timeout_s, it.transaction_pooler) == (7, True)
     assert parse("postgresql://h/d?connect_timeout=0&pgbouncer=false").connect_timeout_s is None
+
+
+def test_the_handbook_lists_the_options() -> None:
+    """docs/operations.md has every option, with what becomes of it and why."""
+    listed = {
+        name: (handling, why)
+        for line in (PROJECT / "docs" / "operations.md").read_text().splitlines()
+        if len(cells := line.strip("| ").split(" | ")) == 3
+        for handling, why in [cells[1:]]
+        if handling in {"honoured", "left out"}
+        for name in re.findall(r"`(\w+)`", cells[0])
+    }
+    assert listed == {name: (option.handling.value.partition(",")[0], option.why) for name, option in OPTIONS.items()}
 
 
 def test_the_systems_authorities() -> None:
