@@ -85,6 +85,32 @@ async def test_a_refused_device_keeps_nothing_else_out(url: str, statement: str,
     assert await stored(url) == [n for n in range(100) if n != 42]
 
 
+async def test_finding_a_row_that_times_out_does_not_take_the_whole_timeout_each_time(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Smaller pieces are given less, by us instead of the server, whose statements end with that as well."""
+    monkeypatch.setattr("telemetry_app.core.trial._SHORT_TRY_S", 0.2)
+    await execute(
+        url,
+        "CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN "
+        f"IF NEW.device_id = '{BAD}' THEN PERFORM pg_sleep(60); END IF; RETURN NEW; END$$; "
+        "CREATE TRIGGER stall BEFORE INSERT ON positions FOR EACH ROW EXECUTE FUNCTION stall()",
+    )
+    batch = positions(8)
+    batch[3] = position(3, device_id=BAD)
+    async with desk(url, size=1, statement_timeout_ms=2000, refuse_after=2) as it, session(url) as other:
+        result = await it.write(batch)
+        assert (result.inserted, [row.index for row in result.refused]) == (7, [3])
+        assert "no answer within" in result.refused[0].reason
+        assert (await it.write(positions(9))).inserted == 2
+
+        async def nobody_sleeps() -> bool:
+            sleeping: int = await other.fetchval("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+            return sleeping == 0
+
+        await eventually(nobody_sleeps, timeout_s=1.5, message="the statements have been ended")
+
+
 async def test_row_level_security_refuses_rows_alone(url: str) -> None:
     """The same code as a missing right, but others pass: the row is refused."""
     role = f"role_{url[-12:]}"

@@ -203,7 +203,7 @@ async def test_rebalance_waits_for_the_batch_at_work(
     """A partition is given to a new worker only when its batch has ended; every record is counted once."""
     for number in range(2):
         await records.publish([f"p{number}"], stream=f"{records.name}:{number}")
-    first = await holding(partitions=2, **TTL)
+    first = await holding(partitions=2, drain_timeout_s=30, **TTL)
     await eventually(lambda: len(hold.events) == 2)
     second = await transport_app(records.name, partitions=2, ready=False, **TTL)
     await eventually(lambda: first.app.rebalancing)
@@ -214,6 +214,29 @@ async def test_rebalance_waits_for_the_batch_at_work(
     states = [await records.state(f"{records.name}:{number}") for number in range(2)]
     assert states == [once_each(["p0"]), once_each(["p1"])]
     assert (second.counted, await records.pending(f"{records.name}:0")) == ([], 0)
+
+
+async def test_a_batch_that_does_not_end_keeps_no_partition_here(
+    records: Stream, hold: Hold, transport_app: AppFactory, holding: Callable[..., Awaitable[TransportApp]]
+) -> None:
+    """After the drain time it is given up: the new worker gets the partition, its entries, and counts them once."""
+    for number in range(2):
+        await records.publish([f"p{number}"], stream=f"{records.name}:{number}")
+    first = await holding(partitions=2, drain_timeout_s=0.3, **TTL)
+    await eventually(lambda: len(hold.events) == 2)
+    second = await transport_app(records.name, partitions=2, ready=False, **TTL)
+    await eventually(lambda: (len(first.partitions), len(second.partitions)) == (1, 1))
+    [given] = second.partitions
+    await eventually(lambda: second.counted == [f"p{given}"])
+    await eventually(lambda: len(hold.events) == 3, message="what stays here is delivered again")
+    hold.events[-1].ack()
+
+    async def all_acknowledged() -> bool:
+        return sum([await records.pending(f"{records.name}:{number}") for number in range(2)]) == 0
+
+    await eventually(all_acknowledged)
+    states = [await records.state(f"{records.name}:{number}") for number in range(2)]
+    assert states == [once_each(["p0"]), once_each(["p1"])]
 
 
 async def test_what_an_agent_sends_is_there_before_its_batch_is_committed(
