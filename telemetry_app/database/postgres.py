@@ -171,12 +171,14 @@ class Postgres(Service):
             async with used(connection):
                 yield connection
         except UNUSABLE_AFTER:
-            connection.terminate()
+            with _unless_closed():
+                connection.terminate()
             raise
         except asyncpg.PostgresError as error:
-            if self._ailing.is_lost(connection, error):
-                logger.info("a connection is replaced by a new one, since it fails on and on: %s", describe(error))
-                connection.terminate()
+            with _unless_closed():
+                if self._ailing.is_lost(connection, error):
+                    logger.info("a connection is replaced by a new one, since it fails on and on: %s", describe(error))
+                    connection.terminate()
             raise
         else:
             if proves:
@@ -198,6 +200,11 @@ class Postgres(Service):
         except DATABASE_ERRORS as error:
             return f"Postgres is not usable: {describe(error)}."
         return None
+
+
+def _unless_closed() -> contextlib.AbstractContextManager[None]:
+    """Do nothing more with a connection that was closed: the pool has taken it from its borrower already."""
+    return contextlib.suppress(asyncpg.InterfaceError)
 
 
 async def _leave_as_it_is(_connection: object) -> None:

@@ -51,7 +51,7 @@ class Session(_Connection):
     def transaction(self, **options: Any) -> Any:
         """Return a transaction, which in a block of `used` is a savepoint: that has begun one already."""
         if self.begin and self.is_in_transaction():
-            return _savepoint(self)
+            return _Savepoint(self)
         return super().transaction(**options)
 
 
@@ -173,18 +173,29 @@ async def used(connection: Any) -> AsyncIterator[None]:
         raise
 
 
-@contextlib.asynccontextmanager
-async def _savepoint(connection: Session) -> AsyncIterator[None]:
-    await connection.execute("SAVEPOINT within")
-    try:
-        yield
-    except UNUSABLE_AFTER:
-        raise
-    except BaseException:
-        if not connection.is_closed():
-            await connection.execute("ROLLBACK TO within; RELEASE within")
-        raise
-    await connection.execute("RELEASE within")
+class _Savepoint:
+    """Stands in for a transaction of asyncpg's within one that a block of `used` has begun."""
+
+    def __init__(self, connection: Session) -> None:
+        self._connection = connection
+
+    async def start(self) -> None:
+        await self._connection.execute("SAVEPOINT within")
+
+    async def commit(self) -> None:
+        await self._connection.execute("RELEASE within")
+
+    async def rollback(self) -> None:
+        await self._connection.execute("ROLLBACK TO within; RELEASE within")
+
+    async def __aenter__(self) -> None:
+        await self.start()
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        if kind is None:
+            await self.commit()
+        elif not issubclass(kind, UNUSABLE_AFTER) and not self._connection.is_closed():
+            await self.rollback()
 
 
 async def retire(connection: Any) -> None:

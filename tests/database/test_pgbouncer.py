@@ -165,6 +165,10 @@ async def test_a_transaction_within(url: str) -> None:
         with pytest.raises(asyncpg.DivisionByZeroError):
             async with connection.transaction():
                 await connection.execute("INSERT INTO kept SELECT 2 UNION ALL SELECT 1/0")
+        trial = connection.transaction()
+        await trial.start()
+        await connection.execute("INSERT INTO kept VALUES (4)")
+        await trial.rollback()
         assert await connection.fetchval("SELECT sum(n) FROM kept") == 1
 
 
