@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
 
 # The newest row of another device, or where there is none of the same, a microsecond later: it meets the same triggers,
-# policies, constraints and rights as the row in question, and has met them before.
+# policies, constraints and rights as the row in question, and has met them before. ON CONFLICT needs the unique index.
 _INSERT_LIKE_THE_NEWEST: Final = """
 INSERT INTO positions (device_id, ts, latitude, longitude, altitude, angle, speed, satellites, priority, codec,
                        attributes)
@@ -19,6 +19,7 @@ SELECT device_id, ts + interval '1 microsecond', latitude, longitude, altitude, 
 FROM (SELECT * FROM positions ORDER BY ts DESC LIMIT 1000) AS newest
 ORDER BY device_id = ANY($1::text[]), ts DESC
 LIMIT 1
+ON CONFLICT (device_id, ts) DO NOTHING
 """
 
 

@@ -87,7 +87,10 @@ _BY_STATE: Final = {
     "42P01": Meaning(Outlook.LATER, "no such table", f"{_MIGRATE}: the table is missing"),
     "42703": Meaning(Outlook.LATER, "no such column", f"{_MIGRATE}: the table lacks a column"),
     "42P10": Meaning(
-        Outlook.LATER, "no such index", f"{_MIGRATE}: the table lacks its unique index on (device_id, ts)"
+        Outlook.LATER,
+        "no such index",
+        f"{_MIGRATE}: the table lacks its unique index on (device_id, ts)",
+        of_the_server=True,
     ),
     "42501": Meaning(
         Outlook.LATER,

@@ -56,11 +56,11 @@ class DuplicatesError(MigrationError):
     """The table holds several rows of one device and time; the message says how to see and how to remove them."""
 
     def __init__(self, error: asyncpg.UniqueViolationError) -> None:
-        example = f" ({error.detail})" if error.detail else ""
+        # Readiness shows some 300 characters: what to do goes first, the example last.
         super().__init__(
-            f"The table positions holds several rows of one device_id and ts, which must be unique{example}: "
-            f"look at them with `{DUPLICATES_QUERY}`, and run `telemetry migrate --remove-duplicates`, "
-            "which keeps the first of each."
+            "The table positions holds several rows of one device_id and ts, which must be unique: "
+            f"`telemetry migrate --remove-duplicates` keeps the first of each, `{DUPLICATES_QUERY}` shows them"
+            + (f". {error.detail}" if error.detail else ".")
         )
 
 

@@ -282,6 +282,21 @@ async def test_no_table(postgres_url: str, caplog: pytest.LogCaptureFixture) -> 
     assert [record.levelno for record in advice] == [logging.WARNING]
 
 
+async def test_no_unique_index(url: str) -> None:
+    """Without its index a table with rows takes none: no row is refused for it, and all wait until it is back."""
+    async with session(url) as other, desk(url) as it:
+        await it.write([position(99)])
+        await other.execute("DROP INDEX positions_device_ts_idx")
+        async with writing(it, 3) as write:
+            # More often than a row may fail alone.
+            await eventually(lambda: it.observed.retries["InvalidColumnReferenceError"] > 20, timeout_s=30)
+            assert (write.done(), it.observed.rows["failed"]) == (False, 0)
+            await migrate(url)
+            result = await write
+
+    assert result == WriteResult(inserted=3, duplicates=0, refused=())
+
+
 async def test_no_permission(url: str) -> None:
     """Without the right to insert nothing is refused: the batch waits for the right."""
     role = f"role_{uuid.uuid4().hex}"

@@ -1,5 +1,6 @@
 """A worker on a database that it cannot migrate."""
 
+from telemetry_app.database.indexes import DUPLICATES_QUERY
 from tests.database.test_older_table import TABLE
 from tests.support.waiting import eventually
 from tests.worker.conftest import Pipeline, StartWorker, record, until_drained
@@ -17,7 +18,8 @@ async def test_a_worker_waits_for_a_table_that_has_duplicates_to_be_mended(
 
     async def says_why() -> bool:
         status, body = await readiness(worker)
-        return status == 503 and "telemetry migrate --remove-duplicates" in body["checks"].get("migrations", "")
+        reason = body["checks"].get("migrations", "")
+        return status == 503 and "telemetry migrate --remove-duplicates" in reason and DUPLICATES_QUERY in reason
 
     async def has_tried() -> bool:
         return (await worker.metrics()).get("processor_retries_total{migrations}", 0) >= 2
