@@ -54,6 +54,7 @@ class Meaning:
 TIMED_OUT: Final = "57014"
 #: A write in a session that is read-only, or on a standby.
 READ_ONLY: Final = "25006"
+_NOT_A_SESSION_POOLER: Final = "a pooler in transaction mode is between: set POSTGRES_POOLER to auto or transaction"
 _MIGRATE: Final = "run `telemetry migrate`"
 #: By SQLSTATE, or by its first two characters, which are the class; the longer one goes first.
 _BY_STATE: Final = {
@@ -83,6 +84,8 @@ _BY_STATE: Final = {
         Outlook.LATER, "read-only", "the server is read-only, POSTGRES_URL has to name the primary", of_the_server=True
     ),
     "28P01": Meaning(Outlook.LATER, "wrong password", "correct the password in POSTGRES_URL"),
+    "26000": Meaning(Outlook.LATER, "a prepared statement that is not there", _NOT_A_SESSION_POOLER),
+    "42P05": Meaning(Outlook.LATER, "a prepared statement that is there already", _NOT_A_SESSION_POOLER),
     "3D000": Meaning(Outlook.LATER, "no such database", "create the database that POSTGRES_URL names"),
     "42P01": Meaning(Outlook.LATER, "no such table", f"{_MIGRATE}: the table is missing"),
     "42703": Meaning(Outlook.LATER, "no such column", f"{_MIGRATE}: the table lacks a column"),

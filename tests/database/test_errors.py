@@ -26,6 +26,8 @@ CASES: list[tuple[BaseException, Outlook, str]] = [
     (socket.gaierror(), Outlook.SOON, "trying again"),
     (asyncpg.DiskFullError(), Outlook.LATER, "free disk space"),
     (asyncpg.ReadOnlySQLTransactionError(), Outlook.LATER, "name the primary"),
+    (asyncpg.InvalidSQLStatementNameError(), Outlook.LATER, "set POSTGRES_POOLER"),
+    (asyncpg.DuplicatePreparedStatementError(), Outlook.LATER, "set POSTGRES_POOLER"),
     (asyncpg.InvalidPasswordError(), Outlook.LATER, "correct the password"),
     (asyncpg.InvalidCatalogNameError(), Outlook.LATER, "create the database"),
     (asyncpg.UndefinedTableError(), Outlook.LATER, "telemetry migrate"),
