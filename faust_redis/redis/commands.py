@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.exceptions import NoPermissionError, ReadOnlyError, ResponseError
+from redis.exceptions import NoPermissionError, OutOfMemoryError, ReadOnlyError, ResponseError
 
 from faust_redis.redis import keys, scripts
 from faust_redis.redis.client import Client, Script, execute
@@ -67,13 +67,11 @@ async def _refusal(client: Client, command: Sequence[Any]) -> ResponseError | No
 async def _script_refusal(client: Client, key: str) -> ResponseError | None:
     try:
         await Script(client, scripts.HEARTBEAT)([key], [_NAME, 1000])
-    except ReadOnlyError:
+    except (ReadOnlyError, OutOfMemoryError):
         raise
     except ResponseError as error:
-        # Of what a script calls, servers word it differently.
-        if isinstance(error, NoPermissionError) or "ACL failure" in str(error) or "can't run" in str(error):
-            return error
-        raise
+        # Servers word it differently, and not as a missing permission, when it is of what the script calls.
+        return error
     return None
 
 

@@ -82,7 +82,7 @@ def service_links(fields: Collection[str], environ: Mapping[str, str] = os.envir
 
 def is_service_link(name: str, text: str) -> bool:
     """Tell whether a variable is what a Service of Kubernetes makes, and not meant for us."""
-    return name.endswith("_port") and _SERVICE_LINK.fullmatch(text) is not None
+    return name.rpartition("_")[2] == "port" and _SERVICE_LINK.fullmatch(text) is not None
 
 
 def tidy(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from telemetry_app.cli.findings.finding import TIMEOUT_S, Finding, good, wrong
 from telemetry_app.database.migrate import MigrationError, status
-from telemetry_app.database.postgres import connect
+from telemetry_app.database.postgres import Postgres, connect
 from telemetry_app.database.sessions import needs_transactions, used
 from telemetry_app.redaction import redact_url
 
@@ -32,12 +32,22 @@ async def look_at_postgres(settings: Settings) -> AsyncIterator[Finding]:
         if in_recovery:
             yield wrong("postgres", f"{label} is in recovery and takes no writes", "set POSTGRES_URL to the primary")
             return
+        if problem := await _why_no_pool(settings):
+            yield wrong("postgres", f"{label}: {problem}", "let its user work as a worker does, see docs/operations.md")
+            return
         yield good("postgres", f"{label}, takes writes")
         yield extensions
         yield await _migrations(connection)
         yield table
     finally:
         await connection.close(timeout=1)
+
+
+async def _why_no_pool(settings: Settings) -> str | None:
+    """Return None when a connection as the worker's pool makes them, with its settings, can be used."""
+    pool = Postgres(settings.postgres_url, size=1, pooler=settings.postgres_pooler)
+    async with pool:
+        return await pool.why_not_ready()
 
 
 async def _extensions(connection: asyncpg.Connection[Any]) -> Finding:
