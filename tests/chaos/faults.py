@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final, cast
@@ -88,6 +89,7 @@ class Faults:
             "cut connections": self._cut,
             "stall to server": self._stall,
             "stall to client": self._stall,
+            "stall some": self._stall_some,
             "restart redis": self._restart_redis,
             "kill redis": self._kill_redis,
             "fail over": self._fail_over,
@@ -133,6 +135,12 @@ class Faults:
     async def _stall(self, fault: Fault) -> None:
         direction = cast("Direction", fault.kind.removeprefix("stall "))
         self._servers.proxy.stall(direction)
+        await asyncio.sleep(fault.lasts_s)
+        self._servers.proxy.flow()
+
+    async def _stall_some(self, fault: Fault) -> None:
+        draw = random.Random(fault.lasts_s)
+        self._servers.proxy.stall_some(lambda: draw.random() < 1 / 2)
         await asyncio.sleep(fault.lasts_s)
         self._servers.proxy.flow()
 

@@ -75,6 +75,8 @@ async def run(seed: int, seconds: float) -> Report:
             finally:
                 workers.kill()
             conflicts = sum(log.read_text().count("is not the one that a batch") for log in workers.logs)
+    if conflicts:
+        differences.append(f"{conflicts} commits refused since memory and hash had parted")
     faults = sum(len(step.faults) for step in steps)
     return Report(seed, model.entries, faults, conflicts, [*differences, *found])
 

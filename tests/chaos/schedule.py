@@ -26,6 +26,8 @@ KINDS: Final = {
     "cut connections": 0.0,
     "stall to server": 3.0,
     "stall to client": 3.0,
+    # Longer than workers wait for a reply: what they have given up and sent again arrives late, after what came next.
+    "stall some": 9.0,
     "restart redis": 0.5,
     "kill redis": 0.5,
     "fail over": 0.0,

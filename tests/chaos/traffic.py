@@ -21,6 +21,8 @@ DEVICES: Final = 400
 PARTITIONS: Final = 8
 STREAM: Final = "telemetry:chaos"
 STREAMS: Final = tuple(f"{STREAM}:{number}" for number in range(PARTITIONS))
+#: So many send at a time, each for some seconds: a wrong state is not put right by the device's next record.
+ACTIVE: Final = 40
 TICK_S: Final = 0.1
 RECORDS_PER_TICK: Final = 150
 #: Of all records: sent again, late, and unreadable.
@@ -61,18 +63,20 @@ class Trackers:
         self._random = random.Random(seed)
         self._sent: Counter[int] = Counter()
         self._last: list[tuple[int, int]] = []
+        self._first = 0
 
     async def run(self, stop: asyncio.Event) -> None:
         """Send until told to stop."""
         while not stop.is_set():
             await self._send([self._record() for _ in range(RECORDS_PER_TICK)])
+            self._first += 2
             await asyncio.sleep(TICK_S)
 
     def _record(self) -> dict[str, Any]:
         draw = self._random.random()
         if draw < RESENT and self._last:
             return _payload(*self._random.choice(self._last))
-        device = self._random.randrange(DEVICES)
+        device = (self._first + self._random.randrange(ACTIVE)) % DEVICES
         self._sent[device] += 1
         number = self._sent[device]
         if draw < RESENT + LATE:

@@ -26,6 +26,7 @@ class _Link:
 
     client: asyncio.StreamWriter
     task: asyncio.Task[None]
+    flowing: asyncio.Event
 
     def reset(self) -> None:
         _reset(self.client)
@@ -76,9 +77,15 @@ class TcpProxy:
         for direction in directions or self._flowing:
             self._flowing[direction].clear()
 
+    def stall_some(self, chosen: Callable[[], bool]) -> None:
+        """Pass nothing on, in either direction, of those connections that there are now and that are chosen."""
+        for link in self._links:
+            if chosen():
+                link.flowing.clear()
+
     def flow(self) -> None:
         """Pass on again, beginning with what was held back."""
-        for flowing in self._flowing.values():
+        for flowing in (*self._flowing.values(), *(link.flowing for link in self._links)):
             flowing.set()
 
     def retarget(self, host: str, port: int) -> None:
@@ -99,17 +106,25 @@ class TcpProxy:
 
     def _serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         # Not a coroutine: the connection is known, and can be cut, from its first moment on.
-        link = _Link(client, asyncio.get_running_loop().create_task(self._carry(reader, client)))
+        flowing = asyncio.Event()
+        flowing.set()
+        link = _Link(client, asyncio.get_running_loop().create_task(self._carry(reader, client, flowing)), flowing)
         self._links.add(link)
         link.task.add_done_callback(lambda _: self._links.discard(link))
 
-    async def _carry(self, client_reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+    async def _carry(
+        self, client_reader: asyncio.StreamReader, client: asyncio.StreamWriter, flowing: asyncio.Event
+    ) -> None:
         try:
             server_reader, server = await asyncio.open_connection(*self._upstream)
             try:
                 async with asyncio.TaskGroup() as directions:
-                    directions.create_task(self._pump("to server", client_reader, server, client))
-                    directions.create_task(self._pump("to client", server_reader, client, server))
+                    directions.create_task(
+                        self._pump((self._flowing["to server"], flowing), client_reader, server, client)
+                    )
+                    directions.create_task(
+                        self._pump((self._flowing["to client"], flowing), server_reader, client, server)
+                    )
             except asyncio.CancelledError:  # the connection is cut
                 _reset(server)
                 raise
@@ -122,15 +137,14 @@ class TcpProxy:
 
     async def _pump(
         self,
-        direction: Direction,
+        flowing: tuple[asyncio.Event, ...],
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         source: asyncio.StreamWriter,
     ) -> None:
-        flowing = self._flowing[direction]
         try:
             while data := await reader.read(CHUNK_BYTES):
-                await flowing.wait()
+                await _all_set(flowing)
                 await asyncio.sleep(self.latency_s)
                 if self.loses is not None and self.loses(data):
                     self.loses = None
@@ -139,12 +153,17 @@ class TcpProxy:
                     return
                 writer.write(data)
                 await writer.drain()
-            await flowing.wait()
+            await _all_set(flowing)
             if not writer.is_closing() and writer.can_write_eof():
                 writer.write_eof()
         except OSError:  # one side was reset: so is the other
             _reset(writer)
             _reset(source)
+
+
+async def _all_set(events: tuple[asyncio.Event, ...]) -> None:
+    for event in events:
+        await event.wait()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
