@@ -6,10 +6,12 @@ from tests.chaos.run import run
 from tests.chaos.schedule import KINDS, plan
 
 SECONDS = 20
+#: In these two every kind of fault comes.
+SEEDS = (32, 58)
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_a_short_run_is_exact(seed: int) -> None:
     """After all faults of a schedule everything equals what the streams hold, and every worker has ended well."""
     report = await run(seed, SECONDS)
@@ -23,7 +25,7 @@ def test_a_seed_is_a_schedule() -> None:
 
 
 def test_every_kind_of_fault_comes() -> None:
-    """In some minutes each kind of fault comes, and sometimes two at once."""
-    steps = plan(3, 180)
+    """In the short runs each kind of fault comes, and sometimes two at once."""
+    steps = [step for seed in SEEDS for step in plan(seed, SECONDS)]
     assert {fault.kind for step in steps for fault in step.faults} == set(KINDS)
     assert {len(step.faults) for step in steps} == {1, 2}

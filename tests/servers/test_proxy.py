@@ -120,6 +120,31 @@ async def test_stall_holds_bytes_back_until_flow(proxy: TcpProxy) -> None:
             assert await new.reader.readexactly(1) == b"x"
 
 
+async def test_one_direction_can_be_stalled(proxy: TcpProxy) -> None:
+    """Stalled towards the server nothing gets there; stalled towards the client the answer does not come back."""
+    async with connected(proxy) as client:
+        for direction in ("to server", "to client"):
+            proxy.stall(direction)
+            client.send(b"b")
+            assert await silent(client)
+            proxy.flow()
+            assert await client.reader.readexactly(1) == b"b"
+
+
+async def test_some_connections_can_be_stalled(proxy: TcpProxy) -> None:
+    """Of the connections that there are those chosen are stalled, others and new ones flow."""
+    async with connected(proxy) as first, connected(proxy) as second:
+        assert await first.echo(b"1") + await second.echo(b"2") == b"12"
+        choices = iter([True, False])
+        proxy.stall_some(lambda: next(choices))
+        for client in (first, second):
+            client.send(b"b")
+        assert {await silent(first), await silent(second)} == {True, False}
+        async with connected(proxy) as third:
+            assert await third.echo(b"3") == b"3"
+        proxy.flow()
+
+
 async def test_cut_works_while_stalled(proxy: TcpProxy) -> None:
     """A stalled connection can be cut, and what was held back is lost."""
     async with connected(proxy) as client:
