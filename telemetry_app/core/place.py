@@ -28,14 +28,16 @@ class Places:
         await self._free.acquire()
         return Place(self)
 
-    def _exchange(self) -> bool:
+    def exchange(self) -> bool:
+        """Free the place of a batch that is in trouble; False when too many are."""
         if self.in_trouble >= MOST_IN_TROUBLE:
             return False
         self.in_trouble += 1
         self._free.release()
         return True
 
-    def _give_back(self, *, in_trouble: bool) -> None:
+    def give_back(self, *, in_trouble: bool) -> None:
+        """Free the place of a batch that is done, or count one less in trouble."""
         if in_trouble:
             self.in_trouble -= 1
         else:
@@ -56,11 +58,11 @@ class Place:
     def give_up(self) -> None:
         """Let another batch be written instead, unless too many are in trouble already."""
         if not self._in_trouble:
-            self._in_trouble = self._places._exchange()  # noqa: SLF001 - the two are one
+            self._in_trouble = self._places.exchange()
 
     def give_back(self) -> None:
         """End the batch's stay."""
-        self._places._give_back(in_trouble=self._in_trouble)  # noqa: SLF001 - the two are one
+        self._places.give_back(in_trouble=self._in_trouble)
 
 
 _held: ContextVar[Place | None] = ContextVar("place", default=None)
