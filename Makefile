@@ -11,11 +11,11 @@ demo: $(VENV)/.installed
 	$(BIN)/telemetry demo $(ARGS)
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 # Every test that asks a Directus, against a real one installed from npm into .cache/; failing on demand is the stand-in's.
 test-directus: $(VENV)/.installed
-	LIVE_TEST_DIRECTUS=real $(BIN)/python -m pytest --timeout 900 tests/live tests/worker $(ARGS)
+	LIVE_TEST_DIRECTUS=real $(BIN)/python -m pytest --timeout 900 tests/app/live tests/worker $(ARGS)
 
 # Faults on real workers for so long, each round followed by an exact comparison; a SEED repeats the faults of a round.
 chaos: $(VENV)/.installed

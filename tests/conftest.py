@@ -13,11 +13,11 @@ from redis.asyncio import Redis
 from telemetry_app.tools.embedded.postgres import EmbeddedPostgres
 from telemetry_app.tools.embedded.valkey import EmbeddedValkey
 from telemetry_app.tools.embedded.worker import COMMAND, WorkerProcess
-from tests.servers.databases import fresh_database
-from tests.servers.pgbouncer import PgBouncer, PoolMode
-from tests.servers.proxy import TcpProxy
-from tests.servers.server import TEST_SETTINGS, ExternalServer, Server, server_folder, started
-from tests.servers.timescale import embedded_timescale, timescale_server
+from tests.support.servers.databases import fresh_database
+from tests.support.servers.pgbouncer import PgBouncer, PoolMode
+from tests.support.servers.proxy import TcpProxy
+from tests.support.servers.server import TEST_SETTINGS, ExternalServer, Server, server_folder, started
+from tests.support.servers.timescale import embedded_timescale, timescale_server
 
 PROJECT = Path(__file__).parent.parent
 ValkeyFactory = Callable[..., EmbeddedValkey]

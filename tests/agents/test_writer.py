@@ -11,7 +11,7 @@ from agents.writer import writer
 from telemetry_app.app import write_side
 from telemetry_app.core.sink import WriteAbandoned
 from telemetry_app.core.write_queue import WriteQueue
-from tests.core.sinks import HeldSink, decoded
+from tests.app.core.sinks import HeldSink, decoded
 from tests.support.waiting import eventually
 
 

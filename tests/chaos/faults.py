@@ -14,7 +14,7 @@ from telemetry_app.tools.embedded.worker import WorkerProcess
 from tests.chaos.schedule import Fault
 from tests.chaos.servers import Servers
 from tests.chaos.traffic import PARTITIONS, STREAM
-from tests.servers.proxy import Direction
+from tests.support.servers.proxy import Direction
 
 PROJECT: Final = Path(__file__).parents[2]
 #: A worker that stops while nothing answers takes its time.

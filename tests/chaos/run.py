@@ -21,7 +21,7 @@ from tests.chaos.faults import Faults, Workers
 from tests.chaos.schedule import WORKERS, Step, plan
 from tests.chaos.servers import Servers, running
 from tests.chaos.traffic import STREAMS, Expected, Last, Trackers, expected
-from tests.servers.databases import fresh_database
+from tests.support.servers.databases import fresh_database
 
 GROUP: Final = "processor"
 #: A run fails when nothing more happens for so long, although not everything is acknowledged.

@@ -13,8 +13,8 @@ from redis.exceptions import RedisError
 from faust_redis.redis.client import execute
 from telemetry_app.tools.embedded.postgres import EmbeddedPostgres
 from telemetry_app.tools.embedded.valkey import EmbeddedValkey
-from tests.servers.proxy import TcpProxy
-from tests.servers.server import TEST_SETTINGS, server_folder
+from tests.support.servers.proxy import TcpProxy
+from tests.support.servers.server import TEST_SETTINGS, server_folder
 from tests.support.waiting import eventually
 
 #: What was answered survives a kill; and a replica is served at once.

@@ -15,7 +15,7 @@ import trustme
 
 from telemetry_app.tools.embedded.process import ChildProcess, Command, free_port
 from tests.conftest import PROJECT
-from tests.servers.packaged import nginx
+from tests.support.servers.packaged import nginx
 
 FOLDER = PROJECT / "deploy" / "proxies"
 HOST = "maps.example.org"

@@ -19,9 +19,9 @@ from telemetry_app.tools.embedded.worker import WorkerProcess
 from tests.conftest import ValkeyFactory, WorkerFactory
 from tests.deploy import handbook
 from tests.deploy.test_compose import ANSWERS, resolved
-from tests.servers.databases import fresh_database
-from tests.servers.server import Server
 from tests.support.database import session
+from tests.support.servers.databases import fresh_database
+from tests.support.servers.server import Server
 from tests.support.waiting import eventually
 from tests.worker.conftest import Pipeline, record, until_drained
 from tests.worker.spectators import TABLES

@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import PROJECT
 from tests.deploy import promql
-from tests.servers.packaged import promtool
+from tests.support.servers.packaged import promtool
 from tests.support.waiting import eventually
 from tests.worker.conftest import Pipeline, StartWorker, record
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from telemetry_app.tools.embedded.worker import WorkerProcess
+from tests.app.live.conftest import directus, real_directus, stand_in
 from tests.conftest import PROJECT, WorkerFactory
-from tests.live.conftest import directus, real_directus, stand_in
 from tests.worker.conftest import Pipeline, pipeline
 
 __all__ = ["directus", "pipeline", "real_directus", "stand_in"]

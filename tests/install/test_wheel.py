@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 
 from telemetry_app.tools.embedded.worker import WorkerProcess
+from tests.app.live.directus.stand_in import DirectusServer
 from tests.install.conftest import Installation, StartInstalled
-from tests.live.directus.stand_in import DirectusServer
 from tests.support.waiting import eventually
 from tests.worker.conftest import Pipeline, record, until_drained
 from tests.worker.spectators import TABLES

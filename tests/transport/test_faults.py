@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.conftest import ProxyFactory, ValkeyFactory
-from tests.servers.proxy import TcpProxy, url_through
+from tests.support.servers.proxy import TcpProxy, url_through
 from tests.support.waiting import eventually
 from tests.transport.apps import GROUP, TransportApp, names, once_each
 from tests.transport.conftest import AppFactory, Stream

@@ -16,9 +16,9 @@ from redis.asyncio import Redis
 from faust_redis.redis import keys
 from telemetry_app.core.device_state import DeviceState
 from telemetry_app.tools.embedded.worker import COMMAND, WorkerProcess
+from tests.app.live.conftest import directus, real_directus, stand_in
+from tests.app.live.directus.stand_in import DirectusServer
 from tests.conftest import WorkerFactory
-from tests.live.conftest import directus, real_directus, stand_in
-from tests.live.directus.stand_in import DirectusServer
 from tests.support import records
 from tests.support.records import FIRST_TS
 from tests.support.waiting import eventually

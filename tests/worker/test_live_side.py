@@ -10,10 +10,10 @@ import asyncpg
 import pytest
 
 from telemetry_app.tools.embedded.worker import WorkerProcess
+from tests.app.live.directus.stand_in import DirectusServer
+from tests.app.live.rawsocket import RawClient
+from tests.app.live.sightings import Shown
 from tests.conftest import PostgresFactory
-from tests.live.directus.stand_in import DirectusServer
-from tests.live.rawsocket import RawClient
-from tests.live.sightings import Shown
 from tests.support.records import FIRST_TS
 from tests.support.waiting import eventually
 from tests.worker.conftest import Pipeline, StartWorker, ms_of, record

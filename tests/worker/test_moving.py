@@ -9,7 +9,7 @@ from collections import defaultdict
 import aiohttp
 
 from telemetry_app.tools.embedded.worker import WorkerProcess
-from tests.live.sightings import Shown
+from tests.app.live.sightings import Shown
 from tests.worker.conftest import Pipeline, StartWorker, ms_of, record
 from tests.worker.spectators import Spectators
 

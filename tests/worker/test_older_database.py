@@ -1,7 +1,7 @@
 """A worker on a database that it cannot migrate."""
 
 from telemetry_app.database.indexes import DUPLICATES_QUERY
-from tests.database.test_older_table import TABLE
+from tests.app.database.test_older_table import TABLE
 from tests.support.waiting import eventually
 from tests.worker.conftest import Pipeline, StartWorker, record, until_drained
 from tests.worker.test_readiness import readiness

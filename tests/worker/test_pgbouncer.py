@@ -6,7 +6,7 @@ import pytest
 
 from faust_redis.redis import keys
 from tests.conftest import BouncerFactory
-from tests.servers.pgbouncer import PoolMode
+from tests.support.servers.pgbouncer import PoolMode
 from tests.support.waiting import eventually
 from tests.worker.conftest import Pipeline, StartWorker, record
 

@@ -13,7 +13,7 @@ import pytest
 from redis.exceptions import RedisError
 
 from faust_redis.redis.client import close, connect
-from tests.servers.sentinel import SentinelStack
+from tests.support.servers.sentinel import SentinelStack
 from tests.support.waiting import eventually
 from tests.worker.conftest import GROUP, Pipeline, StartWorker, ms_of, record
 from tests.worker.spectators import Client, Spectators

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from redis.asyncio import Redis
 
-from tests.servers.redis import DebianRedis
-from tests.servers.server import ExternalServer, Server, server_folder, started
+from tests.support.servers.redis import DebianRedis
+from tests.support.servers.server import ExternalServer, Server, server_folder, started
 
 
 @pytest.fixture(scope="session")

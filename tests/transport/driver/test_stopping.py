@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from faust_redis.redis import keys
 from tests.conftest import ProxyFactory, ValkeyFactory
-from tests.servers.proxy import url_through
+from tests.support.servers.proxy import url_through
 from tests.support.waiting import eventually
 from tests.transport.apps import GROUP, TransportApp, names
 from tests.transport.conftest import AppFactory, Stream

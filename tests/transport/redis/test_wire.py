@@ -18,7 +18,7 @@ from faust_redis.redis import wire as read_connection
 from faust_redis.redis.client import close, connect
 from faust_redis.redis.wire import ReadConnection
 from tests.conftest import ProxyFactory
-from tests.servers.proxy import TcpProxy, url_through
+from tests.support.servers.proxy import TcpProxy, url_through
 from tests.support.waiting import eventually
 
 

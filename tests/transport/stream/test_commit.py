@@ -20,7 +20,7 @@ from faust_redis.stream.ledger import DELETED, InFlight
 from faust_redis.stream.partition import Partition
 from faust_redis.stream.versions import FIELD
 from tests.conftest import ProxyFactory
-from tests.servers.proxy import url_through
+from tests.support.servers.proxy import url_through
 from tests.support.waiting import eventually
 from tests.transport.apps import GROUP, TABLE, TransportApp, names, once_each
 from tests.transport.conftest import AppFactory, Stream

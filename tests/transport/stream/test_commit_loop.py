@@ -16,8 +16,8 @@ from faust_redis.stream.commit_loop import CommitLoop
 from faust_redis.stream.ledger import InFlight
 from faust_redis.stream.partition import Partition
 from tests.conftest import ProxyFactory
-from tests.servers.proxy import url_through
 from tests.support.observed import TransportObserved
+from tests.support.servers.proxy import url_through
 from tests.support.waiting import eventually
 from tests.transport.apps import GROUP, names
 from tests.transport.conftest import Stream

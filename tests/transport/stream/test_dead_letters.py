@@ -10,7 +10,7 @@ from faust_redis.redis.client import close, connect
 from faust_redis.redis.errors import FaustRedisError, Misconfigured, Unavailable
 from faust_redis.stream.dead_letters import DeadLetter, DeadLetters
 from tests.conftest import ProxyFactory
-from tests.servers.proxy import url_through
+from tests.support.servers.proxy import url_through
 from tests.transport.conftest import Stream
 
 LETTER = DeadLetter("s", "1-1", "1-0", "it is broken", 5, [b"payload", b"x"])

@@ -18,8 +18,8 @@ from faust_redis.stream.intake import Intake
 from faust_redis.stream.partition import Partition
 from faust_redis.stream.reader import Reader
 from tests.conftest import ProxyFactory
-from tests.servers.proxy import TcpProxy, url_through
 from tests.support.observed import TransportObserved
+from tests.support.servers.proxy import TcpProxy, url_through
 from tests.support.waiting import eventually
 from tests.transport.apps import GROUP, names
 from tests.transport.conftest import Stream

@@ -1,0 +1,146 @@
+"""The live map in a real browser, with the events and devices that it shows."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+from collections.abc import AsyncIterator, Collection, Mapping
+from typing import Any
+
+import asyncpg
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
+
+from tests.support.servers.chromium import ARGS, chromium
+from tests.support.waiting import eventually
+
+#: Starting a worker, finding it again after a few attempts: on a busy machine this takes its time.
+TIMEOUT_S = 40
+
+_TABLES = """
+CREATE TABLE events (id text PRIMARY KEY, name text NOT NULL);
+CREATE TABLE entries (id integer PRIMARY KEY, event_id text NOT NULL REFERENCES events);
+CREATE TABLE entry_devices (
+    id integer PRIMARY KEY, entry_id integer NOT NULL REFERENCES entries, device_id text NOT NULL
+);
+"""
+# A page's own handlers see violations of its policy; the console is where this class listens.
+_REPORT_VIOLATIONS = """
+addEventListener("securitypolicyviolation", (event) =>
+  console.error(`policy: ${event.violatedDirective} forbids ${event.blockedURI}`));
+"""
+_ONLY_THE_MAP = "header, main > :not(#map) { visibility: hidden }"
+_COLOURS = """async (picture) => {
+  const image = new Image();
+  image.src = `data:image/png;base64,${picture}`;
+  await image.decode();
+  const canvas = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height });
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  const { data } = context.getImageData(0, 0, image.width, image.height);
+  const counts = {};
+  for (let at = 0; at < data.length; at += 4) {
+    const colour = `${data[at]},${data[at + 1]},${data[at + 2]}`;
+    counts[colour] = (counts[colour] ?? 0) + 1;
+  }
+  return Object.entries(counts).map(([colour, pixels]) => [...colour.split(",").map(Number), pixels]);
+}"""
+
+
+async def enter(database: asyncpg.Connection[Any], events: Mapping[str, Collection[str]]) -> None:
+    """Make the business tables, with events by id and the devices that take part in each."""
+    await database.execute(_TABLES)
+    for number, (event_id, device_ids) in enumerate(events.items()):
+        await database.execute("INSERT INTO events VALUES ($1, $2)", event_id, f"Race {event_id}")
+        await database.execute("INSERT INTO entries VALUES ($1, $2)", number, event_id)
+        await database.executemany(
+            "INSERT INTO entry_devices SELECT count(*), $1, $2 FROM entry_devices",
+            [(number, device_id) for device_id in device_ids],
+        )
+
+
+class MapPage:
+    """One tab with the live map.
+
+    Attributes:
+        page: The tab.
+        address: Of the live port.
+        complaints: What should not have happened: errors in the console, violations of the page's policy, requests to
+            another server.
+    """
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        self.address = address
+        page.on("console", self._listen)
+        page.on("pageerror", lambda error: self.complaints.append(f"exception: {error}"))
+        page.on("request", self._check)
+
+    async def open(self, event_id: str) -> None:
+        """Go to an event; a change of event in an open page is no reload."""
+        await self.page.goto(f"{self.address}/#event={event_id}")
+
+    async def until(self, state: str) -> None:
+        """Wait until the page says that this is the state of its connection."""
+        await expect(self.page.locator("body")).to_have_attribute("data-state", state, timeout=TIMEOUT_S * 1000)
+
+    async def devices(self) -> dict[str, float]:
+        """Return the latitude of each device shown."""
+        shown = await self.page.evaluate("() => window.telemetryMap.devices()")
+        return {device["deviceId"]: device["lat"] for device in shown}
+
+    async def until_devices(self, expected: Mapping[str, float]) -> None:
+        """Wait until exactly these devices are shown, there."""
+        shown: list[object] = []
+
+        async def as_expected() -> bool:
+            shown[:] = [await self.devices()]
+            return shown == [expected]
+
+        try:
+            await eventually(as_expected, timeout_s=TIMEOUT_S, message=f"{expected} are shown")
+        except AssertionError as error:
+            error.add_note(f"shown: {shown}")
+            raise
+
+    async def rows(self) -> list[str | None]:
+        """Return the devices of the list, from top to bottom."""
+        return [await row.get_attribute("data-device-id") for row in await self.page.locator("#devices li").all()]
+
+    async def map_colours(self) -> list[tuple[int, int, int, int]]:
+        """Return red, green, blue and number of pixels of each colour on the map itself, without what lies on it."""
+        picture = base64.b64encode(await self.page.locator("#map").screenshot(style=_ONLY_THE_MAP)).decode()
+        # A page without a policy of its own, which would have to allow this.
+        async with await self.page.context.new_page() as blank:
+            colours: list[tuple[int, int, int, int]] = await blank.evaluate(_COLOURS, picture)
+        return colours
+
+    def _listen(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(f"console: {message.text}")
+
+    def _check(self, request: Request) -> None:
+        if not request.url.startswith((f"{self.address}/", "blob:", "data:")):
+            self.complaints.append(f"request: {request.url}")
+
+
+@contextlib.asynccontextmanager
+async def browser() -> AsyncIterator[Browser]:
+    """Run a browser that knows no other host than this one."""
+    program = chromium()
+    isolated = [*ARGS, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+    async with async_playwright() as playwright:
+        running = await playwright.chromium.launch(
+            executable_path=program.executable, args=isolated, env={**os.environ, **program.env}
+        )
+        async with running:
+            yield running
+
+
+@contextlib.asynccontextmanager
+async def map_page(browser: Browser, address: str, **options: Any) -> AsyncIterator[MapPage]:
+    """Open an empty tab with a profile of its own for the map of the live port at `address`."""
+    async with await browser.new_context(**options) as context:
+        await context.add_init_script(_REPORT_VIOLATIONS)
+        yield MapPage(await context.new_page(), address)

@@ -1,0 +1,52 @@
+"""The map, its files and its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.app.live.directus.rights import EIGHT, SEVEN, Spectator
+from tests.app.live.directus.stand_in import DirectusServer
+from tests.app.live.harness import LiveFactory, Side
+
+
+@pytest.fixture
+async def side(live: LiveFactory) -> AsyncIterator[Side]:
+    async with live(devices={SEVEN: ["a"]}) as side:
+        yield side
+
+
+async def test_the_pages(side: Side, directus: DirectusServer, spectator: Spectator) -> None:
+    """The map, its files and its configuration are served with headers that allow nothing foreign."""
+    await directus.allow(spectator.user_id, [EIGHT])
+    async with side.http.get(f"{side.url}/") as page:
+        assert (page.status, page.content_type) == (200, "text/html")
+        assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+        assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+        assert page.headers["X-Content-Type-Options"] == "nosniff"
+        assert page.headers["Referrer-Policy"] == "no-referrer"
+    async with side.http.get(f"{side.url}/config.json", headers={"Cookie": side.cookie}) as config:
+        events = [{"id": EIGHT, "name": "Race"}]
+        assert await config.json() == {"path": "/live", "events": events, "auth": "none"}
+        assert config.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "path", ["/nothing.js", "/..%2fview.py", "/%2e%2e%2fview.py", "/..", "/.", "/%00", "/" + "x" * 300]
+)
+async def test_no_other_file_is_served(side: Side, path: str) -> None:
+    """What is not one of the map's files is not there."""
+    async with side.http.get(f"{side.url}{path}", allow_redirects=False) as page:
+        body = await page.text()
+        assert page.status == 404 or (path in {"/..", "/."} and "<html" in body)
+
+
+async def test_plain_http_tells_why(side: Side) -> None:
+    """A page may ask by plain HTTP why its upgrade was refused."""
+    cookie = {"Cookie": side.cookie}
+    for headers, status in ((cookie, 426), ({}, 401), ({**cookie, "Origin": "http://else.example"}, 403)):
+        async with side.http.get(f"{side.url}/live", headers=headers) as answer:
+            assert answer.status == status
+    async with side.http.get(f"{side.url}/config.json") as config:
+        assert config.status == 401

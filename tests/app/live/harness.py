@@ -1,0 +1,256 @@
+"""A live side on real sockets and a real Redis, with rights and devices that a test sets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+from aiohttp import ClientSession, ClientWebSocketResponse, ClientWSTimeout, TCPConnector, WSMsgType, web
+from redis.asyncio import Redis
+
+from faust_redis.broadcast.reader import BroadcastReader
+from faust_redis.broadcast.replay import StreamReplay
+from faust_redis.options import RedisOptions
+from faust_redis.redis.keys import partition_stream
+from faust_redis.stream.batch import RecordBatch
+from telemetry_app.live.clients.limits import LiveLimits
+from telemetry_app.live.http.routes import APPLICATION_OPTIONS, LiveRoutes
+from telemetry_app.live.ports import Authentication, Authenticator, Authorization, Authorizer, Credentials
+from telemetry_app.live.side import LiveSide
+from telemetry_app.live.wire.position import LivePosition
+from telemetry_app.records.codec import encode
+from tests.app.live.records import Entries, position
+from tests.support.observed import LiveObserved
+from tests.support.waiting import eventually
+
+COOKIE = {"Cookie": "session=good"}
+LiveFactory = Callable[..., contextlib.AbstractAsyncContextManager["Side"]]
+
+
+def now_ms() -> int:
+    return round(time.time() * 1000)
+
+
+class Asked(Authenticator, Authorizer, Protocol):
+    """What a live side asks who a client is and what it may see."""
+
+    @property
+    def cookie(self) -> str:
+        """The Cookie header of a client that may come in."""
+
+
+class Rights:
+    """Lets everybody with a cookie see every event, whatever it is called; knows nobody once it is `closed`.
+
+    Attributes:
+        questions: How often it was asked about an event.
+    """
+
+    cookie = COOKIE["Cookie"]
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.questions = 0
+
+    async def authenticate(self, credentials: Credentials) -> Authentication:
+        return Authentication("unauthorized") if self.closed or not credentials.cookie else Authentication("ok", "user")
+
+    async def may_see(self, event_id: str, credentials: Credentials) -> Authorization:  # noqa: ARG002
+        self.questions += 1
+        await asyncio.sleep(0)
+        return Authorization("ok")
+
+    async def visible_events(self, credentials: Credentials) -> list[dict[str, Any]]:  # noqa: ARG002
+        return []
+
+
+class Stored:
+    """A database in memory: the newest position of each device, and the newest that is not faulty."""
+
+    def __init__(self) -> None:
+        self.newest_good: dict[str, LivePosition] = {}
+        self.newest_ms: dict[str, int] = {}
+        self.reads = 0
+
+    def store(self, position: LivePosition, *, faulty: bool = False) -> None:
+        newest_ms = self.newest_ms.get(position.device_id, 0)
+        if position.ts_ms >= newest_ms:
+            self.newest_ms[position.device_id] = position.ts_ms
+            if not faulty:
+                self.newest_good[position.device_id] = position
+
+    async def newest(self, device_ids: Collection[str]) -> list[LivePosition]:
+        self.reads += 1
+        # A real database takes its time, and answers with what it had at the beginning.
+        found = [self.newest_good[device_id] for device_id in device_ids if device_id in self.newest_good]
+        await asyncio.sleep(0.005)
+        return found
+
+    async def stored_until(self, device_ids: Collection[str]) -> Mapping[str, int]:
+        found = {device_id: self.newest_ms[device_id] for device_id in device_ids if device_id in self.newest_ms}
+        await asyncio.sleep(0.002)
+        return found
+
+
+@dataclass
+class Side:
+    """One running worker's live side and what a test needs to play with it."""
+
+    live: LiveSide
+    reader: BroadcastReader
+    cookie: str
+    stored: Stored
+    observed: LiveObserved
+    redis: Redis
+    stream: str
+    port: int
+    partitions: int
+    routes: LiveRoutes
+    http: ClientSession
+    sockets: list[ClientWebSocketResponse] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def connect(self, **options: Any) -> ClientWebSocketResponse:
+        options.setdefault("headers", {"Cookie": self.cookie})
+        options.setdefault("timeout", ClientWSTimeout(ws_close=1))
+        socket: ClientWebSocketResponse = await self.http.ws_connect(f"{self.url}/live", max_msg_size=0, **options)
+        self.sockets.append(socket)
+        return socket
+
+    async def publish(self, device: str, ts_ms: int, *, lat: float = 41.0, speed: float = 33.0) -> str:
+        return await publish(self.redis, self.stream, device, ts_ms, lat=lat, speed=speed, partitions=self.partitions)
+
+    async def idle(self) -> None:
+        """Wait until everything published has passed."""
+        tips = await StreamReplay.tips(self.live._resumer._replay, self.reader.streams)  # type: ignore[arg-type]
+        wanted = tuple(tip.last for tip in tips)
+        await eventually(lambda: self.live.requests.fan_out.vector >= wanted, message="everything published has passed")
+
+
+async def publish(
+    redis: Redis,
+    stream: str,
+    device: str,
+    ts_ms: int,
+    *,
+    lat: float = 41.0,
+    speed: float = 33.0,
+    partitions: int = 1,
+) -> str:
+    record = position(device, ts_ms, lat=lat, speed=speed)
+    partition = sum(device.encode()) % partitions
+    entry: Any = {"device_id": device, "codec": "8E", "payload": encode(record)}
+    entry_id: Any = await redis.xadd(partition_stream(stream, partition, partitions), entry)
+    # Within a pipeline there is none yet.
+    return entry_id.decode() if isinstance(entry_id, bytes) else ""
+
+
+@contextlib.asynccontextmanager
+async def live_side(  # noqa: PLR0913 - each may be shared between two workers
+    redis_url: str,
+    stream: str,
+    *,
+    devices: Mapping[str, Collection[str]],
+    limits: LiveLimits | None = None,
+    rights: Asked | None = None,
+    stored: Any = None,
+    instance_id: str = "one",
+    partitions: int = 1,
+    allowed_origins: tuple[str, ...] = (),
+    batch_size: int = 1000,
+    delay_s: Callable[[], float] = lambda: 0.0,
+) -> AsyncIterator[Side]:
+    """Run a live side as a worker does."""
+    batches: asyncio.Queue[RecordBatch] = asyncio.Queue(4)
+    reader = BroadcastReader(
+        redis_url,
+        topic=stream,
+        partitions=partitions,
+        group_prefix="live-broadcast-",
+        put=batches.put,
+        options=RedisOptions(instance_id=instance_id, batch_size=batch_size, block_ms=20),
+    )
+    rights = Rights() if rights is None else rights
+    stored, observed = stored or Stored(), LiveObserved()
+    replay = StreamReplay(redis_url)
+    live = LiveSide(
+        streams=reader.streams,
+        source=reader,
+        replay=replay,
+        authenticator=rights,
+        authorizer=rights,
+        device_events=Entries(devices),
+        stored=stored,
+        limits=limits or LiveLimits(),
+        observer=observed,
+    )
+    routes = LiveRoutes(live, path="/live", allowed_origins=allowed_origins, authentication="none")
+    app = web.Application(**APPLICATION_OPTIONS)
+    routes.add_to(app)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    async with contextlib.AsyncExitStack() as stack:
+        redis = Redis.from_url(redis_url)
+        stack.push_async_callback(redis.aclose)
+        stack.push_async_callback(replay.close)
+        await stack.enter_async_context(live)
+        await stack.enter_async_context(reader)
+        agent = asyncio.create_task(_broadcast(batches, live, delay_s))
+        stack.push_async_callback(_cancel, agent)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        http = await stack.enter_async_context(ClientSession(connector=TCPConnector(limit=0)))
+        port = runner.addresses[0][1]
+        await eventually(lambda: live.accepting, message="the broadcast begins")
+        side = Side(live, reader, rights.cookie, stored, observed, redis, stream, port, partitions, routes, http)
+        stack.push_async_callback(_close, side)
+        yield side
+
+
+async def _broadcast(batches: asyncio.Queue[RecordBatch], live: LiveSide, delay_s: Callable[[], float]) -> None:
+    while True:
+        batch = await batches.get()
+        await asyncio.sleep(delay_s())
+        await live.deliver(batch)
+
+
+async def _close(side: Side) -> None:
+    await asyncio.gather(*(socket.close() for socket in side.sockets))
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def ask(socket: ClientWebSocketResponse, **frame: Any) -> dict[str, Any]:
+    """Send a frame and return the next one that comes."""
+    await socket.send_json(frame)
+    return await receive(socket)
+
+
+async def receive(socket: ClientWebSocketResponse, timeout_s: float = 10) -> dict[str, Any]:
+    message = await socket.receive(timeout_s)
+    assert message.type is WSMsgType.TEXT, f"{message!r}, close code {socket.close_code}"
+    frame: dict[str, Any] = msgspec.json.decode(message.data)
+    return frame
+
+
+async def close_code(socket: ClientWebSocketResponse, timeout_s: float = 10) -> int | None:
+    """Read what comes until the server closes, and return why."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            message = await socket.receive()
+            if message.type is WSMsgType.CLOSE:
+                # Not the socket's: that is 1006 when the answer to the close frame came too late.
+                return int(message.data)
+            if message.type in {WSMsgType.CLOSED, WSMsgType.ERROR}:
+                return socket.close_code

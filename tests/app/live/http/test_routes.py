@@ -1,0 +1,56 @@
+"""The pages as web views of a Faust application, and nothing else of Faust's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import faust
+import pytest
+from faust.web.base import BlueprintManager
+
+from telemetry_app.live.http.routes import APPLICATION_OPTIONS
+from telemetry_app.tools.embedded.process import free_port
+from tests.app.live.harness import COOKIE, ask, live_side, now_ms, receive
+
+
+async def test_a_faust_application_serves_them(redis_url: str, stream: str, unused_tcp_port: int) -> None:
+    """Upgrade, page and configuration are answered by Faust's web server; its stop ends the connections with 1001."""
+    async with live_side(redis_url, stream, devices={"7": ["a"]}) as side:
+        app = faust.App(
+            "views",
+            broker="memory://",
+            web_host="127.0.0.1",
+            web_port=unused_tcp_port,
+            web_application_options=APPLICATION_OPTIONS,
+        )
+        side.routes.add_to_faust(app)
+        web: Any = app.web
+        web.blueprints = BlueprintManager()
+        web.init_server()
+        await web.start_server()
+        try:
+            base = f"http://127.0.0.1:{unused_tcp_port}"
+            async with side.http.get(f"{base}/") as page:
+                assert (page.status, page.content_type) == (200, "text/html")
+            async with side.http.get(f"{base}/app.css") as file:
+                assert (file.status, file.content_type) == (200, "text/css")
+            async with side.http.get(f"{base}/config.json", headers=COOKIE) as config:
+                assert config.status == 200
+            for path in ("/router", "/tables", "/stats", "/graph", "/production/index.html"):
+                async with side.http.get(f"{base}{path}", headers=COOKIE) as other:
+                    assert other.status == 404
+            socket = await side.http.ws_connect(f"{base}/live", headers=COOKIE)
+            assert (await ask(socket, type="subscribe", topic="event:7"))["type"] == "subscribed"
+            await side.publish("a", now_ms())
+            assert (await receive(socket))["deviceId"] == "a"
+            for method in ("POST", "PUT", "DELETE", "PATCH"):
+                async with side.http.request(method, f"{base}/live", headers=COOKIE) as answer:
+                    assert answer.status == 405
+        finally:
+            await web.stop_server()
+        assert (await socket.receive(5)).data == 1001
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    return free_port()

@@ -1,0 +1,68 @@
+import pytest
+
+from telemetry_app.live.ports import Authentication, Authorization, Credentials
+from telemetry_app.live.rights.open_access import OpenAuthenticator, OpenAuthorizer
+from tests.app.live.directus.client import ADDRESS
+from tests.support.database import pool, session
+
+NOBODY = Credentials(None, ADDRESS)
+
+
+async def test_everybody_comes_in() -> None:
+    """Nobody needs a session."""
+    assert await OpenAuthenticator().authenticate(NOBODY) == Authentication("ok", "anybody")
+
+
+async def test_without_a_table(plain_postgres_url: str) -> None:
+    """Without a table of events any event may be seen, and none is listed."""
+    async with pool(plain_postgres_url) as postgres:
+        authorizer = OpenAuthorizer(postgres)
+
+        assert await authorizer.may_see("anything", NOBODY) == Authorization("ok")
+        assert await authorizer.may_see("", NOBODY) == Authorization("not-found")
+        assert await authorizer.visible_events(NOBODY) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "listed"),
+    [
+        pytest.param(
+            """
+            CREATE TABLE events (id uuid, name text);
+            INSERT INTO events
+            VALUES ('11111111-1111-4111-8111-111111111111', 'b'), ('22222222-2222-4222-8222-222222222222', 'a')
+            """,
+            [
+                {"id": "22222222-2222-4222-8222-222222222222", "name": "a"},
+                {"id": "11111111-1111-4111-8111-111111111111", "name": "b"},
+            ],
+            id="uuid",
+        ),
+        pytest.param(
+            "CREATE TABLE events (id int); INSERT INTO events VALUES (7), (8)",
+            [{"id": "7"}, {"id": "8"}],
+            id="number-without-name",
+        ),
+    ],
+)
+async def test_with_a_table(plain_postgres_url: str, table: str, listed: list[dict[str, str]]) -> None:
+    """With a table its events may be seen, and are listed by name."""
+    async with pool(plain_postgres_url) as postgres, session(plain_postgres_url) as connection:
+        await connection.execute(table)
+        authorizer = OpenAuthorizer(postgres)
+
+        assert await authorizer.visible_events(NOBODY) == listed
+        assert await authorizer.may_see(listed[0]["id"], NOBODY) == Authorization("ok")
+        assert await authorizer.may_see("9", NOBODY) == Authorization("not-found")
+
+
+async def test_without_a_database(caplog: pytest.LogCaptureFixture) -> None:
+    """Without a database the result is an error, said once in the log."""
+    async with pool("postgresql://postgres@127.0.0.1:1/x") as postgres:
+        authorizer = OpenAuthorizer(postgres)
+
+        assert await authorizer.may_see("7", NOBODY) == Authorization("error")
+        assert await authorizer.visible_events(NOBODY) == []
+
+    assert [r.name for r in caplog.records] == ["telemetry_app.live.rights.open_access"]
+    assert caplog.text.count("reading the table of events: ConnectionRefusedError") == 1

@@ -1,0 +1,134 @@
+"""The protocol document and the client examples."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from telemetry_app.live.wire.asyncapi import document
+from tests.app.live.harness import Rights, Side, live_side, now_ms
+from tests.app.live.records import live_position
+from tests.support.waiting import eventually
+
+DOCS = Path(__file__).parents[4] / "docs"
+NODE = shutil.which("node") or "node"
+CLIENTS = {
+    "python": [sys.executable, str(DOCS / "examples" / "client.py"), "http"],
+    "javascript": [NODE, "--experimental-websocket", "--no-warnings", str(DOCS / "examples" / "client.mjs"), "ws"],
+}
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if "$ref" in value:
+            yield value["$ref"]
+        for member in value.values():
+            yield from references(member)
+    elif isinstance(value, list):
+        for element in value:
+            yield from references(element)
+
+
+def test_the_committed_document_is_the_generated_one() -> None:
+    """docs/asyncapi.json is what the frames say."""
+    assert json.loads((DOCS / "asyncapi.json").read_text()) == json.loads(json.dumps(document()))
+
+
+def test_the_document_is_asyncapi_3() -> None:
+    """It has what AsyncAPI 3.0 demands, and every reference leads somewhere."""
+    api = document()
+    assert api["asyncapi"] == "3.0.0"
+    assert {"title", "version"} <= api["info"].keys()
+    assert {"action", "channel", "messages"} <= api["operations"]["request"].keys()
+    assert {operation["action"] for operation in api["operations"].values()} == {"send", "receive"}
+    channel = api["channels"]["live"]
+    operations = [ref["$ref"] for operation in api["operations"].values() for ref in operation["messages"]]
+    assert sorted(operations) == sorted(f"#/channels/live/messages/{name}" for name in channel["messages"])
+    found = list(references(api))
+    assert len(found) > 20
+    for reference in found:
+        target: Any = api
+        for part in reference.removeprefix("#/").split("/"):
+            target = target[part]
+
+
+def test_every_frame_is_described_by_its_type() -> None:
+    """Each message has a summary and a payload whose `type` is fixed, `type` being required."""
+    api = document()
+    types = set()
+    for message in api["components"]["messages"].values():
+        assert len(message["summary"]) > 20
+        schema = api["components"]["schemas"][message["payload"]["$ref"].rsplit("/", 1)[1]]
+        assert "type" in schema["required"]
+        fixed = schema["properties"]["type"]
+        types.add(fixed.get("const") or fixed["enum"][0])
+    assert types == {"subscribe", "unsubscribe", "subscribed", "unsubscribed", "error", "position"}
+
+
+@contextlib.asynccontextmanager
+async def running(side: Side, client: str, event_id: str = "7") -> AsyncIterator[tuple[Any, list[str]]]:
+    """Run an example; give its process, and its lines as they come."""
+    *command, scheme = CLIENTS[client]
+    process = await asyncio.create_subprocess_exec(
+        *command, f"{scheme}://127.0.0.1:{side.port}/live", event_id, "session=good",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    lines: list[str] = []
+
+    async def read() -> None:
+        assert process.stdout is not None
+        async for line in process.stdout:
+            lines.append(line.decode().strip())  # noqa: PERF401 - one by one, as they come
+
+    reading = asyncio.create_task(read())
+    try:
+        yield process, lines
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await reading
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_the_examples_come_back(redis_url: str, stream: str, client: str) -> None:
+    """An example shows the snapshot and what follows, and after a lost connection what it missed, once."""
+    async with live_side(redis_url, stream, devices={"7": ["a", "b"]}) as side:
+        ts = now_ms()
+        side.stored.store(live_position("a", ts))
+        async with running(side, client) as (_, lines):
+            await eventually(lambda: lines in ([f"a 41 21 {ts}"], [f"a 41.0 21.0 {ts}"]), timeout_s=30)
+            await side.publish("a", ts + 1)
+            await eventually(lambda: len(lines) == 2)
+            for connection in side.live.registry.connections:
+                connection.abort()
+            await side.publish("b", ts + 2)
+            await eventually(lambda: len(lines) == 3)
+            await side.publish("a", ts + 3)
+            await eventually(lambda: len(lines) == 4)
+            assert [line.split()[0::3] for line in lines] == [
+                ["a", str(ts)],
+                ["a", str(ts + 1)],
+                ["b", str(ts + 2)],
+                ["a", str(ts + 3)],
+            ]
+
+
+async def test_the_python_example_says_why_it_ends(redis_url: str, stream: str) -> None:
+    """Refusals that do not pass end it with a sentence."""
+    rights = Rights()
+    rights.closed = True
+    async with (
+        live_side(redis_url, stream, devices={}, rights=rights) as side,
+        running(side, "python") as (process, _),
+    ):
+        error = await asyncio.wait_for(process.stderr.read(), 30)
+        assert (await process.wait(), error.decode().strip()) == (1, "refused: 401")

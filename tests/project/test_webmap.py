@@ -1,0 +1,134 @@
+"""The live map: its rooms, and its bundle, which is built from the sources, complete, and asking no other server."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from graphlib import TopologicalSorter
+from html.parser import HTMLParser
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[2]
+SOURCES = PROJECT / "webmap"
+BUILT = PROJECT / "telemetry_app" / "live" / "http" / "static"
+BUILD_FILES = ("build.mjs", "index.html", "package.json", "tsconfig.json")
+# Names of XML vocabularies, a base that relative addresses are resolved with, and links in texts for people.
+NEVER_FETCHED = (
+    "http://www.w3.org/1999/xhtml",
+    "http://www.w3.org/2000/svg",
+    "https://maplibre.invalid/",
+    "https://maplibre.org/",
+    "https://github.com/mapbox/mapbox-gl-js/issues/2907",
+    "https://wiki.openstreetmap.org/wiki/This_map_requires_WebGL",
+)
+# Each room, and the rooms that it may import: a new folder fails until it stands here and in webmap/README.md.
+ROOMS = {
+    "": {"page", "map", "map/base", "devices", "feed"},
+    "page": {"devices", "feed"},
+    "map": {"map/gl", "map/base", "devices", "feed"},
+    "map/gl": {"devices"},
+    "map/base": set(),
+    "devices": {"feed"},
+    "feed": set(),
+}
+MAX_SIBLINGS = 12
+IMPORT = re.compile(r"""^(?:import|export)\b[^;]*?"(\.[^"]+)";""", re.MULTILINE)
+ADDRESS = re.compile(r"""(?:https?|wss?)://[\w%-][^\s"'`)<>\\]*""")
+
+
+def digest(folder: Path, names: Iterable[str]) -> str:
+    """Return what build.mjs calls the digest of these files."""
+    whole = hashlib.sha256()
+    for name in sorted(names):
+        whole.update(name.encode() + b"\0" + (folder / name).read_bytes() + b"\0")
+    return whole.hexdigest()
+
+
+def built_names() -> list[str]:
+    return [path.name for path in BUILT.iterdir() if path.name != "build.json"]
+
+
+def test_bundle_is_built_from_these_sources() -> None:
+    """Neither the sources nor the bundle changed since the build; else: npm run build in webmap."""
+    sources = [path.relative_to(SOURCES).as_posix() for path in (SOURCES / "src").rglob("*") if path.is_file()]
+    assert json.loads((BUILT / "build.json").read_text()) == {
+        "sources": digest(SOURCES, [*sources, *BUILD_FILES]),
+        "built": digest(BUILT, built_names()),
+    }
+
+
+class Named(HTMLParser):
+    """Collects the files that a page names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - any tag's
+        targets = [value for name, value in attrs if name in {"href", "src"} and value]
+        self.files.update(target for target in targets if not target.startswith(("data:", "#")))
+
+
+def test_bundle_is_whole() -> None:
+    """Every file that the page and its script name is there."""
+    page = Named()
+    page.feed((BUILT / "index.html").read_text())
+    assert page.files == {"app.css", "app.js"}
+    calls = "".join(path.read_text() for path in (SOURCES / "src").rglob("*.ts"))
+    assets = set(re.findall(r'asset\("([^"]+)"\)', calls))
+    assert assets == {"feed.js", "map-worker.js", "world.json"}
+    assert page.files | assets <= set(built_names())
+
+
+def test_bundle_asks_no_other_server() -> None:
+    """No file holds an address of another server, but for those that nobody fetches; licence texts may."""
+    found = {
+        address
+        for name in built_names()
+        if name != "LICENSES.txt"
+        for address in ADDRESS.findall((BUILT / name).read_text())
+    }
+    assert found == set(NEVER_FETCHED)
+
+
+def imports() -> dict[str, set[str]]:
+    """Return what each script of the sources imports of them, both as paths below src."""
+    root = (SOURCES / "src").resolve()
+    return {
+        script.relative_to(root).as_posix(): {
+            (script.parent / target).resolve().relative_to(root).as_posix()
+            for target in IMPORT.findall(script.read_text())
+            if not target.endswith(".css")
+        }
+        for script in root.rglob("*.ts")
+    }
+
+
+def room(script: str) -> str:
+    return Path(script).parent.as_posix().removeprefix(".")
+
+
+def test_rooms_import_one_way() -> None:
+    """A room imports itself and the rooms that it may, each of which it does import; no script imports itself round."""
+    graph = imports()
+    crossed: dict[str, set[str]] = {room(script): set() for script in graph}
+    for script, targets in graph.items():
+        crossed[room(script)] |= {room(target) for target in targets} - {room(script)}
+    assert crossed == ROOMS
+    TopologicalSorter(graph).prepare()
+    TopologicalSorter(ROOMS).prepare()
+
+
+def test_rooms_are_small() -> None:
+    """No folder of sources or tests holds more than a dozen things."""
+    folders = [path for part in ("src", "test") for path in (SOURCES / part).glob("**") if path.is_dir()]
+    sizes = {folder.relative_to(SOURCES).as_posix(): len(list(folder.iterdir())) for folder in folders}
+    assert {folder: size for folder, size in sizes.items() if size > MAX_SIBLINGS} == {}
+
+
+def test_rooms_are_described() -> None:
+    """The README has a line for each room, and each test stands in a room of the sources."""
+    described = re.findall(r"^\| `src/([\w/]*)/` \|", (SOURCES / "README.md").read_text(), re.MULTILINE)
+    assert sorted(described) == sorted(name for name in ROOMS if name)
+    tests = {room(path.relative_to(SOURCES / "test").as_posix()) for path in SOURCES.glob("test/**/*.ts")}
+    assert tests < ROOMS.keys()
