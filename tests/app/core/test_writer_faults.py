@@ -381,35 +381,3 @@ async def test_abandoned_while_stalled(url: str, proxy: TcpProxy) -> None:
         it.stopping.set()
         with pytest.raises(WriteAbandoned, match="TimeoutError"):
             await asyncio.wait_for(it.write(positions(30)), FOREVER_S)
-
-
-async def test_stopping_alone_abandons_nothing(url: str) -> None:
-    """A database that works gets its batch although the application is stopping."""
-    async with desk(url) as it:
-        it.stopping.set()
-        assert (await it.write(positions(30))).inserted == 30
-
-
-async def test_a_cancelled_write_leaves_a_usable_pool(url: str) -> None:
-    """Cancelling a write drops its connection instead of lending it to the next one."""
-    async with session(url) as other, desk(url, size=1) as it:
-        transaction = other.transaction()
-        await transaction.start()
-        await other.execute("LOCK TABLE positions")
-        async with writing(it):
-            await eventually(lambda: writer_waits(url))
-        await transaction.rollback()
-        result = await it.write(positions(10))
-
-    assert result.inserted + result.duplicates == 10
-    assert await stored(url) == list(range(10))
-
-
-async def test_a_bad_url_is_no_data_error() -> None:
-    """An address that asyncpg cannot make sense of refuses no row."""
-    async with desk("postgresql://localhost:port/x") as it:
-        it.stopping.set()
-        with pytest.raises(WriteAbandoned):
-            await it.write([position(0)])
-
-    assert it.observed.rows == {}

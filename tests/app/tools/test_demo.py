@@ -16,6 +16,12 @@ from tests.app.cli.test_stopping import BACKGROUND
 from tests.support.waiting import eventually
 
 DEMO = [sys.executable, "-m", "telemetry_app", "demo"]
+#: Starts a command as a terminal does, where Ctrl-C counts, also if these tests are a job that ignores it.
+FOREGROUND = (
+    sys.executable,
+    "-c",
+    "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])",
+)
 
 
 def left_in(folder: Path) -> list[str]:
@@ -49,7 +55,7 @@ def test_demo_accounts_for_every_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("start", "end"),
     [
-        pytest.param(DEMO, lambda pid: os.killpg(pid, signal.SIGINT), id="ctrl-c"),
+        pytest.param([*FOREGROUND, *DEMO], lambda pid: os.killpg(pid, signal.SIGINT), id="ctrl-c"),
         # As a job that a script started with `&`, which ignores SIGINT.
         pytest.param([*BACKGROUND, *DEMO], lambda pid: os.kill(pid, signal.SIGTERM), id="sigterm"),
     ],
