@@ -49,15 +49,22 @@ def command() -> None:
     type=click.Choice(["usual", "digits"]),
     help="Only records as most trackers send, or only records rich in digits.  [default: both, one after the other]",
 )
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 20),
+    default=3,
+    show_default=True,
+    help="How often both take their turns; the medians count.",
+)
 @_as_json
-def write(records: int, devices: int, kind: str | None, as_json: bool) -> None:  # noqa: FBT001 - click passes flags so
+def write(records: int, devices: int, kind: str | None, rounds: int, as_json: bool) -> None:  # noqa: FBT001 - click passes flags so
     """Measure the durable side: a worker draining a backlog, compared with the same INSERT alone."""
     from telemetry_app.cli.tables import of_write
     from telemetry_app.tools.bench.write import WritePlan, measure
     from telemetry_app.tools.simulation.backlog import RecordKind
 
     kinds = [RecordKind(kind)] if kind else list(RecordKind)
-    result = _run(lambda folder, say: measure(WritePlan(records, devices, kinds), folder, say))
+    result = _run(lambda folder, say: measure(WritePlan(records, devices, kinds, rounds), folder, say))
     _show(result, of_write, as_json=as_json)
 
 

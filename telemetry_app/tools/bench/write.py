@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import asyncpg
@@ -22,7 +24,7 @@ from telemetry_app.tools.embedded.stack import Stack
 from telemetry_app.tools.simulation.backlog import RecordKind, bench_records
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from pathlib import Path
 
     from asyncpg.pool import PoolConnectionProxy
@@ -37,11 +39,12 @@ _POLL_S = 0.02
 
 
 class WritePlan(NamedTuple):
-    """How many records of how many devices, of each kind."""
+    """How many records of how many devices, of each kind, and how often all of it is measured."""
 
     records: int
     devices: int
     kinds: Sequence[RecordKind] = tuple(RecordKind)
+    rounds: int = 3
 
 
 class RawLimit(msgspec.Struct, frozen=True):
@@ -60,7 +63,10 @@ class Drain(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """Both measurements with records of one kind, and their ratios."""
+    """Both measurements with records of one kind, and their ratios: of each the median of the rounds.
+
+    The machine's speed changes from minute to minute, so the ratios are those within a round.
+    """
 
     raw: RawLimit
     worker: Drain
@@ -68,10 +74,15 @@ class Measured(msgspec.Struct, frozen=True):
     cpu_ratio: float
 
     @classmethod
-    def of(cls, raw: RawLimit, worker: Drain) -> Measured:
-        """Return them with their ratios."""
-        throughput_ratio = round(worker.records_per_s / raw.rows_per_s, 3)
-        return cls(raw, worker, throughput_ratio, round(worker.cpu_us_per_record / raw.cpu_us_per_row, 2))
+    def of(cls, rounds: Sequence[tuple[RawLimit, Drain]]) -> Measured:
+        """Return the medians of what was measured in each round."""
+        raws, workers = zip(*rounds, strict=True)
+        return cls(
+            RawLimit(*(median(facts) for facts in zip(*map(msgspec.structs.astuple, raws), strict=True))),
+            Drain(*(median(facts) for facts in zip(*map(msgspec.structs.astuple, workers), strict=True))),
+            round(median(worker.records_per_s / raw.rows_per_s for raw, worker in rounds), 3),
+            round(median(worker.cpu_us_per_record / raw.cpu_us_per_row for raw, worker in rounds), 2),
+        )
 
 
 class WriteResult(Measured, frozen=True, kw_only=True):
@@ -80,11 +91,13 @@ class WriteResult(Measured, frozen=True, kw_only=True):
     Attributes:
         records: Number of each kind.
         devices: Number that they are of.
+        rounds: How often each was measured.
         kinds: What was measured with each kind of record.
     """
 
     records: int
     devices: int
+    rounds: int
     kinds: dict[RecordKind, Measured]
 
 
@@ -101,41 +114,48 @@ async def measure(plan: WritePlan, folder: Path, say: Callable[[str, float], Non
         RuntimeError: The worker stored fewer rows than there were records, or none for a minute.
     """
     async with Stack(folder, {"ROLES": "write", "LOG_LEVEL": "warning"}) as stack:
-        kinds = {
-            kind: await _measure_kind(_Backlog(plan.records, plan.devices, kind), stack, say) for kind in plan.kinds
-        }
+        rounds: dict[RecordKind, list[tuple[RawLimit, Drain]]] = {kind: [] for kind in plan.kinds}
+        for number in range(plan.rounds):
+            for kind, measured in rounds.items():
+                backlog = _Backlog(plan.records, plan.devices, kind, number)
+                measured.append(await _measure_both(backlog, stack, say))
+    kinds = {kind: Measured.of(measured) for kind, measured in rounds.items()}
     first = kinds[plan.kinds[0]]
     of_first = (first.raw, first.worker, first.throughput_ratio, first.cpu_ratio)
-    return WriteResult(*of_first, records=plan.records, devices=plan.devices, kinds=kinds)
+    return WriteResult(*of_first, records=plan.records, devices=plan.devices, rounds=plan.rounds, kinds=kinds)
 
 
 class _Backlog(NamedTuple):
-    """Records of one kind."""
+    """Records of one kind, for one round."""
 
     records: int
     devices: int
     kind: RecordKind
+    round: int
 
     @property
     def stream(self) -> str:
         """Key of the stream they are published to."""
-        return f"bench:{self.kind}"
+        return f"bench:{self.kind}:{self.round}"
 
     def entries(self) -> Iterator[list[bytes]]:
         """Make them, always the same."""
         return bench_records(self.records, self.devices, self.kind)
 
 
-async def _measure_kind(backlog: _Backlog, stack: Stack, say: Callable[[str, float], None]) -> Measured:
+async def _measure_both(
+    backlog: _Backlog, stack: Stack, say: Callable[[str, float], None]
+) -> tuple[RawLimit, Drain]:
     def say_of_kind(what: str, done: float) -> None:
-        say(f"{backlog.kind}: {what}", done)
+        say(f"{backlog.kind}, round {backlog.round + 1}: {what}", done)
 
-    raw = await _raw_limit(backlog, stack.postgres.url, say_of_kind)
-    return Measured.of(raw, await _drain(backlog, stack, say_of_kind))
+    async with _fresh_database(stack.postgres.url, "bench_raw") as url:
+        raw = await _raw_limit(backlog, url, say_of_kind)
+    async with _fresh_database(stack.postgres.url, "bench_worker") as url:
+        return raw, await _drain(backlog, stack, url, say_of_kind)
 
 
-async def _raw_limit(backlog: _Backlog, server_url: str, say: Callable[[str, float], None]) -> RawLimit:
-    url = await _fresh_database(server_url, f"bench_raw_{backlog.kind}")
+async def _raw_limit(backlog: _Backlog, url: str, say: Callable[[str, float], None]) -> RawLimit:
     batches = list(_decoded_batches(backlog))
     connection = await asyncpg.connect(url)
     gc.collect()
@@ -161,8 +181,7 @@ def _decoded_batches(backlog: _Backlog) -> Iterator[Columns]:
         yield columns(batch)
 
 
-async def _drain(backlog: _Backlog, stack: Stack, say: Callable[[str, float], None]) -> Drain:
-    url = await _fresh_database(stack.postgres.url, f"bench_worker_{backlog.kind}")
+async def _drain(backlog: _Backlog, stack: Stack, url: str, say: Callable[[str, float], None]) -> Drain:
     redis = connect(stack.valkey.url)
     database = await asyncpg.connect(url)
     try:
@@ -171,6 +190,7 @@ async def _drain(backlog: _Backlog, stack: Stack, say: Callable[[str, float], No
         drain = await _time_drain(backlog, _Watched(redis, database, worker, backlog.stream), say)
         # The next measurement has the machine for itself.
         await stack.stop_worker(worker)
+        await execute(redis, "DEL", backlog.stream)
         return drain
     finally:
         await database.close()
@@ -235,10 +255,12 @@ async def _append(redis: Client, stream: str, entries: list[list[bytes]]) -> int
     return sent
 
 
-async def _fresh_database(server_url: str, name: str) -> str:
+@asynccontextmanager
+async def _fresh_database(server_url: str, name: str) -> AsyncIterator[str]:
     connection = await asyncpg.connect(server_url)
     await connection.execute(f"CREATE DATABASE {name}")  # the names are this module's own
-    await connection.close()
     url = server_url.rpartition("/")[0] + f"/{name}"
     await migrate(url)
-    return url
+    yield url
+    await connection.execute(f"DROP DATABASE {name}")
+    await connection.close()
