@@ -1,9 +1,12 @@
-# `make demo` and `make test` work on a fresh machine with Python 3.11+ and make.
+# `make demo` and `make test` work on a fresh machine with Python 3.11 to 3.14 and make.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 MINUTES ?= 10
+
+# Empty when this Python will do, else what it is. Every Python can read the line, be it 2.
+UNSUPPORTED = $(shell $(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 15) or sys.stdout.write("Python " + sys.version.split()[0])' 2>/dev/null || echo no command)
 
 .PHONY: demo test test-directus chaos clean
 
@@ -23,6 +26,7 @@ chaos: $(VENV)/.installed
 
 # --constraint pins every package to the version that was tested.
 $(VENV)/.installed: pyproject.toml constraints.txt
+	$(if $(UNSUPPORTED),$(error $(PYTHON) is $(UNSUPPORTED), but must be Python 3.11 to 3.14: name another as in make PYTHON=python3.13 $(or $(MAKECMDGOALS),demo)))
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[embedded,dev]'
 	touch $@

@@ -143,9 +143,7 @@ class _Backlog(NamedTuple):
         return bench_records(self.records, self.devices, self.kind)
 
 
-async def _measure_both(
-    backlog: _Backlog, stack: Stack, say: Callable[[str, float], None]
-) -> tuple[RawLimit, Drain]:
+async def _measure_both(backlog: _Backlog, stack: Stack, say: Callable[[str, float], None]) -> tuple[RawLimit, Drain]:
     def say_of_kind(what: str, done: float) -> None:
         say(f"{backlog.kind}, round {backlog.round + 1}: {what}", done)
 
