@@ -71,6 +71,10 @@ def columns(positions: Sequence[Position]) -> Columns:
 
 def statements(positions: Sequence[Position], max_rows: int) -> Iterator[tuple[int, int]]:
     """Yield where each statement begins and ends, so that none is longer than allowed, in rows or in bytes."""
+    if len(positions) <= max_rows and sum(len(p.attributes) for p in positions) <= MOST_BYTES:
+        # Nearly always.
+        yield from [(0, len(positions))] if positions else []
+        return
     start, size = 0, 0
     for index, position in enumerate(positions):
         length = len(position.attributes)
@@ -78,5 +82,4 @@ def statements(positions: Sequence[Position], max_rows: int) -> Iterator[tuple[i
             yield start, index
             start, size = index, 0
         size += length
-    if positions:
-        yield start, len(positions)
+    yield start, len(positions)

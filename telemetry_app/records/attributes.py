@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # The payload object itself is level 1, so an attributes object may have one level less.
 MAX_DEPTH = 32
+# So many objects in one may be that deep, sentinels not counted.
+_DEEP = MAX_DEPTH - 2
 
 _BIGINT = "__bigint"
 _BUFFER = "__buffer_b64"
@@ -67,31 +69,39 @@ def doubtful_among(raws: Sequence[bytes]) -> list[int]:
     Looking at all of them at once is cheap, whatever they contain; one by one only when something is in doubt.
 
     Args:
-        raws: JSON values whose syntax, encoding and depth were checked already.
+        raws: JSON values whose syntax and encoding were checked already.
     """
-    return [start + index for start in range(0, len(raws), _TOGETHER) for index in _doubtful_of(raws, start)]
+    return [index for start in range(0, len(raws), _TOGETHER) for index in _doubtful_of(raws, start)]
 
 
 def _doubtful_of(raws: Sequence[bytes], start: int) -> Iterable[int]:
     # An object that is itself a sentinel disappears.
-    rest = _SENTINEL.sub(b"", _SEPARATOR.join([b"", *raws[start : start + _TOGETHER]]))
-    if not (_NOT_AN_OBJECT.search(rest) or _doubtful(rest)):
+    some = raws[start : start + _TOGETHER]
+    rest = _SENTINEL.sub(b"", _SEPARATOR.join([b"", *some]))
+    nested = rest.count(_BRACE) - len(some)
+    if not (nested >= _DEEP or _NOT_AN_OBJECT.search(rest) or _doubtful(rest)):
         return ()
     _, *rests = rest.split(_SEPARATOR)
-    return [index for index, one in enumerate(rests) if not one.startswith(b"{") or _doubtful(one)]
+    return [
+        start + index
+        for index, one in enumerate(rests)
+        if not one.startswith(b"{") or one.count(_BRACE) > _DEEP or _doubtful(one)
+    ]
 
 
 def check_attributes(raw: bytes) -> None:
     """Make sure that an attributes object can be unpacked and stored.
 
     Args:
-        raw: JSON whose syntax, encoding and depth were checked already.
+        raw: JSON whose syntax and encoding were checked already.
 
     Raises:
-        CodecError: It is not an object, or a value in it is not what it claims to be.
+        CodecError: It is not an object, is nested too deep, or a value in it is not what it claims to be.
     """
     if raw[0] != _BRACE:
         raise CodecError("attributes", "is not an object")
+    if depth_exceeds(raw, MAX_DEPTH - 1):
+        raise too_deep()
     rest = _SENTINEL.sub(b"", raw)
     if not rest or _doubtful(rest):
         _convert(raw, _python_value)
@@ -181,6 +191,11 @@ def depth_exceeds(text: bytes, levels: int) -> bool:
         elif byte in b"}]":
             depth -= 1
     return False
+
+
+def too_deep() -> CodecError:
+    """Return why a payload with so many levels is refused."""
+    return CodecError("payload", f"is nested deeper than {MAX_DEPTH} levels")
 
 
 def _convert(raw: bytes, meaning: _Meaning) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,6 +15,7 @@ from telemetry_app.records.attributes import (
     pack_attributes,
     storable_attributes,
     storable_attributes_of,
+    too_deep,
     unpack_attributes,
 )
 from telemetry_app.records.position import Position
@@ -46,26 +47,16 @@ MAX_PAYLOAD_BYTES = 64 * 1024
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-class _Payload(msgspec.Struct, gc=False):
-    """The payload as on the wire. Attributes stay raw: the database takes them as they are."""
-
-    device_id: Annotated[str, msgspec.Meta(min_length=1)]
-    timestamp: Annotated[datetime, msgspec.Meta(tz=True)]
-    latitude: Annotated[float, msgspec.Meta(ge=-90, le=90)]
-    longitude: Annotated[float, msgspec.Meta(ge=-180, le=180)]
-    altitude: float
-    angle: float
-    speed: float
-    satellites: int
-    priority: int
-    attributes: msgspec.Raw
-
+# Room for the other fields, in bytes: fewer hold no object as deep as MAX_DEPTH beside them.
+_ROOM = 256
 
 # tcp-ingestion writes `ts`, `device_id`, `codec` and `payload`, in this order.
 _USUAL_LENGTH = 8
-# As numbers: looking for one byte so needs no object.
-_LIST, _OBJECT = b"[{"
-_decoder = msgspec.json.Decoder(_Payload)
+# As a number: looking for one byte so needs no object.
+_LIST = b"["[0]
+_CODECS = {name.encode(): name for name in ("8", "8E", "16")}
+_decode = msgspec.json.Decoder(Position).decode
+_amend = msgspec.structs.force_setattr
 
 
 def decode_entry(fields: Sequence[bytes], *, latest: datetime) -> Position:
@@ -84,22 +75,6 @@ def decode_entry(fields: Sequence[bytes], *, latest: datetime) -> Position:
     return position
 
 
-def read_entry(fields: Sequence[bytes], *, latest: datetime) -> Position:
-    """Decode one stream entry except for its attributes, which the caller checks, many at once.
-
-    Raises:
-        CodecError: As `decode_entry`.
-    """
-    # Of fields with one name the last counts, so whatever comes before these two does not matter.
-    if len(fields) == _USUAL_LENGTH and fields[6] == b"payload" and fields[4] == b"codec":
-        return _read(fields[7], latest, fields[5].decode(errors="replace"))
-    named = dict(zip(fields[::2], fields[1::2], strict=False))
-    payload, codec = named.get(b"payload"), named.get(b"codec")
-    if payload is None:
-        raise CodecError("payload", "is missing")
-    return _read(payload, latest, None if codec is None else codec.decode(errors="replace"))
-
-
 def decode(payload: bytes, *, latest: datetime, codec: str | None = None) -> Position:
     """Decode the JSON payload of an entry.
 
@@ -111,62 +86,62 @@ def decode(payload: bytes, *, latest: datetime, codec: str | None = None) -> Pos
     Raises:
         CodecError: With the field at fault; whatever the input, nothing else.
     """
-    position = _read(payload, latest, codec)
-    check_attributes(position.attributes)
+    return decode_entry(
+        [b"payload", payload] + ([b"codec", codec.encode()] if codec is not None else []), latest=latest
+    )
+
+
+def read_entry(fields: Sequence[bytes], *, latest: datetime) -> Position:
+    """Decode one stream entry except for its attributes, which the caller checks, many at once.
+
+    Raises:
+        CodecError: As `decode_entry`.
+    """
+    # Of fields with one name the last counts, so whatever comes before these two does not matter.
+    codec: bytes | None
+    if len(fields) == _USUAL_LENGTH and fields[6] == b"payload" and fields[4] == b"codec":
+        codec, payload = fields[5], fields[7]
+    else:
+        codec, payload = _named(fields)
+    # An ordinary record passes the bounds without a call: it is short, ASCII and without lists.
+    if len(payload) > MAX_PAYLOAD_BYTES or _LIST in payload or not payload.isascii():
+        _check_bounds(payload)
+    try:
+        position = _decode(payload)
+    except RecursionError as exc:
+        raise too_deep() from exc
+    except msgspec.DecodeError as exc:
+        _check_bounds(payload)
+        raise explain(payload, exc) from exc
+    attributes = bytes(position.attributes)
+    _amend(position, "attributes", attributes)
+    if len(payload) - len(attributes) > _ROOM:
+        _check_bounds(payload)
+    ts = position.ts
+    if ts.tzinfo is not UTC or ts < EARLIEST or ts > latest:
+        _amend(position, "ts", _utc_within(ts, latest))
+    if codec is not None:
+        _amend(position, "codec", _CODECS.get(codec) or codec.decode(errors="replace"))
     return position
 
 
-def _read(payload: bytes, latest: datetime, codec: str | None) -> Position:
-    # An ordinary record passes the bounds without a call: it is short, ASCII, without lists and with few objects.
-    if (
-        len(payload) > MAX_PAYLOAD_BYTES
-        or not payload.isascii()
-        or _LIST in payload
-        or payload.count(_OBJECT) > MAX_DEPTH
-    ):
-        _check_bounds(payload)
-    try:
-        wire = _decoder.decode(payload)
-    except msgspec.DecodeError as exc:
-        raise explain(payload, exc) from exc
-    ts = wire.timestamp
-    if ts.tzinfo is not UTC or ts < EARLIEST or ts > latest:
-        ts = _utc_within(ts, latest)
-    return Position(
-        wire.device_id,
-        ts,
-        wire.latitude,
-        wire.longitude,
-        wire.altitude,
-        wire.angle,
-        wire.speed,
-        wire.satellites,
-        wire.priority,
-        bytes(wire.attributes),
-        codec,
-    )
+def _named(fields: Sequence[bytes]) -> tuple[bytes | None, bytes]:
+    """Return codec and payload from wherever they stand."""
+    named = dict(zip(fields[::2], fields[1::2], strict=False))
+    payload = named.get(b"payload")
+    if payload is None:
+        raise CodecError("payload", "is missing")
+    return named.get(b"codec"), payload
 
 
 def encode(position: Position) -> bytes:
     """Return the JSON payload of a position; `codec` is a field of the entry beside it."""
-    return msgspec.json.encode(
-        _Payload(
-            position.device_id,
-            position.ts,
-            position.latitude,
-            position.longitude,
-            position.altitude,
-            position.angle,
-            position.speed,
-            position.satellites,
-            position.priority,
-            msgspec.Raw(position.attributes),
-        )
-    )
+    wire = msgspec.structs.replace(position, attributes=msgspec.Raw(position.attributes), codec=None)
+    return msgspec.json.encode(wire)
 
 
 def _check_bounds(payload: bytes) -> None:
-    """Refuse what would cost more than a record can be worth, before anything reads it."""
+    """Refuse what would cost more than a record can be worth."""
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise CodecError("payload", f"has {len(payload)} bytes; at most {MAX_PAYLOAD_BYTES} are allowed")
     if not payload.isascii():
@@ -175,7 +150,7 @@ def _check_bounds(payload: bytes) -> None:
         except UnicodeDecodeError as exc:
             raise CodecError("payload", f"is not UTF-8 (byte {exc.start})") from exc
     if depth_exceeds(payload, MAX_DEPTH):
-        raise CodecError("payload", f"is nested deeper than {MAX_DEPTH} levels")
+        raise too_deep()
 
 
 def _utc_within(ts: datetime, latest: datetime) -> datetime:
