@@ -20,7 +20,7 @@ class Observer(Protocol):
         """Entries that had been delivered before were claimed and are delivered again."""
 
     def trimmed(self, entries: int) -> None:
-        """Pending entries were gone from the stream: data lost to trimming."""
+        """Entries were gone from the stream before they were processed: lost data."""
 
     def acknowledged(self, entries: int) -> None:
         """Entries were acknowledged by a commit."""
@@ -32,7 +32,10 @@ class Observer(Protocol):
         """The number of partitions held changed."""
 
     def lag(self, entries: int | None) -> None:
-        """Entries not yet delivered in the partitions held; None when the server does not know."""
+        """Entries not yet delivered in the partitions held whose lag is known; None when none is."""
+
+    def oldest_unread(self, seconds: float | None) -> None:
+        """How long the oldest entry not yet delivered has waited; 0 when there is none, None when nobody knows."""
 
     def state_size(self, table: str, keys: int) -> None:
         """The number of keys of a table changed."""
@@ -72,6 +75,9 @@ class NullObserver:
         """Ignore."""
 
     def lag(self, entries: int | None) -> None:
+        """Ignore."""
+
+    def oldest_unread(self, seconds: float | None) -> None:
         """Ignore."""
 
     def state_size(self, table: str, keys: int) -> None:

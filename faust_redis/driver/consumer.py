@@ -72,8 +72,10 @@ class Consumer(LedgerOffsets):
             held=self.holdings.values, commit_due=self.commit, lose=self.holdings.lose,
             reload=self.holdings.changed.set, observer=options.observer, stopping=self._app_stopping, **service,
         )  # fmt: skip
-        alive = self.ownership.workers
-        self.upkeep = Upkeep(self.client, self.holdings, group=group, options=options, alive=alive, **service)
+        self.upkeep = Upkeep(
+            self.client, self.holdings, group=group, options=options, alive=self.ownership.workers, look=reader.look,
+            **service,
+        )  # fmt: skip
 
     def on_init_dependencies(self) -> Iterable[ServiceT]:
         """Return the parts that run by themselves; what is committed last is committed before the leases go."""

@@ -6,17 +6,19 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from mode import Service
+from redis.exceptions import ResponseError
 
 from faust_redis.redis import keys, scripts
-from faust_redis.redis.client import Client, Script, execute
-from faust_redis.redis.errors import ANY_REDIS_ERROR
-from faust_redis.redis.replies import facts, text
+from faust_redis.redis.client import Client, Script
+from faust_redis.redis.errors import ANY_REDIS_ERROR, PASSING_ERRORS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection
 
     from faust_redis.group.holdings import Holdings
     from faust_redis.options import RedisOptions
+    from faust_redis.stream.partition import Partition
+    from faust_redis.stream.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +29,7 @@ _UNASSIGNED_INTERVAL_S: Final = 1.0
 
 
 class Upkeep(Service):
-    """Looks for entries that nobody works on, removes group members that are gone, and samples the lag.
+    """Looks for entries that nobody works on, removes group members that are gone, and looks how far the group is.
 
     Args:
         client: Redis.
@@ -35,6 +37,7 @@ class Upkeep(Service):
         group: Name of the consumer group.
         options: Intervals, and whom to tell.
         alive: Returns the instances whose group members stay.
+        look: Returns how far the group is in a partition.
     """
 
     logger = logger
@@ -47,6 +50,7 @@ class Upkeep(Service):
         group: str,
         options: RedisOptions,
         alive: Callable[[], Collection[str]],
+        look: Callable[[Partition], Awaitable[Progress | None]],
         **kwargs: Any,
     ) -> None:
         self._client = client
@@ -54,6 +58,8 @@ class Upkeep(Service):
         self._group = group
         self._options = options
         self._alive = alive
+        self._look = look
+        self._looked_at: list[Partition] = []
         self._forget_consumers = Script(client, scripts.FORGET_CONSUMERS)
         super().__init__(**kwargs)
 
@@ -73,25 +79,43 @@ class Upkeep(Service):
                     logger.debug("dead consumers not removed: %s", error)
 
     @Service.task
-    async def _sample_lag(self) -> None:
+    async def _sample_progress(self) -> None:
         while not self.should_stop:
             try:
-                lag = await self._total_lag()
+                progress = await self._look_at_all()
             except ANY_REDIS_ERROR as error:
                 logger.debug("lag not sampled: %s", error)
-                lag = None
-            self._options.observer.lag(lag)
+                progress = None
+            self._report(progress)
             await self.sleep(self._options.lag_interval_s if self._holdings else _UNASSIGNED_INTERVAL_S)
 
-    async def _total_lag(self) -> int | None:
-        """Return how many entries of the partitions held the group has not read; None when Redis does not know."""
-        lags = [await self._lag(partition.stream) for partition in list(self._holdings.values())]
-        return None if None in lags else sum(lag for lag in lags if lag is not None)
+    async def _look_at_all(self) -> list[Progress]:
+        """Look at the partitions held, and a last time at those that were just lost: Redis may have lost its data."""
+        held = list(self._holdings.values())
+        for partition in self._looked_at:
+            if partition.lost:
+                await self._look(partition)
+        self._looked_at = held
+        found = [await self._look_if_readable(partition) for partition in held]
+        return [progress for progress in found if progress is not None]
 
-    async def _lag(self, stream: str) -> int | None:
-        for info in await execute(self._client, "XINFO", "GROUPS", stream):
-            group = facts(info)
-            if text(group["name"]) == self._group:
-                lag = group.get("lag")
-                return None if lag is None else int(lag)
-        return None
+    async def _look_if_readable(self, partition: Partition) -> Progress | None:
+        """Return None when Redis refuses this one, which must not hide how the others are."""
+        try:
+            return await self._look(partition)
+        except PASSING_ERRORS:
+            raise
+        except ResponseError as error:
+            logger.debug("lag of %s not sampled: %s", partition.stream, error)
+            return None
+
+    def _report(self, progress: list[Progress] | None) -> None:
+        """Report the sum of the lags that are known, and the longest wait; None when nothing is known."""
+        observer = self._options.observer
+        if progress is None or (self._holdings and not progress):
+            observer.lag(None)
+            observer.oldest_unread(None)
+            return
+        lags = [one.lag for one in progress if one.lag is not None]
+        observer.lag(sum(lags) if lags or not progress else None)
+        observer.oldest_unread(max((one.waited_s for one in progress), default=0.0))

@@ -7,6 +7,7 @@ import math
 import time
 
 from faust_redis.stream.ledger import Ledger
+from faust_redis.stream.progress import Tally
 
 #: Topic and number of a partition; what Faust calls a TP is one.
 TopicPartition = tuple[str, int]
@@ -35,6 +36,7 @@ class Partition:
         stream: Key of its stream.
         token: Fencing token of the lease.
         ledger: Batches in flight.
+        tally: What became of the entries that were appended.
         claiming: The walk over pending entries that comes before the next new entries, if one is wanted.
         lost: Set when the lease is known to be gone: nothing is read or committed any more.
         leased_until_s: When the lease ends unless it is renewed, by `time.monotonic`.
@@ -46,6 +48,7 @@ class Partition:
         self.stream = stream
         self.token = token
         self.ledger = Ledger(token)
+        self.tally = Tally()
         self.claiming: ClaimPass | None = ClaimPass(min_idle_ms=0)
         self.lost = False
         self.leased_until_s = math.inf

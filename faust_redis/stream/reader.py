@@ -11,15 +11,17 @@ from redis.exceptions import ResponseError
 from faust_redis.redis import keys, scripts
 from faust_redis.redis.client import Client, Script, execute, is_cluster
 from faust_redis.redis.errors import PartitionLost, is_no_group
-from faust_redis.redis.replies import entries, streams
+from faust_redis.redis.replies import EntryId, entries, streams
 from faust_redis.stream.batch import RecordBatch
 from faust_redis.stream.sizing import ReadSize
+from faust_redis.stream.survey import Survey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from faust_redis.options import RedisOptions
     from faust_redis.stream.partition import Partition
+    from faust_redis.stream.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,8 @@ class Reader:
         self._observer = options.observer
         self.size = ReadSize(options.batch_size, options.batch_bytes)
         self._create_group = Script(client, scripts.CREATE_GROUP)
+        self._survey = Survey(client, group=group, observer=options.observer)
+        self._reading = asyncio.Lock()
 
     async def read(self, partitions: Sequence[Partition], block_ms: int) -> list[Read]:
         """Return the batches of one read, in stream order: one for each partition, more where entries are large.
@@ -49,8 +53,14 @@ class Reader:
         batches = [read for partition in claiming for read in await self._claim_page(partition)]
         fresh = [partition for partition in partitions if not partition.claiming]
         if fresh and not batches:
-            batches = await self._read_new(fresh, block_ms)
+            async with self._reading:
+                batches = await self._read_new(fresh, block_ms)
         return batches
+
+    async def look(self, partition: Partition) -> Progress | None:
+        """Return how far the group is in a partition, having reported what was lost; None when the stream is gone."""
+        async with self._reading:
+            return await self._survey.look(partition)
 
     async def ensure_group(self, partition: Partition) -> bool:
         """Create the group at the beginning of the stream, and the stream; False when both existed.
@@ -82,7 +92,7 @@ class Reader:
         if walk.cursor == b"0-0" and partition.claiming is walk:  # else another one was asked for meanwhile
             partition.claiming = None
         if reply and len(reply) > 2 and reply[2]:  # noqa: PLR2004 - the third reply lists trimmed entries
-            self._report_trimmed(partition, len(reply[2]))
+            self._report_trimmed(partition, reply[2])
         in_flight = partition.ledger.entry_ids()
         wanted = [entry_id for entry_id in (reply[1] if reply else ()) if entry_id not in in_flight]
         if not wanted:
@@ -102,6 +112,17 @@ class Reader:
         ]
 
     async def _read_new(self, partitions: list[Partition], block_ms: int) -> list[Read]:
+        for partition in partitions:
+            if not partition.tally.current:
+                await self._survey.look(partition)
+        try:
+            return await self._received(partitions, block_ms)
+        except BaseException:
+            for partition in partitions:
+                partition.tally.interrupt()
+            raise
+
+    async def _received(self, partitions: list[Partition], block_ms: int) -> list[Read]:
         """Read new entries of all partitions at once; in a cluster of each by itself, since slots differ."""
         if is_cluster(self._client) and len(partitions) > 1:
             # Wait for all before raising an error: entries that arrive late must not go unnoticed.
@@ -116,6 +137,7 @@ class Reader:
         batches = []
         for stream, fresh in reply:
             partition = by_stream[stream]
+            partition.tally.received(len(fresh))
             batches += [(partition, RecordBatch(partition.stream, piece)) for piece in self.size.pieces(fresh)]
         self._observer.read("ok" if batches else "empty")
         return batches
@@ -139,6 +161,7 @@ class Reader:
         return None
 
     async def _recreate_group(self, partition: Partition) -> None:
+        await self._survey.look(partition)
         try:
             created = await self.ensure_group(partition)
         except PartitionLost:
@@ -155,10 +178,11 @@ class Reader:
                 partition.stream,
             )
 
-    def _report_trimmed(self, partition: Partition, entries: int) -> None:
-        self._observer.trimmed(entries)
+    def _report_trimmed(self, partition: Partition, ids: list[bytes]) -> None:
+        self._observer.trimmed(len(ids))
+        lost = sorted(map(EntryId.parse, ids))
         logger.error(
-            "%d pending entries of stream %s had been trimmed away: these records are lost",
-            entries,
-            partition.stream,
-        )
+            "%d pending records of stream %s, from %s to %s, were trimmed or deleted while they were being processed"
+            " and are lost: raise the producer's MAXLEN well above the longest outage",
+            len(ids), partition.stream, lost[0], lost[-1],
+        )  # fmt: skip

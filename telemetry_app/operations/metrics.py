@@ -102,6 +102,12 @@ class Metrics:
             registry=registry,
         )
         self.consumer_lag.set(nan)
+        self.oldest_unread = Gauge(
+            "processor_oldest_unread_seconds",
+            "How long the oldest record not yet read by the group has waited; NaN = unknown",
+            registry=registry,
+        )
+        self.oldest_unread.set(nan)
         self.partitions_owned = Gauge(
             "processor_partitions_owned", "Partitions this worker holds a lease on", registry=registry
         )
@@ -112,7 +118,7 @@ class Metrics:
         )
         self.trimmed = Counter(
             "processor_trimmed_records_total",
-            "Records lost: delivered, and trimmed off the stream before they were acknowledged",
+            "Records lost: trimmed, deleted or evicted before they were acknowledged",
             registry=registry,
         )
         self.decode_errors = Counter(

@@ -48,8 +48,12 @@ class TransportMetrics:
         self._metrics.partitions_owned.set(partitions)
 
     def lag(self, entries: int | None) -> None:
-        """Show the lag; NaN while Redis does not know it."""
+        """Show the lag; NaN while nobody knows it."""
         self._metrics.consumer_lag.set(nan if entries is None else entries)
+
+    def oldest_unread(self, seconds: float | None) -> None:
+        """Show how long the oldest unread record has waited; NaN while nobody knows."""
+        self._metrics.oldest_unread.set(nan if seconds is None else seconds)
 
     def state_size(self, table: str, keys: int) -> None:
         """Show the number of devices; other tables have no metric."""

@@ -16,6 +16,7 @@ class TransportObserved:
         self.retries: Counter[str] = Counter()
         self.owned: int | None = None
         self.lags: list[int | None] = []
+        self.ages: list[float | None] = []
         self.sizes: dict[str, int] = {}
 
     def read(self, result: str) -> None:
@@ -41,6 +42,9 @@ class TransportObserved:
 
     def lag(self, entries: int | None) -> None:
         self.lags.append(entries)
+
+    def oldest_unread(self, seconds: float | None) -> None:
+        self.ages.append(seconds)
 
     def state_size(self, table: str, keys: int) -> None:
         self.sizes[table] = keys

@@ -32,6 +32,7 @@ TABLE: list[tuple[str, str, str | None, tuple[str, ...]]] = [
     ("processor_consumer_reads_total", "counter", "result", ("ok", "empty", "error")),
     ("processor_consumer_records_total", "counter", None, ()),
     ("processor_consumer_lag", "gauge", None, ()),
+    ("processor_oldest_unread_seconds", "gauge", None, ()),
     ("processor_decode_errors_total", "counter", None, ()),
     ("processor_position_writes_total", "counter", "status", ("inserted", "duplicate", "merged", "failed")),
     ("processor_writes_in_trouble", "gauge", None, ()),
@@ -95,7 +96,7 @@ def test_initial_values(name: str, kind: str, label: str | None, values: tuple[s
     shown = {f"{name}_sum", f"{name}_count"} if kind == "histogram" else {name}
     series = [(label, value) for value in values] if label else [(None, None)]
     expected = {(one, *pair): 0.0 for one in shown for pair in series}
-    if name == "processor_consumer_lag":
+    if name in {"processor_consumer_lag", "processor_oldest_unread_seconds"}:
         assert [math.isnan(value) for value in found.values()] == [True]
     else:
         assert found == expected

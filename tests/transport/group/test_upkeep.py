@@ -6,13 +6,12 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
-
 from faust_redis.group.holdings import Holdings
 from faust_redis.group.upkeep import Upkeep
 from faust_redis.options import RedisOptions
 from faust_redis.redis.client import close, connect
 from faust_redis.stream.partition import Partition
+from faust_redis.stream.reader import Reader
 from tests.support.observed import TransportObserved
 from tests.support.waiting import eventually
 from tests.transport.apps import GROUP, names
@@ -27,7 +26,10 @@ class Desk:
         self.holdings = Holdings()
         self.observer = TransportObserved()
         chosen = RedisOptions(observer=self.observer, **options)
-        self.upkeep = Upkeep(self.client, self.holdings, group=GROUP, options=chosen, alive=lambda: alive)
+        reader = Reader(self.client, group=GROUP, options=chosen)
+        self.upkeep = Upkeep(
+            self.client, self.holdings, group=GROUP, options=chosen, alive=lambda: alive, look=reader.look
+        )
 
     def hold(self, stream: str) -> Partition:
         partition = Partition((stream, 0), stream, "token")
@@ -100,20 +102,53 @@ async def test_the_lag_is_that_of_all_partitions(records: Stream, redis_url: str
         assert desk.observer.lags[0] == 2 + 4
 
 
-@pytest.mark.parametrize("why", ["unknown", "failing"])
-async def test_a_lag_that_redis_does_not_know_is_none(records: Stream, redis_url: str, why: str) -> None:
-    """When one partition's lag is unknown, as of a group made in mid-stream, or cannot be asked, so is the sum."""
+async def test_one_unknown_lag_leaves_the_others_known(records: Stream, redis_url: str) -> None:
+    """The lag of a partition that Redis does not know, or that cannot be asked, is left out of the sum."""
     await records.publish(names("r", 3))
     await records.redis.xgroup_create(records.name, GROUP, id="0")
-    other = f"{records.name}:1"
-    if why == "failing":
-        await records.redis.set(other, "in the way")
-    else:
-        ids = await records.publish(names("r", 3), stream=other)
-        await records.redis.xgroup_create(other, GROUP, id=ids[1])
+    unknown, failing = f"{records.name}:1", f"{records.name}:2"
+    ids = await records.publish(names("r", 3), stream=unknown)
+    await records.redis.xgroup_create(unknown, GROUP, id=ids[0])
+    await records.redis.xdel(unknown, ids[1])
+    await records.redis.set(failing, "in the way")
     async with keeping(redis_url, set(), lag_interval_s=0.1) as desk:
-        desk.hold(records.name)
-        desk.hold(other)
+        for stream in (records.name, unknown, failing):
+            desk.hold(stream)
         async with desk.upkeep:
             await eventually(lambda: desk.observer.lags)
+        assert desk.observer.lags[0] == 3
+
+
+async def test_a_lag_that_nobody_knows_is_none(records: Stream, redis_url: str) -> None:
+    """When the lag of no partition is known the sum is not either, while the age of what waits is."""
+    ids = await records.publish(names("r", 3))
+    await records.redis.xgroup_create(records.name, GROUP, id=ids[0])
+    await records.redis.xdel(records.name, ids[1])
+    async with keeping(redis_url, set(), lag_interval_s=0.1) as desk:
+        desk.hold(records.name)
+        async with desk.upkeep:
+            await eventually(lambda: len(desk.observer.ages) > 1)
         assert desk.observer.lags[0] is None
+        first, second = desk.observer.ages[:2]
+        assert first is not None
+        assert second is not None
+        assert 0 < first < second
+
+
+async def test_the_age_is_that_of_the_oldest_unread_entry(records: Stream, redis_url: str) -> None:
+    """The age is that of the oldest entry that the group has not read in any partition, by the server's clock."""
+    now_s = (await records.redis.time())[0]
+    streams = [f"{records.name}:{number}" for number in range(3)]
+    for stream, age_s in zip(streams, (300, 600, 100), strict=True):
+        await records.redis.xadd(stream, {"payload": "r"}, id=f"{(now_s - age_s) * 1000}-0")
+        await records.redis.xgroup_create(stream, GROUP, id="0")
+    await records.redis.xreadgroup(GROUP, "me", {streams[1]: ">"})
+    async with keeping(redis_url, set(), lag_interval_s=0.1) as desk:
+        for stream in streams:
+            desk.hold(stream)
+        async with desk.upkeep:
+            await eventually(lambda: desk.observer.ages)
+            assert desk.observer.ages[0] is not None
+            assert 300 <= desk.observer.ages[0] < 400
+            await records.redis.xreadgroup(GROUP, "me", dict.fromkeys(streams, ">"))
+            await eventually(lambda: desk.observer.ages[-1] == 0, message="nothing waits any more")

@@ -1,0 +1,54 @@
+"""Looking how far a group is, and telling what was lost."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from faust_redis.redis import scripts
+from faust_redis.redis.client import Client, Script
+from faust_redis.stream.progress import Lost, Progress
+
+if TYPE_CHECKING:
+    from faust_redis.observer import Observer
+    from faust_redis.stream.partition import Partition
+
+logger = logging.getLogger(__name__)
+
+
+class Survey:
+    """Looks how far the group is, and reports what was lost before."""
+
+    def __init__(self, client: Client, *, group: str, observer: Observer) -> None:
+        self._group = group
+        self._observer = observer
+        self._progress = Script(client, scripts.PROGRESS)
+
+    async def look(self, partition: Partition) -> Progress | None:
+        """Return how far the group is; None when the stream is gone. Not while a read is under way.
+
+        Passing errors of Redis are raised.
+        """
+        reply = await self._progress([partition.stream], [self._group])
+        now = Progress.parse(reply) if reply else None
+        lost = partition.tally.see(now)
+        if lost is not None:
+            self._report(partition.stream, lost)
+        return now
+
+    def _report(self, stream: str, lost: Lost) -> None:
+        if lost.entries:
+            self._observer.trimmed(lost.entries)
+        if lost.replaced:
+            logger.error(
+                "stream %s is gone or another one: Redis was emptied or replaced, or has evicted it; at least %d"
+                " records that nobody had read are lost, between %s and %s: set appendonly yes and maxmemory-policy"
+                " noeviction",
+                stream, lost.entries, lost.after, lost.until,
+            )  # fmt: skip
+            return
+        logger.error(
+            "%d records of stream %s were trimmed or deleted before anybody read them and are lost, between %s and %s:"
+            " raise the producer's MAXLEN well above the longest outage",
+            lost.entries, stream, lost.after, lost.until,
+        )  # fmt: skip
