@@ -29,7 +29,7 @@ class Pacing:
         full_enough: Share of the batch size from which on a read is.
     """
 
-    gather_s: float = 0.02
+    gather_s: float = 0.06
     full_enough: float = 0.25
 
 
