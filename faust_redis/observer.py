@@ -25,6 +25,9 @@ class Observer(Protocol):
     def acknowledged(self, entries: int) -> None:
         """Entries were acknowledged by a commit."""
 
+    def distributed(self, entries: int) -> None:
+        """Entries were moved to the partitions of their keys."""
+
     def dead_lettered(self, reason: str, entries: int) -> None:
         """Entries were moved to the dead letters; the reason is a short class of reasons."""
 
@@ -66,6 +69,9 @@ class NullObserver:
         """Ignore."""
 
     def acknowledged(self, entries: int) -> None:
+        """Ignore."""
+
+    def distributed(self, entries: int) -> None:
         """Ignore."""
 
     def dead_lettered(self, reason: str, entries: int) -> None:

@@ -68,7 +68,7 @@ class Consumer(LedgerOffsets):
             ensure_group=reader.ensure_group, rebalance=self._rebalance, stopping=self._app_stopping, **service,
         )  # fmt: skip
         self.commits = CommitLoop(
-            Committer(self.client, group=group, dead_letter_after=options.dead_letter_after),
+            Committer(self.client, group=group, options=options),
             held=self.holdings.values, commit_due=self.commit, lose=self.holdings.lose,
             reload=self.holdings.changed.set, observer=options.observer, stopping=self._app_stopping, **service,
         )  # fmt: skip

@@ -10,18 +10,18 @@ from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError, ReadOnlyError
+from redis.exceptions import ConnectionError as RedisConnectionError, NoScriptError, ReadOnlyError
 
 from faust_redis.redis.address import Sentinels, parse_sentinels, refuse
 from faust_redis.redis.errors import ANY_REDIS_ERROR
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Iterator, Sequence
 
 Client = Redis | RedisCluster
 
 #: The transport parses the raw replies of these commands itself: redis-py would build a dict for each entry.
-_RAW_REPLIES = ("XREADGROUP", "XAUTOCLAIM", "XCLAIM", "XRANGE")
+_RAW_REPLIES = ("XREADGROUP", "XAUTOCLAIM", "XCLAIM", "XRANGE", "XREAD")
 _CONNECT_TIMEOUT_S = 5.0
 #: Several are asked in turn, of which some may be gone with the master's machine.
 _SENTINEL_TIMEOUT_S = 1.0
@@ -135,9 +135,26 @@ class Script:
     """A Lua script that is sent by its digest, and with its source when the server does not know it."""
 
     def __init__(self, client: Client, source: str) -> None:
-        self._script: Callable[..., Awaitable[Any]] = client.register_script(source)
+        self._client = client
+        self._source = source
+        self._script: Any = client.register_script(source)
 
     async def __call__(self, keys: list[str], args: list[Any]) -> Any:
         """Run the script; all keys must lie in one slot."""
         with as_lost_connections():
             return await self._script(keys=keys, args=args)
+
+    async def each(self, calls: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
+        """Run the script for each pair of keys and arguments, in one round trip; return replies, errors among them."""
+        replies = await self._pipelined(calls)
+        if any(isinstance(reply, NoScriptError) for reply in replies):
+            await execute(self._client, "SCRIPT LOAD", self._source)
+            replies = await self._pipelined(calls)
+        return replies
+
+    async def _pipelined(self, calls: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
+        with as_lost_connections():
+            async with self._client.pipeline(transaction=False) as pipeline:
+                for keys, args in calls:
+                    pipeline.execute_command("EVALSHA", self._script.sha, len(keys), *keys, *args)
+                return await pipeline.execute(raise_on_error=False)

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 #: As Redis' access control lists name them. Reading, committing, leases, tables and the broadcast need all of these.
 COMMANDS: Final = (
     "del", "evalsha", "get", "hdel", "hget", "hscan", "hset", "pexpire", "ping", "script|load", "set", "time", "type",
-    "xack", "xadd", "xautoclaim", "xclaim", "xgroup|create", "xgroup|delconsumer", "xgroup|destroy", "xgroup|setid",
-    "xinfo|consumers", "xinfo|groups", "xinfo|stream", "xpending", "xrange", "xreadgroup",
+    "xack", "xadd", "xautoclaim", "xclaim", "xdel", "xgroup|create", "xgroup|delconsumer", "xgroup|destroy",
+    "xgroup|setid", "xinfo|consumers", "xinfo|groups", "xinfo|stream", "xpending", "xrange", "xread", "xreadgroup",
     "zadd", "zrange", "zrem", "zremrangebyscore",
 )  # fmt: skip
 #: Besides, looking at dead letters and sending them again.
-DEAD_LETTER_COMMANDS: Final = ("exec", "multi", "xdel", "xlen")
+DEAD_LETTER_COMMANDS: Final = ("exec", "multi", "xlen")
 
 _NAME: Final = "check"
 
@@ -81,6 +81,7 @@ def _on_own_key(key: str) -> list[tuple[Any, ...]]:
         ("PING",), ("TIME",), ("SCRIPT LOAD", scripts.RENEW), ("DEL", key),
         ("XADD", key, first, _NAME, "1"), ("XGROUP", "CREATE", key, _NAME, "0", "MKSTREAM"),
         ("XGROUP", "SETID", key, _NAME, "0"),
+        ("XREAD", "COUNT", 1, "STREAMS", key, "0"),
         ("XREADGROUP", "GROUP", _NAME, _NAME, "COUNT", 1, "STREAMS", key, ">"),
         ("XAUTOCLAIM", key, _NAME, _NAME, 0, "0"), ("XCLAIM", key, _NAME, _NAME, 0, first),
         ("XPENDING", key, _NAME), ("XINFO", "STREAM", key), ("XINFO", "GROUPS", key),

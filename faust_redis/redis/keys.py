@@ -40,3 +40,8 @@ def workers(topic: str, group: str) -> str:
 def broadcasters(topic: str) -> str:
     """Return the list of live readers of a broadcast; see `group.members`."""
     return f"{{{topic}}}:broadcasters"
+
+
+def distribution(stream: str) -> str:
+    """Return the hash that fences distributors: epoch and position of a partition's stream, epoch of the source."""
+    return f"{{{stream}}}:distribution"

@@ -84,7 +84,8 @@ return {group['entries-read'], place, stream['entries-added'], stream.length, st
 
 #: Commit one batch: acknowledge its entries, move the hopeless ones to the dead letters, store its state changes.
 #: KEYS lease, stream, dead letters, then one state hash for each table.
-#: ARGV token, group, deliveries before a refused entry is dead, acknowledged ids joined by blanks,
+#: ARGV token, group, deliveries before a refused entry is dead, `remove` when entries are to leave the stream,
+#:   acknowledged ids joined by blanks,
 #:   for each table: the version that its changes were computed from, and the one that they make,
 #:   n, n times (id, always|limit, reason, m, m fields and values),
 #:   then for each table: keys to set and lengths of their values (arrays packed by msgpack), the values joined, keys
@@ -103,7 +104,7 @@ for number = 2, #KEYS do
     return redis.error_reply('WRONGTYPE ' .. KEYS[number] .. ' should be a ' .. wanted .. ' and is a ' .. found)
   end
 end
-local at, applied = 5, false
+local at, applied = 6, false
 for number = 4, #KEYS do
   local stored = redis.call('HGET', KEYS[number], '\0version') or ''
   if stored == ARGV[at + 1] then applied = true
@@ -121,7 +122,7 @@ local function each_slice(values, call)
 end
 
 local ids = {}
-for id in string.gmatch(ARGV[4], '%S+') do ids[#ids + 1] = id end
+for id in string.gmatch(ARGV[5], '%S+') do ids[#ids + 1] = id end
 each_slice(ids, function(...) result[1] = result[1] + redis.call('XACK', stream, group, ...) end)
 
 at = at + 1
@@ -136,11 +137,13 @@ for _ = 1, verdicts do
     end
     redis.call('XADD', dead, '*', unpack(entry))
     redis.call('XACK', stream, group, id)
+    ids[#ids + 1] = id
     verdict = 1
   end
   at = at + 4 + n
   result[#result + 1] = verdict
 end
+if ARGV[4] == 'remove' then each_slice(ids, function(...) redis.call('XDEL', stream, ...) end) end
 
 for table_number = 4, #KEYS do
   local hash = KEYS[table_number]
@@ -153,7 +156,7 @@ for table_number = 4, #KEYS do
   end
   each_slice(changes, function(...) redis.call('HSET', hash, ...) end)
   each_slice(cmsgpack.unpack(ARGV[at + 3]), function(...) redis.call('HDEL', hash, ...) end)
-  redis.call('HSET', hash, '\0version', ARGV[2 * table_number - 2])
+  redis.call('HSET', hash, '\0version', ARGV[2 * table_number - 1])
   at = at + 4
 end
 return result

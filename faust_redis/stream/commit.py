@@ -12,6 +12,7 @@ from faust_redis.redis.errors import PartitionLost, StateConflict
 from faust_redis.stream.ledger import DELETED
 
 if TYPE_CHECKING:
+    from faust_redis.options import RedisOptions
     from faust_redis.stream.batch import RecordBatch, Verdict
     from faust_redis.stream.ledger import InFlight
     from faust_redis.stream.partition import Partition
@@ -32,9 +33,10 @@ class CommitResult(NamedTuple):
 class Committer:
     """Commits batches of one group; passing errors of Redis are raised, and the same commit may be sent again."""
 
-    def __init__(self, client: Client, *, group: str, dead_letter_after: int) -> None:
+    def __init__(self, client: Client, *, group: str, options: RedisOptions) -> None:
         self._group = group
-        self._dead_letter_after = dead_letter_after
+        self._dead_letter_after = options.dead_letter_after
+        self._afterwards = "remove" if options.removes_committed else "keep"
         self._commit = Script(client, scripts.COMMIT)
 
     async def commit(self, partition: Partition, flight: InFlight) -> CommitResult:
@@ -52,7 +54,7 @@ class Committer:
             StateConflict: What is stored is not what the changes were computed from; nothing was changed.
         """
         batch = flight.batch
-        args: list[Any] = [partition.token, self._group, self._dead_letter_after]
+        args: list[Any] = [partition.token, self._group, self._dead_letter_after, self._afterwards]
         passed = [entry_id for entry_id, _ in batch.entries]
         verdicts = batch.refused.keys() | batch.buried.keys()
         if verdicts:

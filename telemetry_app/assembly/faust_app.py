@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _WRITE_MODULES: Final = ("agents.decode", "agents.writer")
+_DISTRIBUTION_MODULES: Final = ("agents.distribute",)
 _LIVE_MODULES: Final = ("agents.broadcast",)
 #: When the garbage collector settles, after the start.
 _SETTLE_AFTER_S: Final = 1.0
@@ -134,7 +135,11 @@ def build_app(
         broker=settings.redis_url,
         redis_options=_redis_options(settings, operations),
         origin="telemetry_app.app",
-        autodiscover=[*(_WRITE_MODULES if write_side else ()), *(_LIVE_MODULES if live_side else ())],
+        autodiscover=[
+            *(_WRITE_MODULES if write_side else ()),
+            *(_DISTRIBUTION_MODULES if write_side and write_side.distributor else ()),
+            *(_LIVE_MODULES if live_side else ()),
+        ],
         Worker=Worker,
         topic_partitions=settings.redis_telemetry_partitions,
         web_bind=settings.live_host,
@@ -158,6 +163,8 @@ def _redis_options(settings: Settings, operations: Operations) -> RedisOptions:
         block_ms=settings.batch_block_ms,
         lease_ttl_ms=settings.lease_ttl_ms,
         dead_letter_after=settings.dead_letter_after,
+        # What the live side reads is the plain stream.
+        removes_committed=settings.distributes,
         observer=TransportMetrics(operations.metrics),
     )
 

@@ -131,7 +131,8 @@ def _build_reader(settings: Settings, operations: Operations, put: Put) -> Broad
     return BroadcastReader(
         settings.redis_url,
         topic=settings.redis_telemetry_stream,
-        partitions=settings.redis_telemetry_partitions,
+        # Records pass the plain stream first, and are removed from the others when they are stored.
+        partitions=1 if settings.distributes else settings.redis_telemetry_partitions,
         group_prefix=_GROUP_PREFIX,
         put=put,
         options=RedisOptions(

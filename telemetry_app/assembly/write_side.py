@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from telemetry_app.assembly.distribution import build_distributor
 from telemetry_app.assembly.operations import PROBE_CACHE_S
 from telemetry_app.core.write_queue import WriteQueue
 from telemetry_app.core.writer import PositionWriter
@@ -16,6 +17,7 @@ from telemetry_app.operations.observers import WriteMetrics
 if TYPE_CHECKING:
     from mode import ServiceT
 
+    from faust_redis.distribution.distributor import Distributor
     from telemetry_app.assembly.operations import Operations
     from telemetry_app.core.sink import Sink
     from telemetry_app.settings import Settings
@@ -28,12 +30,14 @@ class WriteAssembly:
     Attributes:
         services: Start in this order before the streams, and stop in reverse once these have drained.
         probes: Why the side is not ready.
+        distributor: Distributes the plain stream once the application has started; None where the producer does.
         queue: Takes decoded batches.
         observer: Told what happens.
     """
 
     services: tuple[ServiceT, ...]
     probes: tuple[Probe, ...]
+    distributor: Distributor | None
     queue: WriteQueue
     observer: WriteMetrics
 
@@ -46,6 +50,7 @@ def build_write_side(settings: Settings, operations: Operations) -> WriteAssembl
     retried = operations.metrics.retries.labels("migrations").inc
     migrator = Migrator(settings.postgres_url, pooler=pooler, enabled=settings.migrate_on_start, retried=retried)
     sinks = build_sinks(settings, operations, postgres, observer)
+    distributor = build_distributor(settings, operations) if settings.distributes else None
     queue = WriteQueue(sinks, concurrency=settings.write_concurrency, stopping=operations.stopping)
     return WriteAssembly(
         services=(postgres, migrator, queue),
@@ -53,7 +58,9 @@ def build_write_side(settings: Settings, operations: Operations) -> WriteAssembl
             Probe("postgres", postgres.why_not_ready, PROBE_CACHE_S),
             Probe("migrations", migrator.why_not_ready),
             Probe("writer", queue.why_not_ready),
+            *([Probe("distributor", distributor.why_not_ready, note=distributor.distributing)] if distributor else ()),
         ),
+        distributor=distributor,
         queue=queue,
         observer=observer,
     )

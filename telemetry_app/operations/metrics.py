@@ -56,6 +56,7 @@ RETRIED_OPERATIONS: Final = (
     "resume",
     "device events",
     "snapshot",
+    "distribute",
 )
 FRAME_RESULTS: Final = ("sent", "conflated")
 AUTH_RESULTS: Final = ("ok", "unauthorized", "error")
@@ -131,6 +132,11 @@ class Metrics:
             registry=registry,
         )
         self.acks = Counter("processor_acks_total", "Records acknowledged to the stream", registry=registry)
+        self.distributed = Counter(
+            "processor_distributed_records_total",
+            "Records moved from the plain stream to the partitions of their devices",
+            registry=registry,
+        )
 
     def _add_writing(self, registry: CollectorRegistry) -> None:
         self.position_writes = Counter(

@@ -39,6 +39,10 @@ class TransportMetrics:
         """Count acknowledged records."""
         self._metrics.acks.inc(entries)
 
+    def distributed(self, entries: int) -> None:
+        """Count records moved from the plain stream to the partitions."""
+        self._metrics.distributed.inc(entries)
+
     def dead_lettered(self, reason: str, entries: int) -> None:
         """Count dead letters."""
         self._metrics.dead_letters.labels(reason).inc(entries)

@@ -189,6 +189,7 @@ LogFormat = Annotated[Literal["json", "pretty"], _as_written(_lower), Bound("jso
 Pooler = Annotated[
     Literal["auto", "session", "transaction"], _as_written(_lower), Bound("auto, session or transaction")
 ]
+Producer = Annotated[Literal["single", "sharded"], _as_written(_lower), Bound("single or sharded")]
 LiveAuth = Annotated[Literal["directus", "none"], _as_written(_lower), Bound("directus or none")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Flag = Annotated[bool, Bound("true or false")]
@@ -207,6 +208,11 @@ class Settings(BaseSettings):
     redis_telemetry_stream: KeyName = Field("telemetry:teltonika", description="Stream that the ingestion appends to")
     redis_telemetry_partitions: int = Field(
         1, ge=1, le=1024, description="Streams the work is spread over; 1 = the plain stream"
+    )
+    redis_telemetry_producer: Producer = Field(
+        "single",
+        description="Who chooses the partition of a record: `single`, a worker, which distributes the plain stream; "
+        "`sharded`, the producer",
     )
     redis_consumer_group: KeyName = Field("processor", description="Consumer group, and the Faust app's id")
     instance_id: KeyName = Field(
@@ -271,6 +277,11 @@ class Settings(BaseSettings):
     def __repr_args__(self) -> list[tuple[str | None, Any]]:
         """Return the fields for `repr` and `str`, passwords masked."""
         return [(name, redact_url(v) if isinstance(v, str) else v) for name, v in super().__repr_args__()]
+
+    @property
+    def distributes(self) -> bool:
+        """Whether workers distribute the plain stream to the partitions."""
+        return self.redis_telemetry_producer == "single" and self.redis_telemetry_partitions > 1
 
     @property
     def has_write_side(self) -> bool:

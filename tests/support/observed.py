@@ -34,6 +34,9 @@ class TransportObserved:
     def acknowledged(self, entries: int) -> None:
         self.total["acknowledged"] += entries
 
+    def distributed(self, entries: int) -> None:
+        self.total["distributed"] += entries
+
     def dead_lettered(self, reason: str, entries: int) -> None:
         self.dead[reason] += entries
 

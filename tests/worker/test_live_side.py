@@ -237,12 +237,13 @@ async def test_a_rebalance_does_not_interrupt_the_broadcast(
     pipeline: Pipeline, spectators: Spectators, start_both: StartWorker
 ) -> None:
     """Partitions move between workers while a spectator of the first sees every position."""
-    first = start_both(REDIS_TELEMETRY_PARTITIONS="2")
+    partitions = {"REDIS_TELEMETRY_PARTITIONS": "2", "REDIS_TELEMETRY_PRODUCER": "sharded"}
+    first = start_both(**partitions)
     await first.wait_ready()
     streams = [f"{pipeline.stream}:0", f"{pipeline.stream}:1"]
     async with spectators.connect(first) as client:
         await client.subscribe(spectators.event_id)
-        second = start_both(REDIS_TELEMETRY_PARTITIONS="2")
+        second = start_both(**partitions)
         for tick in range(1, 60):
             await pipeline.publish([record(1, tick)], streams[tick % 2])
             assert (await client.receive())["speed"] == tick

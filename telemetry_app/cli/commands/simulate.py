@@ -57,7 +57,7 @@ class _Outcome(NamedTuple):
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same race.")
 @click.option("--redis-url", help="Default: REDIS_URL.")
 @click.option("--stream", help="Default: REDIS_TELEMETRY_STREAM.")
-@click.option("--partitions", type=click.IntRange(1, 1024), help="Default: REDIS_TELEMETRY_PARTITIONS.")
+@click.option("--partitions", type=click.IntRange(1, 1024), help="Default: as the producer is set.")
 def command(
     *,
     devices: int,
@@ -87,7 +87,7 @@ def command(
         seed,
         redis_url or settings.redis_url,
         stream or settings.redis_telemetry_stream,
-        partitions or settings.redis_telemetry_partitions,
+        partitions or (1 if settings.distributes else settings.redis_telemetry_partitions),
     )
     try:
         with _progress(plan) as on_progress:

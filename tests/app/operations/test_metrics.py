@@ -26,6 +26,7 @@ OPERATIONS = (
     "resume",
     "device events",
     "snapshot",
+    "distribute",
 )
 # name as exposed, kind, label, values that are there from the start
 TABLE: list[tuple[str, str, str | None, tuple[str, ...]]] = [
@@ -38,6 +39,7 @@ TABLE: list[tuple[str, str, str | None, tuple[str, ...]]] = [
     ("processor_writes_in_trouble", "gauge", None, ()),
     ("processor_position_write_duration_seconds", "histogram", None, ()),
     ("processor_acks_total", "counter", None, ()),
+    ("processor_distributed_records_total", "counter", None, ()),
     ("processor_device_state_size", "gauge", None, ()),
     ("processor_device_state_evictions_total", "counter", None, ()),
     ("processor_dead_letters_total", "counter", "reason", ()),

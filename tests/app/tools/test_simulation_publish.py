@@ -180,12 +180,20 @@ async def test_the_command_publishes(redis: Redis, redis_url: str, stream: str) 
         REDIS_URL=redis_url,
         REDIS_TELEMETRY_STREAM=stream,
         REDIS_TELEMETRY_PARTITIONS="2",
+        REDIS_TELEMETRY_PRODUCER="sharded",
     )
     published = await redis.xlen(f"{stream}:0") + await redis.xlen(f"{stream}:1")
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.startswith(f"published {published} records: 40 backlog, ")
     assert result.stdout.count("\n") == 1
     assert published > 40
+
+
+async def test_a_stream_that_workers_distribute_gets_everything(redis: Redis, redis_url: str, stream: str) -> None:
+    """With several partitions and a producer that does not choose among them, the plain stream is published to."""
+    variables = {"REDIS_URL": redis_url, "REDIS_TELEMETRY_STREAM": stream, "REDIS_TELEMETRY_PARTITIONS": "2"}
+    result = await simulate("--for", "0", "--burst", "40", **variables)
+    assert (result.exit_code, await redis.xlen(stream)) == (0, 40)
 
 
 async def test_options_go_before_settings(redis: Redis, redis_url: str, stream: str) -> None:

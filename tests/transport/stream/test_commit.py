@@ -10,6 +10,7 @@ import pytest
 from faust.types import TP
 from redis.exceptions import ConnectionError as RedisConnectionError, ResponseError
 
+from faust_redis.options import RedisOptions
 from faust_redis.redis import keys
 from faust_redis.redis.client import connect
 from faust_redis.redis.errors import PartitionLost, StateConflict
@@ -82,7 +83,7 @@ class Bench:
     def __init__(self, records: Stream, url: str) -> None:
         self.records = records
         self.client = connect(url)
-        self.committer = Committer(self.client, group=GROUP, dead_letter_after=2)
+        self.committer = Committer(self.client, group=GROUP, options=RedisOptions(dead_letter_after=2))
         self.partition = Partition(TP(records.name, 0), records.name, "token")
 
     async def read(self, *, lease: str = "token") -> RecordBatch:
@@ -273,7 +274,7 @@ async def test_a_lost_reply_is_no_conflict(bench: Bench, records: Stream, tcp_pr
     flight.note("another table", {"k": ONE})
     batch.refuse(batch.entries[0][0], "kind", "reason")
     client = connect(url_through(proxy, records.redis_url))
-    committer = Committer(client, group=GROUP, dead_letter_after=1)
+    committer = Committer(client, group=GROUP, options=RedisOptions(dead_letter_after=1))
     try:
         await client.ping()
         proxy.loses = lambda data: data.startswith(b"*2\r\n:1\r\n")

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from faust_redis.options import RedisOptions
 from faust_redis.redis import keys
 from faust_redis.redis.client import close, connect, execute
 from faust_redis.redis.replies import streams
@@ -37,7 +38,7 @@ class Desk:
         self.asked = 0
         self.stops = False
         self.loop = CommitLoop(
-            Committer(self.client, group=GROUP, dead_letter_after=1),
+            Committer(self.client, group=GROUP, options=RedisOptions(dead_letter_after=1)),
             held=lambda: self.partitions,
             commit_due=self.commit_due,
             lose=self.lost.append,

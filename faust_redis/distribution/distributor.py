@@ -1,0 +1,185 @@
+"""The one worker at a time that distributes a stream: it holds a lease, as for any partition."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from mode import Service
+
+from faust_redis.distribution.moving import Mover, Tenure
+from faust_redis.group.lease import Leases
+from faust_redis.redis.client import Client, close, connect, drop_connections
+from faust_redis.redis.errors import ANY_REDIS_ERROR, PartitionLost, severity
+from faust_redis.redis.retry import Backoff, pause
+from faust_redis.stream.sizing import ReadSize
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from faust_redis.distribution.routing import KeyOf
+    from faust_redis.options import RedisOptions
+
+logger = logging.getLogger(__name__)
+
+#: Renewals in one lease time: two may fail before the lease is lost.
+_RENEWALS_PER_TTL: Final = 3
+#: How often a process without the lease tries to take it.
+_LOOK_S: Final = 0.25
+#: Longer blocks would look like a dead connection and delay shutdown.
+_LONGEST_BLOCK_MS: Final = 1000
+#: How long a stopping process tries to give the lease back.
+_SHUTDOWN_TIMEOUT_S: Final = 2.0
+
+
+class Distributor(Service):
+    """Takes the lease of a stream when it is free, and distributes the stream while it holds it.
+
+    Args:
+        url: Redis, with connections of its own.
+        source: Key of the stream that is distributed.
+        partitions: Keys of the streams that it is distributed to.
+        group: Name of the consumer group.
+        key_of: Returns the key of an entry, which decides on its partition.
+        options: Name of this process, length of a lease, size and pacing of reads, and whom to tell.
+    """
+
+    logger = logger
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        source: str,
+        partitions: Sequence[str],
+        group: str,
+        key_of: KeyOf,
+        options: RedisOptions,
+        **kwargs: Any,
+    ) -> None:
+        self._url = url
+        self._source = source
+        self._partitions = partitions
+        self._group = group
+        self._key_of = key_of
+        self._options = options
+        self._size = ReadSize(options.batch_size, options.batch_bytes)
+        self._full_enough = int(options.batch_size * options.pacing.full_enough)
+        self._block_ms = min(options.block_ms, _LONGEST_BLOCK_MS)
+        self._backoff = Backoff()
+        self._tenure: Tenure | None = None
+        self._taken = asyncio.Event()
+        self._failure: str | None = None
+        super().__init__(**kwargs)
+
+    async def on_start(self) -> None:
+        """Make the clients, which belong to the event loop that uses them."""
+        options, group = self._options, self._group
+        self._client: Client = connect(self._url)
+        self._leases = Leases(self._client, group=group, instance_id=options.instance_id, ttl_ms=options.lease_ttl_ms)
+        self._mover = Mover(
+            self._client, source=self._source, partitions=self._partitions, group=group, key_of=self._key_of
+        )
+
+    async def why_not_ready(self) -> str | None:
+        """Return None while the source is distributed, here or elsewhere, else what is wrong."""
+        return self._failure
+
+    def distributing(self) -> str | None:
+        """Return a note when it is this process that distributes."""
+        return f"distributes {self._source} to its partitions" if self._tenure else None
+
+    # --- the lease ---
+
+    @Service.task
+    async def _keep_lease(self) -> None:
+        renew_s = self._options.lease_ttl_ms / 1000 / _RENEWALS_PER_TTL
+        while not self.should_stop:
+            try:
+                # A silent connection must not cost the whole lease: the next try has a connection of its own.
+                async with asyncio.timeout(renew_s):
+                    await (self._renew(self._tenure) if self._tenure else self._take())
+            except ANY_REDIS_ERROR as error:
+                self._options.observer.retried("renew")
+                logger.log(severity(error), "the lease of %s cannot be kept: %r", self._source, error)
+                await drop_connections(self._client, error)
+            await self.sleep(renew_s if self._tenure else _LOOK_S)
+
+    async def _take(self) -> None:
+        asked_s = time.monotonic()
+        token = await self._leases.acquire(self._source)
+        if token is not None:
+            self._tenure = Tenure(token, self._end_of_lease(asked_s))
+            self._taken.set()
+
+    async def _renew(self, tenure: Tenure) -> None:
+        asked_s = time.monotonic()
+        if await self._leases.renew(self._source, tenure.token):
+            tenure.leased_until_s = self._end_of_lease(asked_s)
+        else:
+            self._lose(tenure)
+
+    def _end_of_lease(self, asked_s: float) -> float:
+        """Return when a lease ends that was asked for then; Redis may have given it later, so it ends no sooner."""
+        return asked_s + self._options.lease_ttl_ms / 1000
+
+    def _lose(self, tenure: Tenure) -> None:
+        if self._tenure is tenure:
+            logger.warning("the lease of %s is gone; whoever takes it goes on", self._source)
+            self._tenure = None
+            self._taken.clear()
+
+    # --- the work ---
+
+    @Service.task
+    async def _distribute(self) -> None:
+        while not self.should_stop:
+            tenure = self._tenure
+            if tenure is None:
+                self._failure = None
+                await self.wait_for_stopped(self._taken)  # type: ignore[arg-type]  # mode's type is narrower
+                continue
+            try:
+                await self._distribute_once(tenure)
+            except PartitionLost:
+                self._lose(tenure)
+            except ANY_REDIS_ERROR as error:
+                await self._after_failure(error)
+            else:
+                self._backoff.reset()
+                self._failure = None
+
+    async def _distribute_once(self, tenure: Tenure) -> None:
+        """Move what one read brings. Anything may fail or take long, and is then repeated or left to somebody else."""
+        if tenure.position is None:
+            await self._mover.begin(tenure)
+        asked = self._size.count()
+        entries = await self._mover.read(tenure, count=asked, block_ms=self._block_ms)
+        for piece in self._size.pieces(entries) if entries else ():
+            if not tenure.may_work:
+                await pause(_LOOK_S, lambda: self.should_stop)
+                return
+            await self._mover.move(tenure, piece)
+            self._options.observer.distributed(len(piece))
+        if len(entries) < min(self._full_enough, asked):
+            await pause(self._options.pacing.gather_s, lambda: self.should_stop)
+
+    async def _after_failure(self, error: BaseException) -> None:
+        self._options.observer.retried("distribute")
+        self._failure = f"{self._source} cannot be distributed ({type(error).__name__}: {error})"
+        delay_s = self._backoff.next_s()
+        logger.log(severity(error), "%s, next try in %.1f s", self._failure, delay_s)
+        await drop_connections(self._client, error)
+        await pause(delay_s, lambda: self.should_stop)
+
+    async def on_shutdown(self) -> None:
+        """Give the lease back, so that another worker need not wait for its end, and close the connections."""
+        if self._tenure:
+            try:
+                async with asyncio.timeout(_SHUTDOWN_TIMEOUT_S):
+                    await self._leases.release(self._source, self._tenure.token)
+            except ANY_REDIS_ERROR as error:
+                logger.warning("the lease of %s will expire by itself: %r", self._source, error)
+        await close(self._client)

@@ -1,0 +1,133 @@
+"""Moving the entries of one stream to the partitions of a topic, each once, without a transaction over their slots."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from faust_redis.distribution.routing import route
+from faust_redis.redis import distribution_scripts, keys, scripts
+from faust_redis.redis.client import Client, Script, execute
+from faust_redis.redis.errors import PartitionLost
+from faust_redis.redis.replies import BEFORE_ALL, EntryId, facts, streams, text
+from faust_redis.redis.wire import ReadConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from faust_redis.distribution.routing import KeyOf
+    from faust_redis.redis.replies import Entry
+
+logger = logging.getLogger(__name__)
+
+
+class Tenure:
+    """The time for which this process holds the lease of the source.
+
+    Attributes:
+        token: Fencing token of the lease.
+        leased_until_s: When the lease ends unless it is renewed, by `time.monotonic`.
+        epoch: What partitions know this distributor by; 0 before the first one.
+        position: The last entry that is distributed; None before it is known.
+    """
+
+    def __init__(self, token: str, leased_until_s: float) -> None:
+        self.token = token
+        self.leased_until_s = leased_until_s
+        self.epoch = 0
+        self.position: EntryId | None = None
+
+    @property
+    def may_work(self) -> bool:
+        """Whether anything may be moved: not after a pause longer than the lease, although nobody says it is gone."""
+        return time.monotonic() < self.leased_until_s
+
+
+class Mover:
+    """Reads the source in order and appends what it finds to the partitions. Errors of Redis are raised to the caller.
+
+    Nothing is claimed or pending: the group's last id is how far the source is distributed, and it is moved on when
+    every partition has its part. So each step may be repeated, by whomever: a partition remembers its position, and
+    refuses what comes from an epoch before the one it has seen last.
+
+    Args:
+        client: Redis.
+        source: Key of the stream that is distributed.
+        partitions: Keys of the streams that it is distributed to.
+        group: Name of the consumer group.
+        key_of: Returns the key of an entry, which decides on its partition.
+    """
+
+    def __init__(self, client: Client, *, source: str, partitions: Sequence[str], group: str, key_of: KeyOf) -> None:
+        self._client = client
+        self._source = source
+        self._partitions = partitions
+        self._group = group
+        self._key_of = key_of
+        self._lease = keys.lease(source, group)
+        self._reads = ReadConnection(client)
+        self._create_group = Script(client, scripts.CREATE_GROUP)
+        self._begin_epoch = Script(client, distribution_scripts.BEGIN_EPOCH)
+        self._append = Script(client, distribution_scripts.APPEND)
+        self._advance = Script(client, distribution_scripts.ADVANCE)
+
+    async def begin(self, tenure: Tenure) -> None:
+        """Find out where to go on, under a new epoch.
+
+        Raises:
+            PartitionLost: The lease is no longer ours.
+        """
+        created = await self._create_group([self._lease, self._source], [tenure.token, self._group])
+        if created == scripts.LOST:
+            raise PartitionLost(self._source)
+        await self._renew_epoch(tenure, met=tenure.epoch)
+        group = await self.group()
+        # Without a group somebody has removed it this very moment: what is read then finds that out.
+        tenure.position = EntryId.parse(group["last-delivered-id"]) if group else BEFORE_ALL
+        logger.info("distributing %s after %s, epoch %d", self._source, tenure.position, tenure.epoch)
+
+    async def group(self) -> dict[str, Any] | None:
+        """Return what Redis knows of the group at the source; None when there is none."""
+        reply = await execute(self._client, "XINFO", "GROUPS", self._source)
+        return next((group for group in map(facts, reply) if text(group["name"]) == self._group), None)
+
+    async def read(self, tenure: Tenure, *, count: int, block_ms: int) -> list[Entry]:
+        """Return the entries that come next; none when there are none in time."""
+        reply = await self._reads.execute(
+            "XREAD", "COUNT", count, "BLOCK", block_ms, "STREAMS", self._source, str(tenure.position)
+        )
+        return next((entries for _, entries in streams(reply)), [])
+
+    async def move(self, tenure: Tenure, entries: Sequence[Entry]) -> None:
+        """Append entries to their partitions and move the position behind them; harmless to do twice.
+
+        Raises:
+            PartitionLost: The lease is no longer ours.
+        """
+        portions = route(entries, len(self._partitions), self._key_of)
+        packed = [(self._partitions[number], portion.arguments()) for number, portion in portions.items()]
+        while met := await self._append_all(tenure.epoch, packed):
+            logger.warning("distributing %s: epoch %d was met in %d", self._source, met, tenure.epoch)
+            await self._renew_epoch(tenure, met=met)
+        last = entries[-1][0]
+        moved = await self._advance([self._lease, self._source], [tenure.token, self._group, last, len(entries)])
+        if moved == scripts.LOST:
+            raise PartitionLost(self._source)
+        tenure.position = EntryId.parse(last) if moved != distribution_scripts.GONE else None
+
+    async def _append_all(self, epoch: int, packed: Sequence[tuple[str, list[Any]]]) -> int:
+        """Append to all partitions; return 0, or a greater epoch that one of them has seen."""
+        replies = await self._append.each(
+            [([stream, keys.distribution(stream)], [epoch, *arguments]) for stream, arguments in packed]
+        )
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return max(int(met) for _, met in replies)
+
+    async def _renew_epoch(self, tenure: Tenure, *, met: int) -> None:
+        epoch = await self._begin_epoch([self._lease, keys.distribution(self._source)], [tenure.token, met])
+        if epoch == scripts.LOST:
+            raise PartitionLost(self._source)
+        tenure.epoch = epoch

@@ -1,0 +1,55 @@
+"""Which entries go to which partition, and what one call appends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from faust_redis.redis import keys
+from faust_redis.stream.commit import PACKED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from faust_redis.redis.replies import Entry
+
+    #: Returns the key of an entry's fields (names and values, alternating); an empty one leads to partition 0.
+    KeyOf = Callable[[Sequence[bytes]], bytes]
+
+#: Lua unpacks at most some thousands of values: the fields of an entry with more travel packed in one field.
+_MOST_VALUES: Final = 7000
+_pack = msgspec.msgpack.encode
+
+
+class Portion:
+    """What one call appends to one partition's stream.
+
+    Attributes:
+        counts: Of each entry, how many values it has, its id included.
+        values: Ids, names and values of all entries, in order.
+    """
+
+    __slots__ = ("counts", "values")
+
+    def __init__(self) -> None:
+        self.counts: list[int] = []
+        self.values: list[bytes] = []
+
+    def arguments(self) -> list[Any]:
+        """Return three arguments for a script: thousands would cost the client far more."""
+        return [_pack(self.counts), _pack(list(map(len, self.values))), b"".join(self.values)]
+
+
+def route(entries: Sequence[Entry], partitions: int, key_of: KeyOf) -> dict[int, Portion]:
+    """Return what each partition gets of some entries, in their order."""
+    portions = [Portion() for _ in range(partitions)]
+    partition_of = keys.partition_of
+    for entry_id, fields in entries:
+        portion = portions[partition_of(key_of(fields), partitions)]
+        if len(fields) > _MOST_VALUES:
+            fields = [PACKED, _pack(fields)]  # noqa: PLW2901 - the same fields in another form
+        portion.counts.append(len(fields) + 1)
+        portion.values.append(entry_id)
+        portion.values += fields
+    return {number: portion for number, portion in enumerate(portions) if portion.counts}

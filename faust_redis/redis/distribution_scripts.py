@@ -1,0 +1,100 @@
+"""Lua scripts of the distribution. All keys of a script share one slot; results below zero as in `scripts`."""
+
+from typing import Final
+
+#: Instead of a result: a distributor with a greater epoch has been here; nothing was changed.
+FENCED: Final = -3
+#: Instead of a result: the stream or its group is gone; nothing was changed.
+GONE: Final = -4
+
+#: Functions of the scripts below. Ids are compared as numbers: they have no fixed length.
+_FUNCTIONS: Final = r"""
+local function is_after(id, other)
+  local ms, seq = string.match(id, '(%d+)-(%d+)')
+  local other_ms, other_seq = string.match(other, '(%d+)-(%d+)')
+  ms, other_ms = tonumber(ms), tonumber(other_ms)
+  return ms > other_ms or ms == other_ms and tonumber(seq) > tonumber(other_seq)
+end
+local function facts(reply)
+  local named = {}
+  for i = 1, #reply, 2 do named[reply[i]] = reply[i + 1] end
+  return named
+end
+"""
+
+#: Begin a new epoch, greater than every one before, if the lease is still ours.
+#: KEYS lease, distribution of the source. ARGV token, an epoch that was met. Returns the new epoch, or LOST.
+BEGIN_EPOCH: Final = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+local epoch = math.max(tonumber(redis.call('HGET', KEYS[2], 'epoch') or 0), tonumber(ARGV[2])) + 1
+redis.call('HSET', KEYS[2], 'epoch', epoch)
+return epoch
+"""
+
+#: Append entries to a partition's stream, each once, and remember how far it has come.
+#: KEYS stream, its distribution. ARGV epoch, and of the entries, in ascending order: how many values each has with its
+#: id, the lengths of all values (both arrays packed by msgpack), the values joined.
+#: Returns the number appended, and the stored epoch when that is greater (FENCED).
+#: An entry keeps its id. Where the stream is beyond that already, as after dead letters were sent again, it gets the
+#: next one possible: what was appended before is known by the position, and else by being there.
+APPEND: Final = (
+    _FUNCTIONS
+    + r"""
+local epoch = redis.call('HGET', KEYS[2], 'epoch')
+if epoch and tonumber(epoch) > tonumber(ARGV[1]) then return {-3, tonumber(epoch)} end
+local position, last = redis.call('HGET', KEYS[2], 'position') or '0-0', '0-0'
+local stream = redis.pcall('XINFO', 'STREAM', KEYS[1])
+if not stream.err then last = facts(stream)['last-generated-id']
+elseif not string.find(stream.err, 'no such key', 1, true) then return stream end
+
+local counts, lengths = cmsgpack.unpack(ARGV[2]), cmsgpack.unpack(ARGV[3])
+local number, first, appended, above = 0, 1, 0, false
+local id
+for _, count in ipairs(counts) do
+  local values = {}
+  for i = 1, count do
+    number = number + 1
+    local next_first = first + lengths[number]
+    values[i] = string.sub(ARGV[4], first, next_first - 1)
+    first = next_first
+  end
+  id = values[1]
+  above = above or is_after(id, position) and is_after(id, last)
+  if above then
+    redis.call('XADD', KEYS[1], unpack(values))
+    appended = appended + 1
+  elseif is_after(id, position) and #redis.call('XRANGE', KEYS[1], id, id) == 0 then
+    values[1] = '*'
+    last = redis.call('XADD', KEYS[1], unpack(values))
+    appended = appended + 1
+  end
+end
+redis.call('HSET', KEYS[2], 'epoch', ARGV[1], 'position', is_after(id, position) and id or position)
+return {appended, 0}
+"""
+)
+
+#: Move the group behind the entries that were distributed. It never goes back: a call may arrive late.
+#: KEYS lease, source. ARGV token, group, id of the last entry, how many there were.
+#: Returns 1 when it was moved, 0 when it was there, LOST or GONE.
+ADVANCE: Final = (
+    _FUNCTIONS
+    + r"""
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+local groups, group = redis.pcall('XINFO', 'GROUPS', KEYS[2]), nil
+if groups.err then return string.find(groups.err, 'no such key', 1, true) and -4 or groups end
+for _, reply in ipairs(groups) do
+  local named = facts(reply)
+  if named.name == ARGV[2] then group = named end
+end
+if not group then return -4 end
+if not is_after(ARGV[3], group['last-delivered-id']) then return 0 end
+local stream, read = facts(redis.call('XINFO', 'STREAM', KEYS[2])), nil
+-- How many entries a group has read is what Redis knows its lag by.
+if stream['last-generated-id'] == ARGV[3] then read = stream['entries-added']
+elseif group.lag then read = stream['entries-added'] - group.lag + ARGV[4] end
+if read then redis.call('XGROUP', 'SETID', KEYS[2], ARGV[2], ARGV[3], 'ENTRIESREAD', read)
+else redis.call('XGROUP', 'SETID', KEYS[2], ARGV[2], ARGV[3]) end
+return 1
+"""
+)
