@@ -14,13 +14,13 @@ _NAME: Final = "IterableABC"
 
 
 def take_only_lists_for_arrays() -> None:
-    """Let asyncpg take lists and tuples for arrays, and nothing else, in this whole process.
+    """Let asyncpg take lists for arrays, and nothing else, in this whole process.
 
     Before it encodes an array, asyncpg asks of every element whether it is an array in turn, by `isinstance` of an
     abstract class, which runs Python code: a quarter of a busy worker's processor for eleven arrays of a thousand.
-    Of two classes proper, that question costs next to nothing. An asyncpg without that name asks as before.
+    Of a class proper, that question costs next to nothing. An asyncpg without that name asks as before.
     """
     if hasattr(protocol, _NAME):
-        setattr(protocol, _NAME, (list, tuple))
+        setattr(protocol, _NAME, list)
     else:
         logger.debug("asyncpg has no %s any more: encoding arrays takes longer", _NAME)

@@ -8,7 +8,7 @@ import gc
 from typing import Final
 
 _AT_START: Final = (200_000, 20, 50)
-_RUNNING: Final = (50_000, 20, 50)
+_RUNNING: Final = (100_000, 20, 50)
 
 
 def collect_less_often() -> None:

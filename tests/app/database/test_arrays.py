@@ -59,17 +59,16 @@ async def test_asyncpg_asks_by_the_name_we_know(connection: Any, monkeypatch: py
     ],
 )
 async def test_arrays_are_what_they_were(connection: Any, kind: str, array: list[Any]) -> None:
-    """Lists and tuples come back from the server as they were given, nested ones included."""
+    """Lists come back from the server as they were given, nested ones included."""
     take_only_lists_for_arrays()
-    assert vars(protocol)["IterableABC"] == (list, tuple)
+    assert vars(protocol)["IterableABC"] is list
     assert await connection.fetchval(f"SELECT $1::{kind}", array) == array
-    assert await connection.fetchval(f"SELECT $1::{kind}", tuple(array)) == array
 
 
 @pytest.mark.usefixtures("asyncpgs_own")
-@pytest.mark.parametrize("array", [[40_000], ["1"], {1}, "1", 1])
+@pytest.mark.parametrize("array", [[40_000], ["1"], (1,), {1}, "1", 1])
 async def test_what_is_no_array_is_refused(connection: Any, array: Any) -> None:
-    """An element that does not fit is refused before it is sent, by the number of its argument; so is a set."""
+    """An element that does not fit is refused before it is sent, by the number of its argument; so are a tuple and a set."""
     take_only_lists_for_arrays()
     with pytest.raises(asyncpg.DataError, match=r"invalid input for query argument \$2: "):
         await connection.fetchval("SELECT $1::text || $2::int2[]::text", "", array)
@@ -79,7 +78,7 @@ async def test_what_is_no_array_is_refused(connection: Any, array: Any) -> None:
 async def test_a_pool_takes_only_lists() -> None:
     """A pool that starts, which needs no server, has its arrays encoded the quick way."""
     async with Postgres("postgresql://localhost:1/nowhere", size=1):
-        assert vars(protocol)["IterableABC"] == (list, tuple)
+        assert vars(protocol)["IterableABC"] is list
 
 
 def test_a_missing_name(monkeypatch: pytest.MonkeyPatch) -> None:
