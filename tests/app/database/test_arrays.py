@@ -68,7 +68,7 @@ async def test_arrays_are_what_they_were(connection: Any, kind: str, array: list
 @pytest.mark.usefixtures("asyncpgs_own")
 @pytest.mark.parametrize("array", [[40_000], ["1"], (1,), {1}, "1", 1])
 async def test_what_is_no_array_is_refused(connection: Any, array: Any) -> None:
-    """An element that does not fit is refused before it is sent, by the number of its argument; so are a tuple and a set."""
+    """An element that does not fit is refused before it is sent, by the number of its argument; so is a tuple."""
     take_only_lists_for_arrays()
     with pytest.raises(asyncpg.DataError, match=r"invalid input for query argument \$2: "):
         await connection.fetchval("SELECT $1::text || $2::int2[]::text", "", array)
