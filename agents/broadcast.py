@@ -2,7 +2,7 @@
 
 import faust
 
-from faust_redis.stream.batch import RecordBatch
+from faust_redis import RecordBatch
 from telemetry_app.app import app, broadcast_batches, live_side
 
 

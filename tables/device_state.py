@@ -1,21 +1,11 @@
 """The table of device states: last position and number of positions of each device."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, cast
-
 from telemetry_app.app import app, settings
 from telemetry_app.core.device_state import DeviceState
 
-if TYPE_CHECKING:
-    from faust_redis.driver.store import Table
-
-device_state = cast(
-    "Table",
-    app.Table(
-        "device_state",
-        value_type=DeviceState,
-        options={"max_keys": settings.device_state_lru_cap, "recency": lambda state: state.touched},
-        help="Last position and number of positions of each device.",
-    ),
+device_state = app.Table(
+    "device_state",
+    value_type=DeviceState,
+    options={"max_keys": settings.device_state_lru_cap, "recency": lambda state: state.touched},
+    help="Last position and number of positions of each device.",
 )

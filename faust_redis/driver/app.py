@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import faust
 from faust.web.base import BlueprintManager
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from faust.types import StreamT, TopicT
     from faust.types.fixups import FixupT
-    from faust.types.tables import TableT
     from faust.types.web import Web
 
 #: What an application gets that does not say otherwise. The address of the web server stands here, since Faust's own
@@ -115,10 +114,10 @@ class App(faust.App):
         refuse_subscription(channel, "a stream")
         return super().stream(channel, *args, **kwargs)
 
-    def Table(self, name: str, **arguments: Any) -> TableT[Any, Any]:  # noqa: N802 - Faust's name
+    def Table(self, name: str, **arguments: Any) -> Table:  # noqa: N802 - Faust's name
         """Define a table."""
         refuse_table(name, arguments)
-        return super().Table(name, **arguments)
+        return cast("Table", super().Table(name, **arguments))
 
     def SetTable(self, name: str, **_: Any) -> NoReturn:  # noqa: N802 - Faust's name
         """Refuse: sets are kept by a changelog."""

@@ -7,7 +7,6 @@ from typing import Any, cast
 from faust_redis.driver.app import App
 from faust_redis.driver.channel import BatchSchema
 from faust_redis.driver.consumer import Consumer
-from faust_redis.driver.store import Table
 from faust_redis.options import RedisOptions
 from tests.support.observed import TransportObserved
 
@@ -60,7 +59,7 @@ class TransportApp:
             **faust_settings or {},
         )
         self.topic = self.app.topic(stream, partitions=partitions, schema=BatchSchema())
-        self.table = cast("Table", self.app.Table(TABLE, default=int, options=table_options))
+        self.table = self.app.Table(TABLE, default=int, options=table_options)
         self.app.agent(self.topic)(self._noack_agent if noack else self._auto_agent)
         if declare is not None:
             declare(self)
