@@ -34,6 +34,9 @@ class Observer(Protocol):
     def partitions_owned(self, partitions: int) -> None:
         """The number of partitions held changed."""
 
+    def partitions_paused(self, partitions: int) -> None:
+        """The number of partitions that are held and not read, since most of their entries were refused."""
+
     def lag(self, entries: int | None) -> None:
         """Entries not yet delivered in the partitions held whose lag is known; None when none is."""
 
@@ -78,6 +81,9 @@ class NullObserver:
         """Ignore."""
 
     def partitions_owned(self, partitions: int) -> None:
+        """Ignore."""
+
+    def partitions_paused(self, partitions: int) -> None:
         """Ignore."""
 
     def lag(self, entries: int | None) -> None:

@@ -44,6 +44,8 @@ class RedisOptions:
         block_ms: How long a read waits for the first entry.
         lease_ttl_ms: After how long without renewal a partition may be taken over.
         dead_letter_after: Deliveries after which a refused entry goes to the dead letters.
+        dead_letter_max_share: When more than this share of a partition's last 1,000 entries was refused, reading of
+            it pauses; 1 = never.
         removes_committed: Whether entries leave their stream when they are committed, not when somebody trims it.
         redeliver_after_ms: Idle time after which a pending entry that nobody works on is delivered again.
         drain_timeout_s: How long a worker that stops or gives a partition away waits for batches in flight before it
@@ -59,6 +61,7 @@ class RedisOptions:
     block_ms: int = 100
     lease_ttl_ms: int = 5000
     dead_letter_after: int = 5
+    dead_letter_max_share: float = 0.5
     removes_committed: bool = False
     redeliver_after_ms: int = 30_000
     drain_timeout_s: float = 7.0

@@ -17,6 +17,7 @@ from faust_redis.driver.offsets import LedgerOffsets
 from faust_redis.driver.partitioning import partition_for, partitions_of, streams_of
 from faust_redis.group.holdings import Holdings
 from faust_redis.group.ownership import Ownership
+from faust_redis.group.pauses import Pauses
 from faust_redis.group.upkeep import Upkeep
 from faust_redis.options import RedisOptions
 from faust_redis.redis.client import RedisProbe, close, connect
@@ -67,9 +68,10 @@ class Consumer(LedgerOffsets):
             self.client, self.holdings, group=group, options=options, streams_of=partial(streams_of, self.app),
             ensure_group=reader.ensure_group, rebalance=self._rebalance, stopping=self._app_stopping, **service,
         )  # fmt: skip
+        self.pauses = Pauses(self.client, self.holdings, group=group, options=options, **service)
         self.commits = CommitLoop(
             Committer(self.client, group=group, options=options),
-            held=self.holdings.values, commit_due=self.commit, lose=self.holdings.lose,
+            judge=self.pauses.judge, held=self.holdings.values, commit_due=self.commit, lose=self.holdings.lose,
             reload=self.holdings.changed.set, observer=options.observer, stopping=self._app_stopping, **service,
         )  # fmt: skip
         self.upkeep = Upkeep(
@@ -79,13 +81,14 @@ class Consumer(LedgerOffsets):
 
     def on_init_dependencies(self) -> Iterable[ServiceT]:
         """Return the parts that run by themselves; what is committed last is committed before the leases go."""
-        return [*super().on_init_dependencies(), self.ownership, self.commits, self.upkeep]
+        return [*super().on_init_dependencies(), self.ownership, self.commits, self.upkeep, self.pauses]
 
     async def why_not_ready(self) -> str | None:
         """Return None when this worker takes records, or stands by for some, else what it waits for."""
         if self.app.rebalancing:
             return self.loading_failure or self.ownership.failure or "partitions are being assigned"
-        return self.ownership.why_not_ready() or self.commits.failure or await self.intake.why_not_ready()
+        failure = self.ownership.why_not_ready() or self.commits.failure or await self.intake.why_not_ready()
+        return failure or self.pauses.why_not_ready()
 
     def standing_by(self) -> str | None:
         """Return None when this worker holds partitions, else that it waits for some."""

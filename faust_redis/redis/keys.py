@@ -22,6 +22,11 @@ def lease(stream: str, group: str) -> str:
     return f"{{{stream}}}:lease:{group}"
 
 
+def pause(stream: str, group: str) -> str:
+    """Return the key that is there while the reading of a partition is paused; see `group.pauses`."""
+    return f"{{{stream}}}:paused:{group}"
+
+
 def state(stream: str, group: str, table: str) -> str:
     """Return the hash behind a table for one partition."""
     return f"{{{stream}}}:state:{group}:{table}"

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Lua unpacks at most some thousands of values: an entry with more goes to the dead letters packed in one field.
 _MOST_FIELDS = 2000
+#: More deliveries than there ever are: while a partition is paused, refused entries stay pending.
+_NEVER = 1 << 40
 #: Field name of such a packed entry.
 PACKED = b"packed"
 
@@ -54,7 +56,8 @@ class Committer:
             StateConflict: What is stored is not what the changes were computed from; nothing was changed.
         """
         batch = flight.batch
-        args: list[Any] = [partition.token, self._group, self._dead_letter_after, self._afterwards]
+        limit = _NEVER if partition.paused else self._dead_letter_after
+        args: list[Any] = [partition.token, self._group, limit, self._afterwards]
         passed = [entry_id for entry_id, _ in batch.entries]
         verdicts = batch.refused.keys() | batch.buried.keys()
         if verdicts:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator
 
     from faust_redis.observer import Observer
+    from faust_redis.stream.batch import RecordBatch
     from faust_redis.stream.commit import CommitResult, Committer
     from faust_redis.stream.ledger import InFlight
     from faust_redis.stream.partition import Partition
@@ -28,6 +29,7 @@ class CommitLoop(Service):
 
     Args:
         committer: Commits one batch.
+        judge: Told of each batch before it is committed, in order.
         held: Returns the partitions held.
         commit_due: Commits every partition that `due` names, by way of `commit_until`; True when it did.
         lose: Told of a partition whose lease turned out to be gone.
@@ -42,6 +44,7 @@ class CommitLoop(Service):
         self,
         committer: Committer,
         *,
+        judge: Callable[[Partition, RecordBatch], None],
         held: Callable[[], Iterable[Partition]],
         commit_due: Callable[[], Awaitable[bool]],
         lose: Callable[[Partition], None],
@@ -51,6 +54,7 @@ class CommitLoop(Service):
         **kwargs: Any,
     ) -> None:
         self._committer = committer
+        self._judge = judge
         self._held = held
         self._commit_due = commit_due
         self._lose = lose
@@ -87,6 +91,7 @@ class CommitLoop(Service):
             for flight in partition.ledger.settled_before(offset):
                 if partition.lost or self._given_up:
                     return False
+                self._judge(partition, flight.batch)
                 result = await self._commit(partition, flight)
                 if result is None:
                     return False

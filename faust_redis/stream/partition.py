@@ -8,6 +8,7 @@ import time
 
 from faust_redis.stream.ledger import Ledger
 from faust_redis.stream.progress import Tally
+from faust_redis.stream.refusals import Refusals
 
 #: Topic and number of a partition; what Faust calls a TP is one.
 TopicPartition = tuple[str, int]
@@ -37,6 +38,8 @@ class Partition:
         token: Fencing token of the lease.
         ledger: Batches in flight.
         tally: What became of the entries that were appended.
+        refusals: How many of the last records were refused.
+        paused: Whether nothing is read because those were too many; what is refused stays pending meanwhile.
         claiming: The walk over pending entries that comes before the next new entries, if one is wanted.
         lost: Set when the lease is known to be gone: nothing is read or committed any more.
         leased_until_s: When the lease ends unless it is renewed, by `time.monotonic`.
@@ -49,6 +52,8 @@ class Partition:
         self.token = token
         self.ledger = Ledger(token)
         self.tally = Tally()
+        self.refusals = Refusals()
+        self.paused = False
         self.claiming: ClaimPass | None = ClaimPass(min_idle_ms=0)
         self.lost = False
         self.leased_until_s = math.inf
@@ -66,7 +71,7 @@ class Partition:
         Not while a table must be loaded again. Nor after a pause longer than the lease, although nobody has said yet
         that it is gone: somebody else may own the partition, and what is read here would be pending here.
         """
-        return not self.lost and not self.parted and time.monotonic() < self.leased_until_s
+        return not (self.lost or self.parted or self.paused) and time.monotonic() < self.leased_until_s
 
     def start_over(self) -> None:
         """Forget what is in flight and read the pending entries again, then new ones."""

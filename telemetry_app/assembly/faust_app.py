@@ -163,6 +163,7 @@ def _redis_options(settings: Settings, operations: Operations) -> RedisOptions:
         block_ms=settings.batch_block_ms,
         lease_ttl_ms=settings.lease_ttl_ms,
         dead_letter_after=settings.dead_letter_after,
+        dead_letter_max_share=settings.dead_letter_max_share,
         # What the live side reads is the plain stream.
         removes_committed=settings.distributes,
         observer=TransportMetrics(operations.metrics),

@@ -112,6 +112,11 @@ class Metrics:
         self.partitions_owned = Gauge(
             "processor_partitions_owned", "Partitions this worker holds a lease on", registry=registry
         )
+        self.partitions_paused = Gauge(
+            "processor_partitions_paused",
+            "Partitions this worker does not read because most of their records were refused",
+            registry=registry,
+        )
         self.redeliveries = Counter(
             "processor_redeliveries_total",
             "Records delivered again after an earlier delivery",

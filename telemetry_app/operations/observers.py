@@ -51,6 +51,10 @@ class TransportMetrics:
         """Show the partitions held."""
         self._metrics.partitions_owned.set(partitions)
 
+    def partitions_paused(self, partitions: int) -> None:
+        """Show the partitions that are paused."""
+        self._metrics.partitions_paused.set(partitions)
+
     def lag(self, entries: int | None) -> None:
         """Show the lag; NaN while nobody knows it."""
         self._metrics.consumer_lag.set(nan if entries is None else entries)

@@ -234,6 +234,12 @@ class Settings(BaseSettings):
         100_000, ge=1, description="Devices whose state is kept; the longest unseen go first"
     )
     dead_letter_after: int = Field(5, ge=1, description="Deliveries after which a refused record becomes a dead letter")
+    dead_letter_max_share: float = Field(
+        0.5,
+        ge=0.01,
+        le=1,
+        description="Share of a partition's last 1,000 records that may be refused; above it reading pauses, 1 = never",
+    )
     lease_ttl_ms: int = Field(5000, ge=500, le=60_000, description="How long a dead worker keeps its partitions")
     live_host: HostName = Field("0.0.0.0", description="Address the live side listens on")  # noqa: S104 - served to other machines
     live_port: int = Field(8081, ge=1, le=65535, description="Port of the live side")
@@ -320,7 +326,8 @@ def bound_phrase(field_name: str) -> str:
         return phrase
     low = next(m.ge for m in metadata if isinstance(m, Ge))
     high = next((m.le for m in metadata if isinstance(m, Le)), None)
-    return f"a whole number of at least {low}" if high is None else f"a whole number from {low} to {high}"
+    number = "a whole number" if Settings.model_fields[field_name].annotation is int else "a number"
+    return f"{number} of at least {low}" if high is None else f"{number} from {low} to {high}"
 
 
 def load_settings(**overrides: Any) -> Settings:

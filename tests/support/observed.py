@@ -15,6 +15,7 @@ class TransportObserved:
         self.dead: Counter[str] = Counter()
         self.retries: Counter[str] = Counter()
         self.owned: int | None = None
+        self.paused = 0
         self.lags: list[int | None] = []
         self.ages: list[float | None] = []
         self.sizes: dict[str, int] = {}
@@ -42,6 +43,9 @@ class TransportObserved:
 
     def partitions_owned(self, partitions: int) -> None:
         self.owned = partitions
+
+    def partitions_paused(self, partitions: int) -> None:
+        self.paused = partitions
 
     def lag(self, entries: int | None) -> None:
         self.lags.append(entries)

@@ -104,6 +104,35 @@ async def test_dead_letters_are_listed_shown_replayed_and_purged(pipeline: Pipel
     assert await pipeline.dead_letters() == []
 
 
+async def test_a_partition_of_unreadable_records_pauses_until_somebody_resumes_it(
+    pipeline: Pipeline, start_worker: StartWorker
+) -> None:
+    """Readiness and a metric say so, the other partition goes on, and with the share at 1 the records are set aside."""
+    pipeline.env = {
+        **pipeline.env, "REDIS_TELEMETRY_PARTITIONS": "2", "DEAD_LETTER_AFTER": "1", "BATCH_SIZE": "100"
+    }  # fmt: skip
+    streams = [keys.partition_stream(pipeline.stream, number, 2) for number in range(2)]
+    await pipeline.publish([record(1, n, latitude=91) for n in range(1000)], streams[0])
+    worker = start_worker()
+    await eventually(partial(_shows, worker, "processor_partitions_paused", 1), timeout_s=30)
+    await pipeline.publish([record(2, n) for n in range(20)], streams[1])
+    await eventually(lambda: _count(pipeline, 20))
+    async with aiohttp.ClientSession() as http, http.get(f"{worker.metrics_url}/readyz") as answer:
+        assert answer.status == 503
+        assert f"reading of {streams[0]} is paused" in (await answer.json())["checks"]["consumer"]
+    assert await pipeline.unread(streams[0]) > 200
+    await eventually(lambda: pipeline.redis.exists(keys.pause(streams[0], GROUP)), message="the pause is marked")
+    assert _telemetry(pipeline, "dead-letters", "resume") == f"resumed 1: {streams[0]}\n"
+    assert _telemetry(pipeline, "dead-letters", "resume") == "resumed 0\n"
+    await worker.wait_ready()
+    await eventually(partial(_is_read, pipeline, streams[0]))
+    await worker.stop()
+    await pipeline.publish([record(1, n, latitude=91) for n in range(2000)], streams[0])
+    worker = start_worker(DEAD_LETTER_MAX_SHARE="1")
+    await eventually(partial(_is_read, pipeline, streams[0]), timeout_s=30)
+    assert (await worker.metrics())["processor_partitions_paused"] == 0
+
+
 async def test_rows_that_the_database_refuses_are_dead_letters_and_the_rest_is_stored(
     pipeline: Pipeline, start_worker: StartWorker
 ) -> None:
@@ -265,3 +294,14 @@ def _telemetry(pipeline: Pipeline, *arguments: str) -> str:
         env=dict(pipeline.env), cwd=PROJECT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     return run.stdout
+
+
+async def _is_read(pipeline: Pipeline, stream: str) -> bool:
+    return await pipeline.unread(stream) == 0
+
+
+async def _shows(worker: WorkerProcess, metric: str, value: float) -> bool:
+    try:
+        return (await worker.metrics()).get(metric) == value
+    except (aiohttp.ClientError, TimeoutError):  # it is starting
+        return False

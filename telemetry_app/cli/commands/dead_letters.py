@@ -1,4 +1,4 @@
-"""`telemetry dead-letters`: look at refused records, send them through again, throw them away."""
+"""`telemetry dead-letters`: look at refused records, send them through again, throw them away, read on."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from faust_redis.redis.client import Client
     from faust_redis.stream.dead_letters import DeadLetter, DeadLetters
 
 T = TypeVar("T")
@@ -68,6 +69,18 @@ def replay(letter_ids: tuple[str, ...]) -> None:
 
 
 @command.command()
+def resume() -> None:
+    """Go on reading partitions that paused because most of their records were refused.
+
+    Fix the producer, or the setting that made its records unreadable, first: what was refused is then delivered again.
+    """
+    from faust_redis.group.pauses import resume as resume_streams
+
+    resumed = _with_streams(resume_streams)
+    click.echo(f"resumed {len(resumed)}{': ' if resumed else ''}{', '.join(resumed)}")
+
+
+@command.command()
 def purge() -> None:
     """Throw all dead letters away; asks first on a terminal."""
     if sys.stdin.isatty():
@@ -90,10 +103,16 @@ async def _choose(letters: DeadLetters, letter_ids: tuple[str, ...]) -> list[Dea
 
 def _with_letters(act: Callable[[DeadLetters], Awaitable[T]]) -> T:
     """Run an action on the dead letters of all partitions."""
+    from faust_redis.stream.dead_letters import DeadLetters
+
+    return _with_streams(lambda client, streams, _group: act(DeadLetters(client, streams)))
+
+
+def _with_streams(act: Callable[[Client, list[str], str], Awaitable[T]]) -> T:
+    """Run an action on the streams of all partitions and the group."""
     from faust_redis.redis import keys
     from faust_redis.redis.client import close, connect
     from faust_redis.redis.errors import FaustRedisError
-    from faust_redis.stream.dead_letters import DeadLetters
     from telemetry_app.settings import load_settings
 
     settings = load_settings()
@@ -105,7 +124,7 @@ def _with_letters(act: Callable[[DeadLetters], Awaitable[T]]) -> T:
     async def run() -> T:
         client = connect(settings.redis_url)
         try:
-            return await act(DeadLetters(client, streams))
+            return await act(client, streams, settings.redis_consumer_group)
         finally:
             await close(client)
 

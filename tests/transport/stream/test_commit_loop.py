@@ -39,6 +39,7 @@ class Desk:
         self.stops = False
         self.loop = CommitLoop(
             Committer(self.client, group=GROUP, options=RedisOptions(dead_letter_after=1)),
+            judge=lambda partition, batch: partition.refusals.count(batch),
             held=lambda: self.partitions,
             commit_due=self.commit_due,
             lose=self.lost.append,
