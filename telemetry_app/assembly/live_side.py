@@ -104,6 +104,7 @@ def build_live_side(settings: Settings, operations: Operations, put: Put) -> Liv
         device_events=device_events,
         stored=PositionsTable(postgres, observer),
         limits=_limits(settings),
+        max_ahead_s=settings.quality_max_ahead_s,
         observer=observer,
     )
 

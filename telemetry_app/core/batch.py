@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from telemetry_app.records.decoding import decode_entries
+from telemetry_app.records.quality import judged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,15 +45,21 @@ class DecodedBatch:
             self.batch.bury(entry_id, kind, reason)
 
 
-def decode_batch(batch: RecordBatch, observer: WriteObserver) -> DecodedBatch:
-    """Decode every entry; one that cannot be read is marked refused in the batch, its neighbours go through."""
+def decode_batch(batch: RecordBatch, observer: WriteObserver, *, max_ahead_s: int) -> DecodedBatch:
+    """Decode every entry; one that cannot be read is marked refused in the batch, its neighbours go through.
+
+    Args:
+        batch: As it was delivered.
+        observer: Told how many cannot be read.
+        max_ahead_s: How far ahead of its append a position may be without being faulty.
+    """
     decoded = decode_entries(batch)
     observer.undecodable(len(decoded.refused))
     for entry_id, error in decoded.refused:
         batch.refuse(entry_id, "decode", str(error))
     if decoded.refused and not batch.redelivered:
         _log_refusals(batch.stream, decoded.refused)
-    return DecodedBatch(decoded.positions, decoded.entry_ids, batch)
+    return DecodedBatch(judged(decoded, max_ahead_s=max_ahead_s), decoded.entry_ids, batch)
 
 
 def _log_refusals(stream: str, refused: list[tuple[bytes, CodecError]]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
+
+from telemetry_app.records.quality import NEVER, as_seen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,8 +20,9 @@ class DeviceState(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """State of one device; encoded as an array, so a new field goes last and has a default.
 
     Attributes:
-        last_seen: Greatest timestamp of its positions; latitude to satellites are of that position.
-        count: Positions received, late and resent ones included.
+        last_seen: Greatest effective time of its good positions (see `records.quality`); latitude to satellites are of
+            that position. 1970 while all of its positions are faulty.
+        count: Positions received, late, resent and faulty ones included.
         latitude: Degrees north.
         longitude: Degrees east.
         altitude: Metres.
@@ -56,7 +59,10 @@ def fold(states: Mapping[str, bytes], positions: Sequence[Position], first_id: E
     """Return the new states of the devices in a batch; `states` is left as it is.
 
     A record that is older than what is known, as bulk uploads and newest-first packets bring, is counted but moves
-    nothing back. Of two records with one timestamp the first one stays.
+    nothing back. Of two records with one effective time the first one stays.
+
+    A known time that is still to come was stored by an earlier release, which believed the trackers' clocks: any good
+    position takes its place.
 
     Args:
         states: What is known so far, by device id; each is a `DeviceState` as msgpack, as are the new ones.
@@ -66,7 +72,7 @@ def fold(states: Mapping[str, bytes], positions: Sequence[Position], first_id: E
     newest: dict[str, Position] = {}
     repeats: dict[str, int] = {}
     newest_or_this = newest.setdefault
-    for position in positions:
+    for position in as_seen(positions):
         device_id = position.device_id
         known = newest_or_this(device_id, position)
         if known is position:
@@ -87,7 +93,9 @@ def fold(states: Mapping[str, bytes], positions: Sequence[Position], first_id: E
             seen = _decode_seen(encoded)
             count += seen.count
             if seen.last_seen >= last_seen:
-                last, last_seen = _decode(encoded), seen.last_seen
+                state = _decode(encoded)
+                if last_seen == NEVER or not _is_still_to_come(state, first_id):
+                    last, last_seen = state, state.last_seen
         changes[device_id] = _encode(
             DeviceState(
                 last_seen,
@@ -102,3 +110,8 @@ def fold(states: Mapping[str, bytes], positions: Sequence[Position], first_id: E
             )
         )
     return changes
+
+
+def _is_still_to_come(state: DeviceState, now: EntryId) -> bool:
+    """Tell whether a state is of a time after a later batch's first entry."""
+    return state.touched < now and state.last_seen > datetime.fromtimestamp(now.ms / 1000, UTC)

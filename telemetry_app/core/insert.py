@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import asyncpg
 
@@ -12,9 +12,11 @@ from telemetry_app.core.rows import COLUMN_NAMES
 from telemetry_app.database.errors import Outlook, meaning_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from asyncpg.pool import PoolConnectionProxy
 
-    from telemetry_app.core.rows import Columns
+    from telemetry_app.core.rows import Columns, DoubtColumns
 
 # Of the forms measured (60,000 rows of 490 bytes, batches of 1,000) this one is the fastest for the server and the
 # cheapest for the client: the arrays as text and float8 instead of jsonb and timestamptz, and only the number of
@@ -34,6 +36,20 @@ WITH stored AS (
 )
 SELECT count(*) FROM stored
 """
+# The same for rows of which some are in doubt. Such a row was ingested when it was appended, so that the smaller of ts
+# and ingested_at is its effective time (see `records.quality`).
+INSERT_DOUBTED: Final = """
+INSERT INTO positions (device_id, ts, latitude, longitude, altitude, angle, speed, satellites, priority, codec,
+                       attributes, ingested_at, faulty, faulty_reason)
+SELECT device_id, to_timestamp(ts), latitude, longitude, altitude, angle, speed, satellites, priority, codec,
+       attributes::jsonb, coalesce(to_timestamp(appended), now()), reason IS NOT NULL, reason
+FROM unnest($1::text[], $2::float8[], $3::float8[], $4::float8[], $5::float8[], $6::float8[], $7::float8[],
+            $8::int2[], $9::int2[], $10::text[], $11::text[], $12::float8[], $13::text[])
+  AS row (device_id, ts, latitude, longitude, altitude, angle, speed, satellites, priority, codec, attributes, appended,
+          reason)
+ON CONFLICT (device_id, ts) DO NOTHING
+RETURNING device_id, faulty_reason
+"""
 
 LONGEST_REASON: Final = 200
 # asyncpg says "query argument $8", the server "unnamed portal parameter $1" or "bind parameter 1".
@@ -46,12 +62,31 @@ class RowsRefusedError(Exception):
     """The database refuses at least one row of the statement and has stored none; the message is the reason."""
 
 
-async def insert(connection: PoolConnectionProxy[Any], rows: Columns, *, within_s: float | None = None) -> int:
-    """Store rows and return how many are new; the others were there already, or twice among `rows`.
+class Stored(NamedTuple):
+    """What a statement has stored.
+
+    Attributes:
+        rows: How many are new; the others were there already, or twice among those given.
+        faulty: Device and reason of each new one that is faulty.
+    """
+
+    rows: int
+    faulty: Sequence[tuple[str, str]] = ()
+
+
+async def insert(
+    connection: PoolConnectionProxy[Any],
+    rows: Columns,
+    doubts: DoubtColumns | None = None,
+    *,
+    within_s: float | None = None,
+) -> Stored:
+    """Store rows.
 
     Args:
         connection: Where to.
         rows: As `columns` makes them.
+        doubts: As `doubt_columns` makes them, if something speaks against any of the rows.
         within_s: How long it may take, if less than the server allows.
 
     Raises:
@@ -61,14 +96,16 @@ async def insert(connection: PoolConnectionProxy[Any], rows: Columns, *, within_
     """
     try:
         async with asyncio.timeout(within_s):
-            stored: int = await connection.fetchval(INSERT_POSITIONS, *rows)
+            if doubts is None:
+                return Stored(await connection.fetchval(INSERT_POSITIONS, *rows))
+            new = await connection.fetch(INSERT_DOUBTED, *rows, *doubts)
     except TimeoutError as error:
         raise asyncpg.QueryCanceledError(f"no answer within {within_s:g} s") from error
     except asyncpg.PostgresError as error:
         if meaning_of(error).outlook is Outlook.REFUSED:
             raise RowsRefusedError(reason_of(error)) from error
         raise
-    return stored
+    return Stored(len(new), [(device_id, reason) for device_id, reason in new if reason])
 
 
 def reason_of(error: Exception) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class WriteObserver(Protocol):
@@ -19,6 +22,9 @@ class WriteObserver(Protocol):
 
     def merged(self, rows: int) -> None:
         """Rows added something to the rows of their device and time that were in the database already."""
+
+    def faulty(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Rows that are new in the database are faulty: device and reason of each."""
 
     def failed(self, rows: int) -> None:
         """Rows are refused by the database."""

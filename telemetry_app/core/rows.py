@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from telemetry_app.records.codec import storable_attributes_of
+from telemetry_app.records.quality import Doubted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,6 +44,8 @@ Columns = tuple[
     list[str],
 ]
 
+DoubtColumns = tuple[list[float | None], list[str | None]]
+
 
 def columns(positions: Sequence[Position]) -> Columns:
     """Return one list per column, each as long as `positions` and in their order.
@@ -66,6 +69,14 @@ def columns(positions: Sequence[Position]) -> Columns:
         [p.priority for p in positions],
         [p.codec for p in positions],
         storable_attributes_of([p.attributes for p in positions]),
+    )
+
+
+def doubt_columns(positions: Sequence[Position]) -> DoubtColumns:
+    """Return when positions were appended, in seconds since 1970, and why they are faulty, where they are in doubt."""
+    return (
+        [p.appended_ms / 1000 if isinstance(p, Doubted) else None for p in positions],
+        [p.fault if isinstance(p, Doubted) else None for p in positions],
     )
 
 

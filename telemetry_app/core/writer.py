@@ -7,30 +7,32 @@ import contextlib
 import logging
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from telemetry_app.core.insert import RowsRefusedError, insert, reason_of
 from telemetry_app.core.merge import Merger
 from telemetry_app.core.place import give_up_place
 from telemetry_app.core.probe import takes_a_row
-from telemetry_app.core.rows import columns, statements
+from telemetry_app.core.rows import columns, doubt_columns, statements
 from telemetry_app.core.sink import Refused, WriteAbandoned
 from telemetry_app.core.trial import Trial
 from telemetry_app.database.backoff import Backoff
 from telemetry_app.database.errors import DATABASE_ERRORS, Outlook, describe, meaning_of
 from telemetry_app.database.outage import COMPLAIN_EVERY_S
+from telemetry_app.records.quality import any_doubted
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from asyncpg.pool import PoolConnectionProxy
 
+    from telemetry_app.core.insert import Stored
     from telemetry_app.core.observer import WriteObserver
-    from telemetry_app.core.rows import Columns
+    from telemetry_app.core.rows import Columns, DoubtColumns
     from telemetry_app.database.postgres import Postgres
     from telemetry_app.records.position import Position
 
-    Statement = Callable[[PoolConnectionProxy[Any], Columns], Awaitable[int]]
+_Result = TypeVar("_Result")
 
 logger = logging.getLogger(__name__)
 
@@ -155,12 +157,15 @@ class PositionWriter:
         """
         try:
             rows = columns(positions)
+            doubts = doubt_columns(positions) if any_doubted(positions) else None
         except (ValueError, OverflowError) as error:
             raise RowsRefusedError(reason_of(error)) from error
-        stored = await self._run(partial(self._insert, within_s=within_s), rows)
+        stored, faulty = await self._run(partial(self._insert, rows=rows, doubts=doubts, within_s=within_s))
         # Rows that were there already prove nothing: nothing had to be stored.
         self.passed += bool(stored)
         self._observer.inserted(stored)
+        if faulty:
+            self._observer.faulty(faulty)
         # Nearly always all are stored, and all is done by one statement.
         merged = await self._merge(rows) if stored < len(positions) else 0
         if merged:
@@ -172,7 +177,7 @@ class PositionWriter:
         failures = 0
         while True:
             try:
-                return await self._run(self._merger.merge, rows)
+                return await self._run(partial(self._merger.merge, rows=rows))
             except Exception as error:
                 failures += 1
                 give_up_place()
@@ -181,21 +186,28 @@ class PositionWriter:
                     return 0
                 await self.rest(error, failures, stuck=True)
 
-    async def _run(self, statement: Statement, rows: Columns) -> int:
+    async def _run(self, statement: Callable[[PoolConnectionProxy[Any]], Awaitable[_Result]]) -> _Result:
         try:
             async with asyncio.timeout(self._attempt_timeout_s), self._postgres.acquire() as connection:
-                changed = await statement(connection, rows)
+                result = await statement(connection)
         except RowsRefusedError:
             raise
         except Exception as error:
             self._observer.retried(type(error).__name__)
             raise
         self._failure = None
-        return changed
+        return result
 
-    async def _insert(self, connection: PoolConnectionProxy[Any], rows: Columns, *, within_s: float | None) -> int:
+    async def _insert(
+        self,
+        connection: PoolConnectionProxy[Any],
+        rows: Columns,
+        doubts: DoubtColumns | None,
+        *,
+        within_s: float | None,
+    ) -> Stored:
         started_at = time.perf_counter()
-        stored = await insert(connection, rows, within_s=within_s)
+        stored = await insert(connection, rows, doubts, within_s=within_s)
         self._observer.duration(time.perf_counter() - started_at)
         return stored
 

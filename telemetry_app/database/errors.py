@@ -88,7 +88,7 @@ _BY_STATE: Final = {
     "42P05": Meaning(Outlook.LATER, "a prepared statement that is there already", _NOT_A_SESSION_POOLER),
     "3D000": Meaning(Outlook.LATER, "no such database", "create the database that POSTGRES_URL names"),
     "42P01": Meaning(Outlook.LATER, "no such table", f"{_MIGRATE}: the table is missing"),
-    "42703": Meaning(Outlook.LATER, "no such column", f"{_MIGRATE}: the table lacks a column"),
+    "42703": Meaning(Outlook.LATER, "no such column", f"{_MIGRATE}: the table lacks a column", of_the_server=True),
     "42P10": Meaning(
         Outlook.LATER,
         "no such index",

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from faust_redis.broadcast.replay import StreamTips
     from faust_redis.redis.replies import Entry, EntryId
-    from telemetry_app.live.wire.position import LivePosition
+    from telemetry_app.live.wire.position import LivePosition, Rank
 
 
 class Credentials(NamedTuple):
@@ -72,8 +72,8 @@ class StoredPositions(Protocol):
     async def newest(self, device_ids: Collection[str]) -> list[LivePosition]:
         """Return the newest position of each device that is not marked faulty."""
 
-    async def stored_until(self, device_ids: Collection[str]) -> Mapping[str, int]:
-        """Return the newest stored timestamp of each device in epoch ms, faulty positions included."""
+    async def stored_until(self, newest: Mapping[str, Rank]) -> Mapping[str, Rank]:
+        """Return the last stored position up to the timestamp of another one of each device, faulty ones included."""
 
 
 class Replay(Protocol):

@@ -60,6 +60,7 @@ class LiveSide(Service):
         device_events: Knows devices and events.
         stored: Reads what the database has.
         limits: Of each client and of all.
+        max_ahead_s: How far ahead of its append a position may be to be shown.
         observer: Told what happens.
     """
 
@@ -76,6 +77,7 @@ class LiveSide(Service):
         device_events: DeviceEvents,
         stored: StoredPositions,
         limits: LiveLimits,
+        max_ahead_s: int,
         observer: LiveObserver,
         **kwargs: Any,
     ) -> None:
@@ -87,8 +89,12 @@ class LiveSide(Service):
         self.history = History()
         self.begun = asyncio.Event()
         self._source = source
-        self._resumer = Resumer(replay, streams, self.history, device_events.events_of, observer)
-        self._fan_out = FanOut(streams, self.history, self.registry, device_events, source, observer)
+        self._resumer = Resumer(
+            replay, streams, self.history, device_events.events_of, observer, max_ahead_s=max_ahead_s
+        )
+        self._fan_out = FanOut(
+            streams, self.history, self.registry, device_events, source, observer, max_ahead_s=max_ahead_s
+        )
         self.requests = RequestHandler(
             registry=self.registry,
             fan_out=self._fan_out,

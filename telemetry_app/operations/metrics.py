@@ -14,6 +14,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from telemetry_app.records import quality
+
 # One more series per counter that says only when the process started, which process_start_time_seconds says.
 disable_created_metrics()  # type: ignore[no-untyped-call] # the library left its annotation out
 
@@ -150,6 +152,12 @@ class Metrics:
             ["status"],
             registry=registry,
         )
+        self.faulty_positions = Counter(
+            "processor_faulty_positions_total",
+            "Positions stored as faulty and not shown, by reason",
+            ["reason"],
+            registry=registry,
+        )
         self.writes_in_trouble = Gauge(
             "processor_writes_in_trouble",
             "Statements that the database does not take and that are tried row by row",
@@ -238,6 +246,7 @@ class Metrics:
         families: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
             (self.consumer_reads, READ_RESULTS),
             (self.position_writes, WRITE_STATUSES),
+            (self.faulty_positions, quality.REASONS),
             (self.retries, RETRIED_OPERATIONS),
             (self.live_frames, FRAME_RESULTS),
             (self.live_auth_duration, AUTH_RESULTS),

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from math import nan
 from typing import TYPE_CHECKING, Final
 
+from telemetry_app.operations.faulty_log import FaultyLog
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from telemetry_app.operations.metrics import Metrics
 
 
@@ -87,6 +92,7 @@ class WriteMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._faulty_log = FaultyLog()
 
     def undecodable(self, records: int) -> None:
         """Count records that could not be decoded."""
@@ -103,6 +109,12 @@ class WriteMetrics:
     def merged(self, rows: int) -> None:
         """Count rows that added something to stored ones."""
         self._metrics.position_writes.labels("merged").inc(rows)
+
+    def faulty(self, rows: Sequence[tuple[str, str]]) -> None:
+        """Count rows that are faulty, and tell of their devices."""
+        for reason, number in Counter(reason for _, reason in rows).items():
+            self._metrics.faulty_positions.labels(reason).inc(number)
+        self._faulty_log.tell(rows)
 
     def failed(self, rows: int) -> None:
         """Count rows that the database refused."""

@@ -240,6 +240,9 @@ class Settings(BaseSettings):
         le=1,
         description="Share of a partition's last 1,000 records that may be refused; above it reading pauses, 1 = never",
     )
+    quality_max_ahead_s: int = Field(
+        300, ge=1, le=86_400, description="How far ahead of its append a position may be without being `faulty`"
+    )
     lease_ttl_ms: int = Field(5000, ge=500, le=60_000, description="How long a dead worker keeps its partitions")
     live_host: HostName = Field("0.0.0.0", description="Address the live side listens on")  # noqa: S104 - served to other machines
     live_port: int = Field(8081, ge=1, le=65535, description="Port of the live side")

@@ -76,8 +76,8 @@ async def test_a_refused_entry_costs_its_neighbours_nothing(decoded: Any, device
         result: DecodedBatch = await asyncio.wait_for(decoded.get(), 5)
     assert len(result.positions) == 2
     assert {entry_id: str(verdict[1]).split(":")[0] for entry_id, verdict in batch.refused.items()} == {
-        b"1700000000000-1": "latitude",
-        b"1700000000000-2": "payload",
+        b"1800000000000-1": "latitude",
+        b"1800000000000-2": "payload",
     }
     assert operations.metrics.decode_errors._value.get() - before == 2
 

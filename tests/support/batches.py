@@ -17,7 +17,7 @@ class RecordedDelivery:
 
 
 def batch_of(*entries: list[bytes]) -> tuple[RecordBatch, RecordedDelivery]:
-    """Return a batch and the record of its delivery; entry ids count from `1700000000000-0`."""
-    numbered = [(b"1700000000000-%d" % number, fields) for number, fields in enumerate(entries)]
+    """Return a batch and the record of its delivery; entry ids count from `1800000000000-0`."""
+    numbered = [(b"1800000000000-%d" % number, fields) for number, fields in enumerate(entries)]
     delivery = RecordedDelivery()
     return RecordBatch("s", numbered, delivery=delivery), delivery

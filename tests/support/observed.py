@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Literal
 
 
@@ -71,6 +72,7 @@ class WriterObserved:
 
     def __init__(self) -> None:
         self.rows = Counter[str]()
+        self.faults = Counter[str]()
         self.retries = Counter[str]()
         self.durations: list[float] = []
         self.troubles: list[int] = []
@@ -86,6 +88,9 @@ class WriterObserved:
 
     def merged(self, rows: int) -> None:
         self.rows["merged"] += rows
+
+    def faulty(self, rows: Sequence[tuple[str, str]]) -> None:
+        self.faults.update(reason for _, reason in rows)
 
     def failed(self, rows: int) -> None:
         self.rows["failed"] += rows

@@ -3,12 +3,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from telemetry_app.live.wire.position import is_newer
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from telemetry_app.live.clients.connection import Connection
     from telemetry_app.live.positions.history import Sighting
     from telemetry_app.live.wire.cursor import Vector
+    from telemetry_app.live.wire.position import Rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +22,12 @@ class Gate:
     the worker has read as far.
 
     Attributes:
-        newest_ms: Positions must be newer than this timestamp of their device, in epoch ms.
+        newest: Positions must be newer than this one of their device.
         until: How far the client has come in each stream; None when it came without a cursor.
         made_at: Loop time at which the client's knowledge was complete, in seconds.
     """
 
-    newest_ms: Mapping[str, int]
+    newest: Mapping[str, Rank]
     until: Vector | None
     made_at: float
 
@@ -32,7 +35,7 @@ class Gate:
         """Tell whether a position is new to the client."""
         if self.until is not None and sighting.entry_id <= self.until[sighting.partition]:
             return False
-        return sighting.ts_ms > self.newest_ms.get(sighting.device_id, -1)
+        return is_newer(sighting.rank, self.newest.get(sighting.device_id))
 
 
 @dataclass(eq=False, slots=True)
@@ -71,5 +74,5 @@ class Subscription:
     def add_gate(self, gate: Gate) -> None:
         """Hold back what this gate does, beside what is held back already."""
         if self.gate is not None:
-            gate = Gate({**self.gate.newest_ms, **gate.newest_ms}, gate.until, gate.made_at)
-        self.gate = gate if gate.newest_ms or gate.until is not None else None
+            gate = Gate({**self.gate.newest, **gate.newest}, gate.until, gate.made_at)
+        self.gate = gate if gate.newest or gate.until is not None else None

@@ -12,6 +12,7 @@ from telemetry_app.live.delivery.grouping import frames, group
 from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.protocol import topic_of
 from telemetry_app.records.decoding import decode_entries
+from telemetry_app.records.quality import good
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,6 +36,7 @@ class FanOut:
         device_events: Knows devices and events.
         source: Reads the batches.
         observer: Told what became of them.
+        max_ahead_s: How far ahead of its append a position may be to be shown.
 
     Attributes:
         vector: Id of the last entry delivered of each stream.
@@ -48,6 +50,8 @@ class FanOut:
         device_events: DeviceEvents,
         source: Source,
         observer: LiveObserver,
+        *,
+        max_ahead_s: int,
     ) -> None:
         self._streams = {stream: number for number, stream in enumerate(streams)}
         self._history = history
@@ -55,6 +59,7 @@ class FanOut:
         self._device_events = device_events
         self._source = source
         self._observer = observer
+        self._max_ahead_s = max_ahead_s
         self._gated: set[Subscription] = set()
         self.vector: Vector = (BEFORE_ALL,) * len(streams)
 
@@ -65,13 +70,12 @@ class FanOut:
     def deliver(self, batch: RecordBatch) -> None:
         """Send a batch to everyone who watches, without waiting.
 
-        Entries that cannot be decoded are left out: the durable side reports them.
+        Entries that cannot be decoded and faulty positions are left out: the durable side reports them.
         """
-        decoded = decode_entries(batch)
         partition = self._streams[batch.stream]
         before = self._history.seq
         passed = group(
-            zip(decoded.positions, decoded.entry_ids, strict=True),
+            good(decode_entries(batch), max_ahead_s=self._max_ahead_s),
             self._device_events.events_of,
             self._history,
             partition=partition,
@@ -121,7 +125,7 @@ class FanOut:
                 self._gated.discard(subscription)
             elif gate.made_at < caught_up_at and self._has_reached(gate.until):
                 # Everything the database knew has passed here: what is not newer is late from now on.
-                self._history.learn(gate.newest_ms)
+                self._history.learn(gate.newest)
                 subscription.gate = None
                 self._gated.discard(subscription)
 

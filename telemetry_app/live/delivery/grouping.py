@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from faust_redis.redis.replies import EntryId
 from telemetry_app.live.positions.history import History, Sighting, sight
 from telemetry_app.live.wire.frames import text_frame
-from telemetry_app.live.wire.position import LivePosition
+from telemetry_app.live.wire.position import LivePosition, is_newer
 from telemetry_app.live.wire.protocol import position_head, without_cursor
 
 if TYPE_CHECKING:
@@ -51,13 +52,13 @@ def group(
         if not events:
             orphans += 1
             continue
-        live = LivePosition.from_position(position)
-        known_ms = history.known_ms(live.device_id)
-        if known_ms is not None and live.ts_ms <= known_ms:
+        appended = EntryId.parse(entry_id)
+        live = LivePosition.from_position(position, appended.ms)
+        if not is_newer(live.rank, history.known(live.device_id)):
             late += 1
             continue
         history.seq += 1
-        sighting = sight(live, entry_id, partition=partition, tail=tail, seq=history.seq, now=now)
+        sighting = sight(live, appended, partition=partition, tail=tail, seq=history.seq, now=now)
         history.add(sighting)
         for event_id in events:
             by_event.setdefault(event_id, []).append(sighting)

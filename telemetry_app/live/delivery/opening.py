@@ -9,6 +9,7 @@ from telemetry_app.live.clients.subscription import Gate, Subscription
 from telemetry_app.live.delivery.grouping import frames
 from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.frames import text_frame
+from telemetry_app.live.wire.position import is_newer
 from telemetry_app.live.wire.protocol import position_body, position_head, subscribed
 
 if TYPE_CHECKING:
@@ -161,17 +162,17 @@ class Opener:
     async def _read(self, devices: tuple[str, ...], since: Vector | None) -> _Page:
         """Return what is known of devices at the time of returning."""
         snapshot = await self.gatherer.snapshot(devices)
-        newest_ms = {position.device_id: position.ts_ms for position in snapshot.positions}
+        newest = {position.device_id: position.rank for position in snapshot.positions}
         # The database's newest position of a device may not have passed here yet.
-        ahead = {d: ts_ms for d, ts_ms in newest_ms.items() if ts_ms > (self.history.known_ms(d) or -1)}
+        ahead = {d: rank for d, rank in newest.items() if is_newer(rank, self.history.known(d))}
         if since is None:
             following = self.gatherer.unstored(devices, snapshot)
             return _Page(snapshot.positions, following, Gate(ahead, None, snapshot.made_at))
         # Only the newest of each device: a map shows where things are, and the work stays bounded after a long
         # absence. The stream also has late uploads, older than what the client may have been shown before.
-        missed = [s for s in self.history.missed(devices, since) if s.ts_ms >= newest_ms.get(s.device_id, 0)]
+        missed = [s for s in self.history.missed(devices, since) if s.rank >= newest.get(s.device_id, (0, 0))]
         # A client that resumes has not seen what has not passed here yet.
-        unseen = {device_id: ts_ms - 1 for device_id, ts_ms in ahead.items()}
+        unseen = {device_id: (seen_ms, ts_ms - 1) for device_id, (seen_ms, ts_ms) in ahead.items()}
         return _Page((), missed, Gate(unseen, since, snapshot.made_at))
 
     def _written(self, opening: _Opening, page: _Page) -> bytes:

@@ -15,6 +15,7 @@ from telemetry_app.live.positions.history import sight
 from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.position import LivePosition
 from telemetry_app.records.decoding import decode_entries
+from telemetry_app.records.quality import good
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,6 +57,7 @@ class Resumer:
         history: What has passed; it is extended.
         events_of: Events of a device.
         observer: Told about failures.
+        max_ahead_s: How far ahead of its append a position may be to be shown.
         max_entries: Most entries read again for a cursor.
     """
 
@@ -66,6 +68,8 @@ class Resumer:
         history: History,
         events_of: Callable[[str], frozenset[str]],
         observer: LiveObserver,
+        *,
+        max_ahead_s: int,
         max_entries: int = MAX_ENTRIES,
     ) -> None:
         self._replay = replay
@@ -73,6 +77,7 @@ class Resumer:
         self._history = history
         self._events_of = events_of
         self._observer = observer
+        self._max_ahead_s = max_ahead_s
         self._max_entries = max_entries
         self._max_bytes = MAX_BYTES
         self._lock = asyncio.Lock()
@@ -166,14 +171,15 @@ class Resumer:
         now, clock = asyncio.get_running_loop().time(), time.time()
         return [
             sight(
-                LivePosition.from_position(position),
-                entry_id,
+                LivePosition.from_position(position, appended.ms),
+                appended,
                 partition=partition,
                 tail=tail,
                 seq=0,
-                now=now - max(clock - EntryId.parse(entry_id).ms / 1000, 0.0),
+                now=now - max(clock - appended.ms / 1000, 0.0),
             )
-            for position, entry_id in zip(decoded.positions, decoded.entry_ids, strict=True)
+            for position, entry_id in good(decoded, max_ahead_s=self._max_ahead_s)
+            for appended in (EntryId.parse(entry_id),)
         ]
 
     def _takes_part(self, fields: list[bytes]) -> bool:

@@ -6,13 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from telemetry_app.live.positions.history import KEPT_S
+from telemetry_app.live.wire.position import is_newer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from telemetry_app.live.ports import StoredPositions
     from telemetry_app.live.positions.history import History, Sighting
-    from telemetry_app.live.wire.position import LivePosition
+    from telemetry_app.live.wire.position import LivePosition, Rank
 
 
 class Snapshot(NamedTuple):
@@ -20,13 +21,13 @@ class Snapshot(NamedTuple):
 
     Attributes:
         positions: Newest position of each device, faulty ones left out.
-        covered_ms: Newest stored timestamp of each device in epoch ms, faulty positions included.
+        covered: Newest stored position of each device, faulty ones included.
         begun_at: Loop time at which the read began.
         made_at: Loop time at which it ended.
     """
 
     positions: list[LivePosition]
-    covered_ms: Mapping[str, int]
+    covered: Mapping[str, Rank]
     begun_at: float
     made_at: float
 
@@ -54,14 +55,15 @@ class Gatherer:
 
     def unstored(self, devices: tuple[str, ...], snapshot: Snapshot) -> list[Sighting]:
         """Return the positions of the same devices that the database did not have yet, in order."""
-        return self._history.newer(devices, snapshot.covered_ms, since=snapshot.begun_at - KEPT_S)
+        return self._history.newer(devices, snapshot.covered, since=snapshot.begun_at - KEPT_S)
 
     async def _read(self, devices: tuple[str, ...]) -> Snapshot:
         begun_at = asyncio.get_running_loop().time()
-        known = [device_id for device_id in devices if self._history.known_ms(device_id) is not None]
+        passed = {device_id: rank for device_id in devices if (rank := self._history.known(device_id)) is not None}
         # Before the positions, which then include what is stored in between.
-        covered_ms = dict(await self._stored.stored_until(known)) if known else {}
+        covered = dict(await self._stored.stored_until(passed)) if passed else {}
         positions = await self._stored.newest(devices) if devices else []
         for position in positions:
-            covered_ms[position.device_id] = max(position.ts_ms, covered_ms.get(position.device_id, 0))
-        return Snapshot(positions, covered_ms, begun_at, asyncio.get_running_loop().time())
+            if is_newer(position.rank, covered.get(position.device_id)):
+                covered[position.device_id] = position.rank
+        return Snapshot(positions, covered, begun_at, asyncio.get_running_loop().time())

@@ -10,12 +10,13 @@ import msgspec
 from faust_redis.redis.replies import EntryId
 from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.cursor import Vector
+from telemetry_app.live.wire.position import is_newer
 from telemetry_app.live.wire.protocol import position_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from telemetry_app.live.wire.position import LivePosition
+    from telemetry_app.live.wire.position import LivePosition, Rank
 
 #: How long positions of a device are kept; its newest one is kept for ever. Longer than it takes to store a position
 #: and to read a snapshot, so that what a snapshot lacks is found here.
@@ -30,7 +31,7 @@ class Sighting(msgspec.Struct, frozen=True, gc=False):
     Attributes:
         seq: Rising number of the position in this process; 0 = from before the process began to listen.
         device_id: Its device.
-        ts_ms: When the tracker took it, in epoch ms.
+        rank: What decides whether it is newer than another one of its device.
         partition: Of the stream.
         entry_id: In the stream.
         seen_at: Loop time at which it passed, in seconds.
@@ -40,7 +41,7 @@ class Sighting(msgspec.Struct, frozen=True, gc=False):
 
     seq: int
     device_id: str
-    ts_ms: int
+    rank: Rank
     partition: int
     entry_id: EntryId
     seen_at: float
@@ -48,11 +49,11 @@ class Sighting(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
-def sight(live: LivePosition, entry_id: bytes, *, partition: int, tail: str, seq: int, now: float) -> Sighting:
+def sight(live: LivePosition, entry_id: EntryId, *, partition: int, tail: str, seq: int, now: float) -> Sighting:
     """Return a position as it is remembered and sent."""
-    where = cursor.text(partition, entry_id.decode(), tail)
+    where = cursor.text(partition, str(entry_id), tail)
     body = position_body(live, where)
-    return Sighting(seq, live.device_id, live.ts_ms, partition, EntryId.parse(entry_id), now, where, body)
+    return Sighting(seq, live.device_id, live.rank, partition, entry_id, now, where, body)
 
 
 class History:
@@ -65,18 +66,18 @@ class History:
     def __init__(self) -> None:
         self.seq = 0
         self._recent: dict[str, deque[Sighting]] = {}
-        self._known_ms: dict[str, int] = {}
+        self._known: dict[str, Rank] = {}
 
     def __len__(self) -> int:
-        return len(self._known_ms)
+        return len(self._known)
 
-    def known_ms(self, device_id: str) -> int | None:
-        """Return the newest timestamp known of a device, in epoch ms."""
-        return self._known_ms.get(device_id)
+    def known(self, device_id: str) -> Rank | None:
+        """Return the rank of the newest position known of a device."""
+        return self._known.get(device_id)
 
     def add(self, sighting: Sighting) -> None:
         """Add a position that is newer than what is known of its device."""
-        self._known_ms[sighting.device_id] = sighting.ts_ms
+        self._known[sighting.device_id] = sighting.rank
         recent = self._recent.get(sighting.device_id)
         if recent is None:
             self._recent[sighting.device_id] = deque([sighting], maxlen=_MOST_KEPT)
@@ -86,11 +87,11 @@ class History:
         while recent[0].seen_at < oldest:
             recent.popleft()
 
-    def learn(self, newest_ms: Mapping[str, int]) -> None:
-        """Note timestamps that the database knows, once everything up to them has passed through here."""
-        for device_id, ts_ms in newest_ms.items():
-            if ts_ms > self._known_ms.get(device_id, -1):
-                self._known_ms[device_id] = ts_ms
+    def learn(self, newest: Mapping[str, Rank]) -> None:
+        """Note what the database knows, once everything up to it has passed through here."""
+        for device_id, rank in newest.items():
+            if is_newer(rank, self._known.get(device_id)):
+                self._known[device_id] = rank
 
     def prepend(self, found: Iterable[Sighting]) -> None:
         """Add positions from before the known ones, in stream order, as if they had passed through first."""
@@ -100,10 +101,10 @@ class History:
         for device_id, sightings in earlier.items():
             kept = _rising([*sightings, *self._recent.get(device_id, ())])
             self._recent[device_id] = deque(kept, maxlen=_MOST_KEPT)
-            self._known_ms[device_id] = max(kept[-1].ts_ms, self._known_ms.get(device_id, 0))
+            self.learn({device_id: kept[-1].rank})
 
-    def newer(self, devices: Iterable[str], than_ms: Mapping[str, int], since: float) -> list[Sighting]:
-        """Return the positions newer than a timestamp of each device, in order.
+    def newer(self, devices: Iterable[str], than: Mapping[str, Rank], since: float) -> list[Sighting]:
+        """Return the positions newer than another one of each device, in order.
 
         From before the loop time `since` only a device's newest one: its place counts, not the way there.
         """
@@ -112,7 +113,7 @@ class History:
             for device_id in devices
             if (recent := self._recent.get(device_id))
             for sighting in recent
-            if (sighting.seen_at >= since or sighting is recent[-1]) and sighting.ts_ms > than_ms.get(device_id, -1)
+            if (sighting.seen_at >= since or sighting is recent[-1]) and is_newer(sighting.rank, than.get(device_id))
         ]
         return sorted(found, key=_in_order)
 
@@ -126,15 +127,15 @@ class History:
 
     def forget_unless(self, wanted: Callable[[str], object]) -> None:
         """Drop devices that no longer take part in any event."""
-        for device_id in [device_id for device_id in self._known_ms if not wanted(device_id)]:
-            self._known_ms.pop(device_id)
+        for device_id in [device_id for device_id in self._known if not wanted(device_id)]:
+            self._known.pop(device_id)
             self._recent.pop(device_id, None)
 
     def _newest(self, devices: Iterable[str], wanted: Callable[[Sighting], bool]) -> list[Sighting]:
         recent = self._recent
         found = [kept[-1] for device_id in devices if (kept := recent.get(device_id)) and wanted(kept[-1])]
         # One older than what the database knows came late.
-        return sorted((s for s in found if s.ts_ms >= self._known_ms[s.device_id]), key=_in_order)
+        return sorted((s for s in found if s.rank >= self._known[s.device_id]), key=_in_order)
 
 
 def _in_order(sighting: Sighting) -> tuple[int, EntryId]:
@@ -144,6 +145,6 @@ def _in_order(sighting: Sighting) -> tuple[int, EntryId]:
 def _rising(sightings: list[Sighting]) -> list[Sighting]:
     rising: list[Sighting] = []
     for sighting in sightings:
-        if not rising or sighting.ts_ms > rising[-1].ts_ms:
+        if not rising or is_newer(sighting.rank, rising[-1].rank):
             rising.append(sighting)
     return rising

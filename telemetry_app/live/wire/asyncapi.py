@@ -32,7 +32,9 @@ Live positions of the devices of events, as text frames of one JSON object each.
 The upgrade is refused with 401 (no session), 403 (foreign origin) or 503 (no room, or the session cannot be checked;
 with Retry-After). A subscription begins with a snapshot; then every new position is a frame. Each frame's `cursor` is
 good for resuming its own topic, on any worker: with it as `since` a client is given the newest position of each device
-that moved meanwhile. Cursors are opaque. A frame that is none of these is answered with the error `bad-request`.
+that moved meanwhile. Cursors are opaque. Of a device's positions the one that comes last is where it is: a client goes
+by the order of frames, not by their `ts`, which is what the tracker's clock said. A frame that is none of these is
+answered with the error `bad-request`.
 
 Close codes: """
 

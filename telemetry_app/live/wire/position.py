@@ -4,10 +4,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-if TYPE_CHECKING:
-    from datetime import datetime
+from telemetry_app.records.quality import epoch_ms
 
+if TYPE_CHECKING:
     from telemetry_app.records.position import Position
+
+#: What decides which of a device's positions is newer: effective time (see `records.quality`), then timestamp, in epoch
+#: ms.
+Rank = tuple[int, int]
 
 
 class LivePosition(msgspec.Struct, frozen=True, gc=False):
@@ -20,6 +24,7 @@ class LivePosition(msgspec.Struct, frozen=True, gc=False):
         ts_ms: When the tracker took the position, in milliseconds since the epoch.
         speed: Kilometres per hour.
         course: Course over ground in degrees.
+        seen_ms: Effective time of the position, in milliseconds since the epoch.
     """
 
     device_id: str
@@ -28,17 +33,28 @@ class LivePosition(msgspec.Struct, frozen=True, gc=False):
     ts_ms: int
     speed: float
     course: float
+    seen_ms: int
+
+    @property
+    def rank(self) -> Rank:
+        """What decides whether it is newer than another one of its device."""
+        return self.seen_ms, self.ts_ms
 
     @classmethod
-    def from_position(cls, position: Position) -> LivePosition:
-        """Return what a map shows of a record."""
+    def from_position(cls, position: Position, appended_ms: int) -> LivePosition:
+        """Return what a map shows of a record that was appended then."""
         ts_ms = epoch_ms(position.ts)
-        return cls(position.device_id, position.latitude, position.longitude, ts_ms, position.speed, position.angle)
+        return cls(
+            position.device_id,
+            position.latitude,
+            position.longitude,
+            ts_ms,
+            position.speed,
+            position.angle,
+            min(ts_ms, appended_ms),
+        )
 
 
-def epoch_ms(ts: datetime) -> int:
-    """Return a time as milliseconds since the epoch.
-
-    Records from the stream and from the database have to come out alike, because they are compared.
-    """
-    return round(ts.timestamp() * 1000)
+def is_newer(rank: Rank, known: Rank | None) -> bool:
+    """Tell whether a position is newer than the known one of its device; one with its timestamp is the same again."""
+    return known is None or (rank > known and rank[1] != known[1])

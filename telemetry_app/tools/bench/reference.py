@@ -15,6 +15,7 @@ from aiohttp import WSMsgType, web
 
 from faust_redis.broadcast.reader import BroadcastReader
 from faust_redis.options import RedisOptions
+from faust_redis.redis.replies import EntryId
 from telemetry_app.live.wire.position import LivePosition
 from telemetry_app.live.wire.protocol import position_body, position_head, subscribed
 from telemetry_app.records.decoding import decode_entries
@@ -53,7 +54,8 @@ class Broadcast:
         """Send a batch."""
         decoded = decode_entries(batch)
         for position, entry_id in zip(decoded.positions, decoded.entry_ids, strict=True):
-            frame = self._head + position_body(LivePosition.from_position(position), entry_id.decode()).decode()
+            live = LivePosition.from_position(position, EntryId.parse(entry_id).ms)
+            frame = self._head + position_body(live, entry_id.decode()).decode()
             for socket in list(self._subscribers):
                 await socket.send_str(frame)
 

@@ -96,7 +96,7 @@ async def test_two_write_sides_of_one_process_store_in_their_own_databases(
 async def _store(side: WriteAssembly, rows: int) -> None:
     entries = (fields(timestamp=f"2026-05-02T12:00:{second:02d}Z") for second in range(rows))
     batch, delivery = batch_of(*entries)
-    await side.queue.submit(decode_batch(batch, side.observer))
+    await side.queue.submit(decode_batch(batch, side.observer, max_ahead_s=300))
     await eventually(lambda: delivery.said == ["settled"], message="the batch is settled")
 
 

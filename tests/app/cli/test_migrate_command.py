@@ -10,7 +10,11 @@ from telemetry_app.database.migrate import migrate
 from tests.support.database import session
 
 NOTHING_TO_DO = "nothing to do: the schema is up to date"
-APPLIED = ["applied 0001_positions.sql", "applied 0002_positions_faulty.sql"]
+APPLIED = [
+    "applied 0001_positions.sql",
+    "applied 0002_positions_faulty.sql",
+    "applied 0003_positions_faulty_reason.sql",
+]
 
 
 async def run(url: str, *arguments: str) -> tuple[int | None, list[str], list[str]]:
@@ -40,7 +44,7 @@ async def test_listing_and_applying(plain_postgres_url: str) -> None:
     """The command lists, applies, and finds nothing more to do, with exit code 0."""
     code, listed, _ = await run(plain_postgres_url, "--status")
     assert code == 0
-    assert sum("pending" in line for line in listed) == 2
+    assert sum("pending" in line for line in listed) == 3
 
     assert await run(plain_postgres_url) == (0, APPLIED, [])
     assert await run(plain_postgres_url) == (0, [NOTHING_TO_DO], [])

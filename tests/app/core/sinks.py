@@ -88,4 +88,4 @@ def decoded(*changes: dict[str, Any]) -> tuple[DecodedBatch, RecordedDelivery]:
     """Return a decoded batch with an entry for each of `changes`; without any, with ten."""
     seconds = changes or tuple({"timestamp": f"2026-05-02T12:00:{second:02d}Z"} for second in range(10))
     batch, delivery = batch_of(*(fields(**change) for change in seconds))
-    return decode_batch(batch, WriterObserved()), delivery
+    return decode_batch(batch, WriterObserved(), max_ahead_s=300), delivery

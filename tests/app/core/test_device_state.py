@@ -9,10 +9,11 @@ from faust_redis.redis.replies import EntryId
 from telemetry_app.core import device_state
 from telemetry_app.core.device_state import DeviceState
 from telemetry_app.records.position import Position
+from telemetry_app.records.quality import NEVER, Doubted, epoch_ms
 from tests.support import records
 from tests.support.records import FIRST_TS
 
-FIRST = EntryId(1_700_000_000_000, 0)
+FIRST = EntryId(1_800_000_000_000, 0)
 
 
 def position(device_id: str = "a", second: int = 0, speed: float = 0.0) -> Position:
@@ -45,6 +46,47 @@ def test_of_two_records_with_one_timestamp_the_first_stays() -> None:
     states = fold({}, [position(second=1, speed=1)], FIRST)
     states = fold(states, [position(second=1, speed=2)], FIRST)
     assert states["a"].speed == 1
+
+
+def doubted(second: int, appended: int, fault: str | None = None, speed: float = 0.0) -> Position:
+    """Return a position of `second` that was appended at second `appended`."""
+    plain = msgspec.structs.asdict(position(second=second, speed=speed))
+    return Doubted(**plain, appended_ms=epoch_ms(FIRST_TS) + 1000 * appended, fault=fault)
+
+
+def test_what_is_faulty_is_counted_and_never_last_seen() -> None:
+    """A device whose positions are all faulty was never seen; its first good one is where it is."""
+    states = fold({}, [doubted(90_000, 1, "ahead", speed=9), doubted(2, 2, "null-island")], FIRST)
+    assert (states["a"].last_seen, states["a"].count, states["a"].speed) == (NEVER, 2, 0)
+    states = fold(states, [position(second=3, speed=30), doubted(90_001, 4, "ahead")], FIRST)
+    states = fold(states, [doubted(90_002, 5, "ahead")], FIRST)
+    assert (states["a"].last_seen, states["a"].count, states["a"].speed) == (FIRST_TS + timedelta(seconds=3), 5, 30)
+
+
+def test_a_clock_that_is_ahead_is_followed_and_so_is_one_that_is_set_right() -> None:
+    """What is newest is decided by the smaller of timestamp and append."""
+    states = fold({}, [doubted(200, 1, speed=1), doubted(201, 2, speed=2)], FIRST)
+    assert (states["a"].last_seen, states["a"].speed) == (FIRST_TS + timedelta(seconds=2), 2)
+    states = fold(states, [position(second=3, speed=3)], FIRST)
+    assert (states["a"].last_seen, states["a"].speed) == (FIRST_TS + timedelta(seconds=3), 3)
+
+
+def test_a_state_of_an_earlier_release_that_is_still_to_come_is_replaced() -> None:
+    """The next good position is where the device is; a faulty one changes nothing but the count."""
+    ahead = FIRST_TS + timedelta(hours=23)
+    before = EntryId(epoch_ms(FIRST_TS), 0)
+    states = {"a": DeviceState(ahead, 7, 1, 2, 3, 4, 5, 6, before)}
+    now = EntryId(epoch_ms(FIRST_TS) + 2000, 0)
+    assert fold(states, [doubted(90_000, 2, "ahead")], now)["a"].last_seen == ahead
+    state = fold(states, [position(second=1, speed=33)], now)["a"]
+    assert (state.last_seen, state.count, state.speed) == (FIRST_TS + timedelta(seconds=1), 8, 33)
+
+
+def test_an_entry_delivered_again_moves_nothing_back() -> None:
+    """A batch from before the state's own is late, however new the state is."""
+    after = EntryId(epoch_ms(FIRST_TS) + 9000, 0)
+    states = fold({}, [position(second=8, speed=8)], after)
+    assert fold(states, [position(second=1, speed=1)], EntryId(epoch_ms(FIRST_TS) + 2000, 0))["a"].speed == 8
 
 
 def test_folding_leaves_the_old_states_alone() -> None:

@@ -2,13 +2,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from telemetry_app.core.insert import LONGEST_REASON
 from telemetry_app.core.sink import Refused
 from telemetry_app.database.migrate import migrate
+from telemetry_app.records.quality import Doubted
 from tests.app.core.writing import WriteResult, desk, stored
 from tests.support.database import session
-from tests.support.records import position, positions
+from tests.support.records import FIRST_TS, position, positions
 
 
 @pytest.fixture
@@ -42,6 +44,27 @@ async def test_every_column_is_stored(url: str) -> None:
         "faulty": False,
     }
     assert {name: row[name] for name in expected} == expected
+
+
+async def test_what_is_in_doubt_is_stored_with_its_reason(url: str) -> None:
+    """A faulty position says why; one that is ahead says when it came; their neighbours are as ever."""
+    late = position(1, device_id="b")
+    ahead, adrift = (
+        Doubted(**asdict(position(device_id=device)), appended_ms=round(FIRST_TS.timestamp() * 1000) - 250, fault=fault)
+        for device, fault in (("a", None), ("c", "ahead"))
+    )
+    async with desk(url) as it, session(url) as connection:
+        result = await it.write([ahead, late, adrift, adrift])
+        rows = await connection.fetch(
+            "SELECT device_id, faulty, faulty_reason, ingested_at < ts, ts - ingested_at FROM positions ORDER BY 1"
+        )
+
+    assert result == WriteResult(inserted=3, duplicates=1, refused=())
+    assert [tuple(row)[:4] for row in rows] == [
+        ("a", False, None, True), ("b", False, None, False), ("c", True, "ahead", True),
+    ]  # fmt: skip
+    assert rows[0][4] == timedelta(milliseconds=250)
+    assert it.observed.faults == {"ahead": 1}
 
 
 async def test_microseconds_survive(url: str) -> None:

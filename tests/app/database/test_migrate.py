@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import PostgresFactory
 
-ALL = ["0001_positions.sql", "0002_positions_faulty.sql"]
+ALL = ["0001_positions.sql", "0002_positions_faulty.sql", "0003_positions_faulty_reason.sql"]
 COLUMNS = {
     "device_id": ("text", "NO"),
     "ts": ("timestamp with time zone", "NO"),
@@ -38,6 +38,7 @@ COLUMNS = {
     "attributes": ("jsonb", "NO"),
     "ingested_at": ("timestamp with time zone", "NO"),
     "faulty": ("boolean", "NO"),
+    "faulty_reason": ("text", "YES"),
 }
 OUR_INDEXES = {
     "CREATE INDEX positions_ts_idx ON public.positions USING btree (ts DESC)",
@@ -385,6 +386,7 @@ async def test_status(postgres_url: str) -> None:
     assert [(row.version, row.name, row.state, row.applied_at) for row in before] == [
         (1, "positions", "pending", None),
         (2, "positions_faulty", "pending", None),
+        (3, "positions_faulty_reason", "pending", None),
     ]
-    assert [row.state for row in after] == ["applied", "applied"]
+    assert [row.state for row in after] == ["applied"] * 3
     assert all(row.applied_at for row in after)

@@ -22,18 +22,24 @@ from telemetry_app.live.clients.limits import LiveLimits
 from telemetry_app.live.http.routes import APPLICATION_OPTIONS, LiveRoutes
 from telemetry_app.live.ports import Authentication, Authenticator, Authorization, Authorizer, Credentials
 from telemetry_app.live.side import LiveSide
-from telemetry_app.live.wire.position import LivePosition
+from telemetry_app.live.wire.position import LivePosition, Rank
 from telemetry_app.records.codec import encode
 from tests.app.live.records import Entries, position
 from tests.support.observed import LiveObserved
 from tests.support.waiting import eventually
 
 COOKIE = {"Cookie": "session=good"}
+MAX_AHEAD_S = 300
 LiveFactory = Callable[..., contextlib.AbstractAsyncContextManager["Side"]]
 
 
 def now_ms() -> int:
     return round(time.time() * 1000)
+
+
+def race_ms() -> int:
+    """Return a time at which trackers send, an hour ago: what they send in the next hour is ahead of nothing."""
+    return now_ms() - 3_600_000
 
 
 class Asked(Authenticator, Authorizer, Protocol):
@@ -74,13 +80,12 @@ class Stored:
 
     def __init__(self) -> None:
         self.newest_good: dict[str, LivePosition] = {}
-        self.newest_ms: dict[str, int] = {}
+        self.newest_rank: dict[str, Rank] = {}
         self.reads = 0
 
     def store(self, position: LivePosition, *, faulty: bool = False) -> None:
-        newest_ms = self.newest_ms.get(position.device_id, 0)
-        if position.ts_ms >= newest_ms:
-            self.newest_ms[position.device_id] = position.ts_ms
+        if position.rank >= self.newest_rank.get(position.device_id, (0, 0)):
+            self.newest_rank[position.device_id] = position.rank
             if not faulty:
                 self.newest_good[position.device_id] = position
 
@@ -91,8 +96,8 @@ class Stored:
         await asyncio.sleep(0.005)
         return found
 
-    async def stored_until(self, device_ids: Collection[str]) -> Mapping[str, int]:
-        found = {device_id: self.newest_ms[device_id] for device_id in device_ids if device_id in self.newest_ms}
+    async def stored_until(self, newest: Mapping[str, Rank]) -> Mapping[str, Rank]:
+        found = {device_id: self.newest_rank[device_id] for device_id in newest if device_id in self.newest_rank}
         await asyncio.sleep(0.002)
         return found
 
@@ -125,8 +130,8 @@ class Side:
         self.sockets.append(socket)
         return socket
 
-    async def publish(self, device: str, ts_ms: int, *, lat: float = 41.0, speed: float = 33.0) -> str:
-        return await publish(self.redis, self.stream, device, ts_ms, lat=lat, speed=speed, partitions=self.partitions)
+    async def publish(self, device: str, ts_ms: int, **changes: Any) -> str:
+        return await publish(self.redis, self.stream, device, ts_ms, partitions=self.partitions, **changes)
 
     async def idle(self) -> None:
         """Wait until everything published has passed."""
@@ -141,11 +146,10 @@ async def publish(
     device: str,
     ts_ms: int,
     *,
-    lat: float = 41.0,
-    speed: float = 33.0,
     partitions: int = 1,
+    **changes: Any,
 ) -> str:
-    record = position(device, ts_ms, lat=lat, speed=speed)
+    record = position(device, ts_ms, **changes)
     partition = sum(device.encode()) % partitions
     entry: Any = {"device_id": device, "codec": "8E", "payload": encode(record)}
     entry_id: Any = await redis.xadd(partition_stream(stream, partition, partitions), entry)
@@ -190,6 +194,7 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
         device_events=Entries(devices),
         stored=stored,
         limits=limits or LiveLimits(),
+        max_ahead_s=MAX_AHEAD_S,
         observer=observed,
     )
     routes = LiveRoutes(live, path="/live", allowed_origins=allowed_origins, authentication="none")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
+from faust_redis.redis.replies import EntryId
 from telemetry_app.live.delivery.grouping import Passed, group
 from telemetry_app.live.positions.history import History, Sighting
 from telemetry_app.live.wire.position import LivePosition
@@ -29,21 +30,35 @@ class Entries:
 ENTRIES = Entries({"7": ["a", "b"], "8": ["b"]})
 
 
-def position(device: str, ts_ms: int, *, lat: float = 41.0, speed: float = 33.0) -> Position:
-    taken = datetime.fromtimestamp(ts_ms / 1000, UTC)
-    return records.position(device_id=device, ts=taken, latitude=lat, longitude=21.0, speed=speed, attributes=b"{}")
+def position(
+    device: str, ts_ms: int, *, lat: float = 41.0, lon: float = 21.0, speed: float = 33.0, satellites: int = 12
+) -> Position:
+    return records.position(
+        device_id=device,
+        ts=datetime.fromtimestamp(ts_ms / 1000, UTC),
+        latitude=lat,
+        longitude=lon,
+        speed=speed,
+        satellites=satellites,
+        attributes=b"{}",
+    )
 
 
 def live_position(device: str, ts_ms: int, *, lat: float = 41.0) -> LivePosition:
-    return LivePosition.from_position(position(device, ts_ms, lat=lat))
+    return LivePosition.from_position(position(device, ts_ms, lat=lat), ts_ms)
+
+
+def entry(number: int) -> EntryId:
+    """Return the id of an entry; entries are appended after all that they tell of."""
+    return EntryId(1_000_000 + number, 0)
 
 
 def passed(history: History, *given: tuple[str, int], first_id: int = 1, now: float = 100.0) -> Passed:
     """Let positions of devices, given with their timestamps, pass by a history."""
-    decoded = [(position(device, ts_ms), b"%d-0" % (first_id + n)) for n, (device, ts_ms) in enumerate(given)]
+    decoded = [(position(device, ts_ms), str(entry(first_id + n)).encode()) for n, (device, ts_ms) in enumerate(given)]
     return group(decoded, ENTRIES.events_of, history, partition=0, tail="", now=now)
 
 
 def seen(sightings: Iterable[Sighting]) -> list[tuple[str, int]]:
     """Return devices and timestamps."""
-    return [(sighting.device_id, sighting.ts_ms) for sighting in sightings]
+    return [(sighting.device_id, sighting.rank[1]) for sighting in sightings]

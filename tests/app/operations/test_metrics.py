@@ -37,6 +37,7 @@ TABLE: list[tuple[str, str, str | None, tuple[str, ...]]] = [
     ("processor_partitions_paused", "gauge", None, ()),
     ("processor_decode_errors_total", "counter", None, ()),
     ("processor_position_writes_total", "counter", "status", ("inserted", "duplicate", "merged", "failed")),
+    ("processor_faulty_positions_total", "counter", "reason", ("ahead", "null-island")),
     ("processor_writes_in_trouble", "gauge", None, ()),
     ("processor_position_write_duration_seconds", "histogram", None, ()),
     ("processor_acks_total", "counter", None, ()),

@@ -27,6 +27,7 @@ DEFAULTS = {
     "device_state_lru_cap": 100_000,
     "dead_letter_after": 5,
     "dead_letter_max_share": 0.5,
+    "quality_max_ahead_s": 300,
     "lease_ttl_ms": 5000,
     "live_host": "0.0.0.0",  # noqa: S104 - the documented default
     "live_port": 8081,
@@ -57,6 +58,7 @@ RANGES: dict[str, tuple[int, int | None]] = {
     "write_concurrency": (1, 16),
     "device_state_lru_cap": (1, None),
     "dead_letter_after": (1, None),
+    "quality_max_ahead_s": (1, 86_400),
     "lease_ttl_ms": (500, 60_000),
     "live_port": (1, 65_535),
     "live_device_event_refresh_ms": (1000, None),

@@ -47,7 +47,7 @@ export class DeviceStore {
     const { values } = batch;
     for (let at = 0; at + STRIDE <= values.length; at += STRIDE) {
       const device = values[at] as number;
-      if (device < this.ids.length) this.update(device, values.subarray(at + 1, at + STRIDE), timeMs, batch.replaces);
+      if (device < this.ids.length) this.update(device, values.subarray(at + 1, at + STRIDE), timeMs);
     }
   }
 
@@ -121,12 +121,12 @@ export class DeviceStore {
     }
   }
 
-  private update(device: number, fields: Float64Array, timeMs: number, authoritative: boolean): void {
+  /** The last one to come is where the device is: a tracker's clock may have been ahead, and be set right. */
+  private update(device: number, fields: Float64Array, timeMs: number): void {
     const [lat, lon, ts, speed, course] = fields as unknown as [number, number, number, number, number];
     const { columns } = this;
     const known = this.present[device] === 1;
     const sinceLastMs = ts - (columns.ts[device] ?? 0);
-    if (known && sinceLastMs < 0 && !authoritative) return;
     const x = mercatorX(lon);
     const y = mercatorY(lat);
     if (known) this.moveOn(device, x, y, sinceLastMs, timeMs);

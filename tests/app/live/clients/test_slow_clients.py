@@ -11,7 +11,7 @@ import pytest
 
 from telemetry_app.live.clients.limits import LiveLimits
 from tests.app.live.directus.rights import EIGHT, SEVEN, TOPIC_7, TOPIC_8
-from tests.app.live.harness import LiveFactory, Side, Stored, ask, now_ms, publish, receive
+from tests.app.live.harness import LiveFactory, Side, Stored, ask, publish, race_ms, receive
 from tests.app.live.rawsocket import RawClient
 from tests.app.live.records import live_position
 from tests.support.waiting import eventually
@@ -40,7 +40,7 @@ class Flood:
 
     def __init__(self, side: Side) -> None:
         self.side = side
-        self.ts_ms = now_ms()
+        self.ts_ms = race_ms()
         self.rounds = 0
 
     async def round(self) -> None:
@@ -167,7 +167,7 @@ async def test_falling_behind_between_two_topics(live: LiveFactory) -> None:
     async with live(devices=devices, limits=LiveLimits(slow_client_bytes=2000)) as side:
         client = await stalled_client(side, TOPIC_7, TOPIC_8)
         await eventually(lambda: not any(subscription.owed for subscription in side.live.registry))
-        ts_ms = now_ms()
+        ts_ms = race_ms()
         # In one batch: the frame of the first topic fits, those of the second are more than the client may cost.
         async with side.redis.pipeline(transaction=True) as together:
             for device in ["only", *DEVICES]:
@@ -182,7 +182,7 @@ async def test_falling_behind_between_two_topics(live: LiveFactory) -> None:
 
 async def test_snapshots_do_not_pile_up(live: LiveFactory) -> None:
     """Snapshots asked for and not read cost no more than the limit, and every one comes when the client reads."""
-    limit, ts_ms = 200_000, now_ms()
+    limit, ts_ms = 200_000, race_ms()
     devices = [f"device-{number}" for number in range(500)]
     stored = Stored()
     for device in devices:

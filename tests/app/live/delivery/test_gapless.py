@@ -9,7 +9,7 @@ from collections import defaultdict
 import pytest
 
 from telemetry_app.live.clients.limits import LiveLimits
-from tests.app.live.harness import Side, live_side, now_ms, receive
+from tests.app.live.harness import Side, live_side, race_ms, receive
 from tests.app.live.records import live_position
 from tests.app.live.sightings import Shown
 from tests.support.waiting import eventually
@@ -26,7 +26,7 @@ class Race:
         self.side = side
         self.random = random.Random(seed)
         self.published: dict[str, list[int]] = defaultdict(list)
-        self.start_ms = now_ms() - 3_600_000
+        self.start_ms = race_ms()
         self.running = True
 
     async def step(self, second: int) -> None:

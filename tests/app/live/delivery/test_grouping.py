@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from telemetry_app.live.delivery.grouping import frames
 from telemetry_app.live.positions.history import History
-from tests.app.live.records import passed, seen
+from tests.app.live.records import entry, passed, seen
 
 
 def test_positions_are_sorted_by_event() -> None:
@@ -32,8 +32,8 @@ def test_late_positions_are_left_out() -> None:
 def test_what_the_database_knows_makes_late() -> None:
     """A timestamp learned from the database counts as sent; an older one learned later changes nothing."""
     history = History()
-    history.learn({"a": 10})
-    history.learn({"a": 4})
+    history.learn({"a": (10, 10)})
+    history.learn({"a": (4, 4)})
     result = passed(history, ("a", 10), ("a", 11))
     assert (seen(result.by_event["7"]), result.late) == ([("a", 11)], 1)
 
@@ -42,8 +42,8 @@ def test_frames_are_joined_once() -> None:
     """The frames of a topic are one piece of bytes, each frame with its own cursor."""
     found = passed(History(), ("a", 1), ("b", 2)).by_event["7"]
     joined = frames("event:7", found)
-    first = json.loads(joined[2 : 2 + joined[1]])
-    assert (first["topic"], first["deviceId"], first["cursor"]) == ("event:7", "a", "1-0")
+    first = json.loads(joined[4 : 4 + int.from_bytes(joined[2:4])])
+    assert (first["topic"], first["deviceId"], first["cursor"]) == ("event:7", "a", str(entry(1)))
     assert joined.count(b'"type":"position"') == 2
 
 
@@ -53,6 +53,6 @@ def test_nothing_goes_back_in_time(given: list[tuple[str, int]]) -> None:
     result = passed(History(), *given)
     sent = result.by_event.get("7", [])
     for device in "ab":
-        times = [sighting.ts_ms for sighting in sent if sighting.device_id == device]
+        times = [sighting.rank[1] for sighting in sent if sighting.device_id == device]
         assert times == sorted(set(times))
     assert len(sent) + result.late + result.orphans == len(given)

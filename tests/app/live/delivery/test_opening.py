@@ -12,7 +12,7 @@ from telemetry_app.live.clients.limits import LiveLimits
 from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.position import LivePosition
 from tests.app.live.directus.rights import SEVEN, TOPIC_7
-from tests.app.live.harness import LiveFactory, Side, Stored, ask, now_ms, publish, receive
+from tests.app.live.harness import LiveFactory, Side, Stored, ask, publish, race_ms, receive
 from tests.app.live.rawsocket import RawClient
 from tests.app.live.records import live_position
 from tests.app.live.sightings import Shown
@@ -66,7 +66,7 @@ def positions(frame: dict[str, Any]) -> list[dict[str, Any]]:
 
 async def test_every_device_is_given_once(live: LiveFactory) -> None:
     """Some devices are in the answer, the others follow as frames; cursors begin when nothing is owed any more."""
-    ts_ms = now_ms()
+    ts_ms = race_ms()
     limits = LiveLimits(slow_client_bytes=LIMIT)
     async with live(devices={SEVEN: FEW}, limits=limits, stored=stored(FEW, ts_ms)) as side:
         socket = await side.connect()
@@ -84,7 +84,7 @@ async def test_every_device_is_given_once(live: LiveFactory) -> None:
 
 async def test_a_stalled_client_costs_no_more_than_the_limit(live: LiveFactory) -> None:
     """However large the event is; when the client reads again it is given every device, and each only ever newer."""
-    ts_ms = now_ms()
+    ts_ms = race_ms()
     limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_s=60)
     async with live(devices={SEVEN: MANY}, limits=limits, stored=stored(MANY, ts_ms)) as side:
         client = await stalled(side)
@@ -114,7 +114,7 @@ async def test_a_stalled_client_costs_no_more_than_the_limit(live: LiveFactory) 
 async def test_a_client_that_does_not_read_the_pages_is_closed(live: LiveFactory) -> None:
     """After the time it has it is closed with 4408, as one is that does not read live positions."""
     limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_s=0.3)
-    async with live(devices={SEVEN: MANY}, limits=limits, stored=stored(MANY, now_ms())) as side:
+    async with live(devices={SEVEN: MANY}, limits=limits, stored=stored(MANY, race_ms())) as side:
         client = await stalled(side)
         await eventually(lambda: side.observed.counts["slow"] == 1)
         frames, code = await client.rest()
@@ -127,7 +127,7 @@ async def test_a_client_that_does_not_read_the_pages_is_closed(live: LiveFactory
 async def test_a_subscription_that_ends_meanwhile(live: LiveFactory) -> None:
     """No page follows once the right to see the event is gone."""
     limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_s=60)
-    async with live(devices={SEVEN: MANY}, limits=limits, stored=stored(MANY, now_ms())) as side:
+    async with live(devices={SEVEN: MANY}, limits=limits, stored=stored(MANY, race_ms())) as side:
         client = await stalled(side)
         (connection,) = side.live.registry.connections
         side.live.registry.unsubscribe(connection, TOPIC_7)
@@ -143,7 +143,7 @@ async def test_a_subscription_that_ends_while_a_page_is_read(
     live: LiveFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That page is not given any more."""
-    database = stored(FEW, now_ms())
+    database = stored(FEW, race_ms())
     async with live(devices={SEVEN: FEW}, limits=LiveLimits(slow_client_bytes=LIMIT), stored=database) as side:
         newest = database.newest
 
@@ -161,7 +161,7 @@ async def test_a_subscription_that_ends_while_a_page_is_read(
 @pytest.mark.parametrize("partitions", [1, 3])
 async def test_what_was_missed_comes_in_pages(live: LiveFactory, partitions: int) -> None:
     """A client that comes back to a large event is given each device that moved, once, at its newest place."""
-    ts_ms = now_ms()
+    ts_ms = race_ms()
     limits = LiveLimits(slow_client_bytes=LIMIT)
     async with live(devices={SEVEN: FEW}, limits=limits, stored=stored(FEW, ts_ms), partitions=partitions) as side:
         since = cursor.of(side.live.requests.fan_out.vector)
@@ -186,7 +186,7 @@ async def test_what_was_missed_comes_in_pages(live: LiveFactory, partitions: int
 
 async def test_coming_back_in_the_middle(live: LiveFactory) -> None:
     """A client that lost its connection before everything was given begins anew, with a snapshot."""
-    ts_ms = now_ms()
+    ts_ms = race_ms()
     limits = LiveLimits(slow_client_bytes=LIMIT)
     async with live(devices={SEVEN: FEW}, limits=limits, stored=stored(FEW, ts_ms)) as side:
         socket = await side.connect()

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from telemetry_app.live.wire import cursor
 from tests.app.live.directus.rights import SEVEN, TOPIC_7
-from tests.app.live.harness import LiveFactory, Side, Stored, ask, now_ms, publish, receive
+from tests.app.live.harness import LiveFactory, Side, Stored, ask, publish, race_ms, receive
 from tests.app.live.records import live_position
 from tests.conftest import ProxyFactory
 
@@ -26,7 +26,7 @@ async def read(socket: ClientWebSocketResponse, count: int) -> list[tuple[str, i
 
 async def nothing_more(side: Side, socket: ClientWebSocketResponse) -> None:
     """Make sure that what comes next is what is published next."""
-    ts = now_ms() + 60_000
+    ts = race_ms() + 60_000
     await side.publish("c", ts)
     assert await read(socket, 1) == [("c", ts)]
 
@@ -53,7 +53,7 @@ def count_pages(side: Side) -> Callable[[], int]:
 async def test_what_was_missed_follows(live: LiveFactory, partitions: int) -> None:
     """A client that comes back is given the newest position of each device that moved, and goes on live."""
     async with live(devices=DEVICES, partitions=partitions) as side:
-        ts = now_ms()
+        ts = race_ms()
         socket = await side.connect()
         await ask(socket, type="subscribe", topic=TOPIC_7)
         await side.publish("a", ts)
@@ -74,7 +74,7 @@ async def test_what_was_missed_follows(live: LiveFactory, partitions: int) -> No
 @pytest.mark.parametrize("partitions", [1, 3])
 async def test_another_worker_goes_on(live: LiveFactory, redis_url: str, stream: str, partitions: int) -> None:
     """A cursor of one worker is good at another that began later; what passed in between is read from the stream."""
-    ts = now_ms()
+    ts = race_ms()
     async with live(devices=DEVICES, partitions=partitions) as side:
         socket = await side.connect()
         await ask(socket, type="subscribe", topic=TOPIC_7)
@@ -102,7 +102,7 @@ async def publish_alone(redis_url: str, stream: str, device: str, ts_ms: int, pa
 
 async def test_a_worker_that_is_behind_repeats_nothing(live: LiveFactory) -> None:
     """A client that comes from a worker that had read farther is not sent again what it has."""
-    ts = now_ms()
+    ts = race_ms()
     delay_s = 0.0
     async with (
         live(devices=DEVICES) as ahead,
@@ -121,7 +121,7 @@ async def test_a_worker_that_is_behind_repeats_nothing(live: LiveFactory) -> Non
 
 async def test_the_database_is_ahead_of_this_worker(live: LiveFactory) -> None:
     """What is stored already and has yet to pass this worker is what the client missed: it is shown, once."""
-    ts, delay_s = now_ms(), 0.0
+    ts, delay_s = race_ms(), 0.0
     async with live(devices=DEVICES, delay_s=lambda: delay_s) as side:
         await side.publish("b", ts)
         await side.idle()
@@ -140,7 +140,7 @@ async def test_a_late_upload_moves_nothing_back(
     live: LiveFactory, redis_url: str, stream: str, partitions: int
 ) -> None:
     """Late uploads, from before this worker began or since, are not what a client missed: the database knows newer."""
-    ts = now_ms()
+    ts = race_ms()
     async with live(devices=DEVICES, partitions=partitions) as side:
         since = cursor.of(side.live.requests.fan_out.vector)
     stored = Stored()
@@ -158,7 +158,7 @@ async def test_a_late_upload_moves_nothing_back(
 
 async def test_a_trimmed_cursor(live: LiveFactory, redis_url: str, stream: str) -> None:
     """When entries after the cursor are gone from the stream, the client is given a snapshot."""
-    ts = now_ms()
+    ts = race_ms()
     for second in range(5):
         await publish_alone(redis_url, stream, "a", ts + second, 1)
     async with live(devices=DEVICES) as side:
@@ -176,7 +176,7 @@ async def test_an_unknown_cursor(live: LiveFactory, since: str) -> None:
     """Any text that is no cursor of this deployment is answered with a snapshot."""
     async with live(devices=DEVICES) as side:
         side.stored.store(live_position("a", 1_700_000_000_000))
-        await side.publish("b", now_ms())
+        await side.publish("b", race_ms())
         answer = await resume(await side.connect(), since)
         assert ("resumed" in answer, len(answer["snapshot"])) == (False, 1)
 
@@ -193,7 +193,7 @@ async def test_a_cursor_too_far_back(
 ) -> None:
     """More entries than it is worth, or more bytes, are not read again: the client is given a snapshot."""
     for second in range(30):
-        await publish_alone(redis_url, stream, "a", now_ms() + second, 1)
+        await publish_alone(redis_url, stream, "a", race_ms() + second, 1)
     async with live(devices=DEVICES) as side:
         monkeypatch.setattr(side.live._resumer, limit, most)
         monkeypatch.setattr(side.live._resumer, "_begins", side.live.requests.fan_out.vector)
@@ -210,7 +210,7 @@ async def test_a_cursor_too_far_back(
 async def test_the_cursor_of_a_snapshot(live: LiveFactory) -> None:
     """Resuming from the answer to a subscribe gives what followed it, even what was sent right behind."""
     async with live(devices=DEVICES) as side:
-        ts = now_ms()
+        ts = race_ms()
         await side.publish("a", ts)
         await side.publish("b", ts)
         await side.idle()
@@ -224,7 +224,7 @@ async def test_the_cursor_of_a_snapshot(live: LiveFactory) -> None:
 
 async def test_a_crowd_comes_back(live: LiveFactory, redis_url: str, stream: str) -> None:
     """Many clients that move to a fresh worker at once are served by one reading of the stream."""
-    ts = now_ms()
+    ts = race_ms()
     async with live(devices=DEVICES) as side:
         await side.publish("a", ts)
         await side.idle()

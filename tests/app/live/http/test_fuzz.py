@@ -11,7 +11,7 @@ import random
 import pytest
 
 from telemetry_app.live.clients.limits import LiveLimits
-from tests.app.live.harness import COOKIE, Rights, ask, live_side, now_ms
+from tests.app.live.harness import COOKIE, Rights, ask, live_side, race_ms
 from tests.app.live.rawsocket import RawClient
 from tests.support.waiting import eventually
 
@@ -73,7 +73,7 @@ async def test_garbage(redis_url: str, stream: str, caplog: pytest.LogCaptureFix
         await eventually(lambda: side.observed.gauges.get("subscriptions", 0) == 0)
         socket = await side.connect(headers=COOKIE)
         assert (await ask(socket, type="subscribe", topic="event:7"))["type"] == "subscribed"
-        await side.publish("a", now_ms())
+        await side.publish("a", race_ms())
         assert (await socket.receive_json())["deviceId"] == "a"
     assert unhandled == []
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []

@@ -10,7 +10,7 @@ from faust.web.base import BlueprintManager
 
 from telemetry_app.live.http.routes import APPLICATION_OPTIONS
 from telemetry_app.tools.embedded.process import free_port
-from tests.app.live.harness import COOKIE, ask, live_side, now_ms, receive
+from tests.app.live.harness import COOKIE, ask, live_side, race_ms, receive
 
 
 async def test_a_faust_application_serves_them(redis_url: str, stream: str, unused_tcp_port: int) -> None:
@@ -41,7 +41,7 @@ async def test_a_faust_application_serves_them(redis_url: str, stream: str, unus
                     assert other.status == 404
             socket = await side.http.ws_connect(f"{base}/live", headers=COOKIE)
             assert (await ask(socket, type="subscribe", topic="event:7"))["type"] == "subscribed"
-            await side.publish("a", now_ms())
+            await side.publish("a", race_ms())
             assert (await receive(socket))["deviceId"] == "a"
             for method in ("POST", "PUT", "DELETE", "PATCH"):
                 async with side.http.request(method, f"{base}/live", headers=COOKIE) as answer:

@@ -12,7 +12,7 @@ from telemetry_app.live.clients.limits import LiveLimits
 from tests.app.live.directus import faults
 from tests.app.live.directus.rights import SEVEN, TOPIC_7, Spectator, spectator_of
 from tests.app.live.directus.stand_in import COOKIE, DirectusServer, DirectusStandIn, Fault
-from tests.app.live.harness import LiveFactory, Side, ask, live_side, now_ms, receive
+from tests.app.live.harness import LiveFactory, Side, ask, live_side, race_ms, receive
 from tests.support.servers.proxy import TcpProxy
 from tests.support.waiting import eventually
 
@@ -54,7 +54,7 @@ async def test_directus_is_out_of_reach(side: Side, directus_line: TcpProxy) -> 
     await directus_line.refuse()
     directus_line.cut()
     assert await refused(side) == (503, "5")
-    await side.publish("a", now_ms())
+    await side.publish("a", race_ms())
     assert (await receive(inside))["deviceId"] == "a"
     await directus_line.accept()
     assert not (await side.connect()).closed

@@ -12,7 +12,7 @@ from telemetry_app.live.clients.limits import LiveLimits
 from telemetry_app.live.positions import gather, history
 from tests.app.live.directus.rights import EIGHT, MISSING, SEVEN, TOPIC_7, TOPIC_8, Spectator
 from tests.app.live.directus.stand_in import DirectusServer
-from tests.app.live.harness import LiveFactory, Side, ask, close_code, now_ms, receive
+from tests.app.live.harness import LiveFactory, Side, ask, close_code, race_ms, receive
 from tests.app.live.rawsocket import RawClient
 from tests.app.live.records import live_position
 from tests.support.servers.proxy import TcpProxy
@@ -29,7 +29,7 @@ async def side(live: LiveFactory) -> AsyncIterator[Side]:
 
 async def test_subscribe_snapshot_live(side: Side) -> None:
     """A client is given a snapshot, then each new position as a frame; zeros are left out."""
-    ts = now_ms()
+    ts = race_ms()
     side.stored.store(live_position("a", ts - 1000))
     socket = await side.connect()
     assert await ask(socket, type="subscribe", topic=TOPIC_7, id=[1, {"x": None}]) == {
@@ -57,7 +57,7 @@ async def test_a_device_in_several_events_reaches_all_of_them(side: Side) -> Non
     socket = await side.connect()
     for topic in (TOPIC_7, TOPIC_8):
         await ask(socket, type="subscribe", topic=topic)
-    await side.publish("b", now_ms())
+    await side.publish("b", race_ms())
     frames = [await receive(socket), await receive(socket)]
     assert {frame["topic"] for frame in frames} == {TOPIC_7, TOPIC_8}
     assert [frame["deviceId"] for frame in frames] == ["b", "b"]
@@ -70,8 +70,8 @@ async def test_unsubscribing_ends_the_frames(side: Side) -> None:
     await ask(socket, type="subscribe", topic=TOPIC_8)
     answer = await ask(socket, type="unsubscribe", topic=TOPIC_7, id="x")
     assert answer == {"type": "unsubscribed", "topic": TOPIC_7, "id": "x"}
-    await side.publish("b", now_ms())
-    await side.publish("c", now_ms())
+    await side.publish("b", race_ms())
+    await side.publish("c", race_ms())
     frames = [await receive(socket), await receive(socket)]
     assert [(frame["topic"], frame["deviceId"]) for frame in frames] == [(TOPIC_8, "b"), (TOPIC_8, "c")]
 
@@ -83,8 +83,8 @@ async def test_unsubscribing_what_is_not_subscribed_is_no_error(side: Side) -> N
     for _ in range(2):
         assert (await ask(socket, type="subscribe", topic=TOPIC_7))["type"] == "subscribed"
     assert side.observed.gauges["subscriptions"] == 1
-    await side.publish("a", now_ms())
-    await side.publish("b", now_ms())
+    await side.publish("a", race_ms())
+    await side.publish("b", race_ms())
     assert [(await receive(socket))["deviceId"] for _ in range(2)] == ["a", "b"]
 
 
@@ -92,7 +92,7 @@ async def test_late_positions_are_counted_and_not_sent(side: Side) -> None:
     """A record that is older than one already sent, or the same again, never reaches a map."""
     socket = await side.connect()
     await ask(socket, type="subscribe", topic=TOPIC_7)
-    ts = now_ms()
+    ts = race_ms()
     for ts_ms in (ts, ts - 5000, ts, ts + 1):
         await side.publish("a", ts_ms)
     assert [(await receive(socket))["ts"] for _ in range(2)] == [ts, ts + 1]
@@ -103,8 +103,8 @@ async def test_positions_of_nobodys_devices_are_counted(side: Side) -> None:
     """A device without event reaches nobody."""
     socket = await side.connect()
     await ask(socket, type="subscribe", topic=TOPIC_7)
-    await side.publish("nobody's", now_ms())
-    await side.publish("a", now_ms())
+    await side.publish("nobody's", race_ms())
+    await side.publish("a", race_ms())
     assert (await receive(socket))["deviceId"] == "a"
     assert side.observed.counts["orphans"] == 1
     assert side.observed.counts["sent"] == 1
@@ -112,7 +112,7 @@ async def test_positions_of_nobodys_devices_are_counted(side: Side) -> None:
 
 async def test_a_late_upload_does_not_pass_the_snapshot(side: Side) -> None:
     """A record older than the snapshot's, of a device this worker has not seen yet, is not sent."""
-    ts = now_ms()
+    ts = race_ms()
     side.stored.store(live_position("a", ts))
     socket = await side.connect()
     await ask(socket, type="subscribe", topic=TOPIC_7)
@@ -123,7 +123,7 @@ async def test_a_late_upload_does_not_pass_the_snapshot(side: Side) -> None:
 
 async def test_an_unstored_position_follows_the_snapshot(side: Side) -> None:
     """What passed before the subscription but is not in the database yet is sent right behind the snapshot."""
-    ts = now_ms()
+    ts = race_ms()
     side.stored.store(live_position("a", ts - 1000))
     await side.publish("a", ts)
     await side.idle()
@@ -136,7 +136,7 @@ async def test_a_place_is_shown_however_long_it_is_not_stored(side: Side, monkey
     """While nothing is stored, who comes later is shown where each device was last, not the way it took there."""
     for module in (gather, history):
         monkeypatch.setattr(module, "KEPT_S", 0.1)
-    ts = now_ms()
+    ts = race_ms()
     for ts_ms in (ts, ts + 1000):
         await side.publish("a", ts_ms)
     await side.idle()
@@ -148,7 +148,7 @@ async def test_a_place_is_shown_however_long_it_is_not_stored(side: Side, monkey
 
 async def test_a_faulty_position_does_not_come_back(side: Side) -> None:
     """What the database has and holds for faulty is not sent behind the snapshot, which has the next best."""
-    ts = now_ms()
+    ts = race_ms()
     side.stored.store(live_position("a", ts - 1000))
     side.stored.store(live_position("a", ts), faulty=True)
     await side.publish("a", ts)
@@ -280,7 +280,7 @@ async def test_losing_a_right(
         await directus_line.accept()
         answer = await receive(socket)
         assert (answer["type"], answer["code"], answer["topic"]) == ("error", "forbidden", TOPIC_7)
-        await side.publish("b", now_ms())
+        await side.publish("b", race_ms())
         assert (await receive(socket))["topic"] == TOPIC_8
         assert side.observed.gauges["subscriptions"] == 1
 

@@ -6,11 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import asdict
 
 from telemetry_app.database.migrate import migrate
 from telemetry_app.database.postgres import Postgres
 from telemetry_app.live.positions.database import NEWEST, PositionsTable
-from telemetry_app.live.wire.position import LivePosition, epoch_ms
+from telemetry_app.live.wire.position import LivePosition
+from telemetry_app.records.position import Position
+from telemetry_app.records.quality import Doubted, epoch_ms
 from tests.app.core.writing import desk
 from tests.support.database import pool, session
 from tests.support.observed import LiveObserved
@@ -47,6 +50,17 @@ def reader(postgres: Postgres, observed: LiveObserved) -> PositionsTable:
     return PositionsTable(postgres, observed)
 
 
+def in_time(taken: Position) -> LivePosition:
+    """Return what a map shows of a record that came after its timestamp."""
+    return LivePosition.from_position(taken, epoch_ms(taken.ts))
+
+
+def ahead(second: int, appended: int, fault: str | None = None, **changes: Any) -> Position:
+    """Return a position of a device `a` of `second` that was appended at second `appended`."""
+    plain = asdict(position(second, device_id="a", **changes))
+    return Doubted(**plain, appended_ms=epoch_ms(FIRST_TS) + 1000 * appended, fault=fault)
+
+
 async def test_the_newest_of_each(url: str, reader: PositionsTable, observed: LiveObserved) -> None:
     """A snapshot has the newest position of each device asked for, just as it would come live."""
     newest = [position(5, device_id="a", latitude=1.5), position(9, device_id="b", ts=FIRST_TS + timedelta(days=90))]
@@ -57,7 +71,7 @@ async def test_the_newest_of_each(url: str, reader: PositionsTable, observed: Li
 
     found = await reader.newest(["a", "b", "unknown"])
 
-    assert sorted(found, key=lambda p: p.device_id) == [LivePosition.from_position(p) for p in newest]
+    assert sorted(found, key=lambda p: p.device_id) == [in_time(p) for p in newest]
     assert found[0].ts_ms % 1000 == 0
     assert len(observed.snapshots) == 1
 
@@ -70,7 +84,7 @@ async def test_milliseconds(url: str, reader: PositionsTable) -> None:
 
     found = {p.device_id: p.ts_ms for p in await reader.newest([p.device_id for p in sent])}
 
-    assert found == {p.device_id: LivePosition.from_position(p).ts_ms for p in sent}
+    assert found == {p.device_id: in_time(p).ts_ms for p in sent}
 
 
 async def test_faulty_ones_are_left_out(url: str, reader: PositionsTable) -> None:
@@ -81,7 +95,35 @@ async def test_faulty_ones_are_left_out(url: str, reader: PositionsTable) -> Non
             "UPDATE positions SET faulty = true WHERE device_id = 'b' OR ts >= $1", FIRST_TS + timedelta(seconds=3)
         )
 
-    assert await reader.newest(["a", "b"]) == [LivePosition.from_position(position(2, device_id="a"))]
+    assert await reader.newest(["a", "b"]) == [in_time(position(2, device_id="a"))]
+
+
+async def test_a_clock_that_was_set_right_is_followed(url: str, reader: PositionsTable) -> None:
+    """The newest is the one with the greatest of the smaller ones of timestamp and append, as it would come live."""
+    sent = [ahead(200, 0), ahead(201, 1), position(2, device_id="a"), ahead(90_000, 3, "ahead"), position(9)]
+    async with desk(url) as it:
+        for number, at_second in ((2, 1), (3, 2), (4, 2)):
+            await it.writer.write(sent[:number])
+            (newest,) = await reader.newest(["a"])
+            expected = sent[number - 1] if number < 4 else sent[2]
+            assert newest == LivePosition.from_position(expected, epoch_ms(FIRST_TS) + 1000 * at_second)
+        assert {p.device_id for p in await reader.newest(["a", sent[4].device_id])} == {"a"}
+        await it.writer.write(sent)
+        assert {p.device_id for p in await reader.newest(["a", sent[4].device_id])} == {"a", sent[4].device_id}
+
+
+async def test_rows_that_an_earlier_release_stored_ahead(url: str, reader: PositionsTable) -> None:
+    """They were there when they were ingested, so that the next position is newer."""
+    async with session(url) as connection, desk(url) as it:
+        await connection.execute(
+            "INSERT INTO positions (device_id, ts, latitude, longitude, ingested_at)"
+            " VALUES ('a', $1::timestamptz + interval '23 hours', 1, 2, $1)",
+            FIRST_TS,
+        )
+        assert [p.seen_ms for p in await reader.newest(["a"])] == [epoch_ms(FIRST_TS)]
+        await it.writer.write([position(1, device_id="a")])
+
+    assert await reader.newest(["a"]) == [in_time(position(1, device_id="a"))]
 
 
 async def test_rows_of_other_hands(url: str, reader: PositionsTable) -> None:
@@ -92,7 +134,7 @@ async def test_rows_of_other_hands(url: str, reader: PositionsTable) -> None:
             " ('a', to_timestamp(1), 1, 2)"
         )
 
-    assert await reader.newest(["a"]) == [LivePosition("a", 1, 2, 1000, 0, 0)]
+    assert await reader.newest(["a"]) == [LivePosition("a", 1, 2, 1000, 0, 0, 1000)]
 
 
 async def test_nothing_to_read(reader: PositionsTable, observed: LiveObserved) -> None:
@@ -128,19 +170,21 @@ async def test_a_stuck_table(
 
 
 async def test_stored_until(url: str, reader: PositionsTable) -> None:
-    """The newest timestamp of each device asked for is told, faulty or not; unknown devices are left out."""
+    """Of each device the last row is told up to the time asked for, faulty or not; unknown devices are left out."""
     async with desk(url) as writing, session(url) as connection:
         await writing.writer.write(positions(3))
         await connection.execute("UPDATE positions SET faulty = true WHERE ts = (SELECT max(ts) FROM positions)")
-    device = positions(1)[0].device_id
+    device, first_ms = positions(1)[0].device_id, epoch_ms(FIRST_TS)
 
-    assert await reader.stored_until([device, "unknown"]) == {device: epoch_ms(FIRST_TS) + 2000}
+    for until_ms, found_ms in ((9000, 2000), (2000, 2000), (1999, 1000)):
+        ranks = dict.fromkeys([device, "unknown"], (0, first_ms + until_ms))
+        assert await reader.stored_until(ranks) == {device: (first_ms + found_ms, first_ms + found_ms)}
 
 
 async def test_stored_until_fails_open(observed: LiveObserved) -> None:
     """Without a database nothing is known to be stored, and nothing is raised."""
     async with pool("postgresql://127.0.0.1:1/none") as nowhere:
-        assert await PositionsTable(nowhere, observed).stored_until(["a"]) == {}
+        assert await PositionsTable(nowhere, observed).stored_until({"a": (1, 1)}) == {}
 
 
 @pytest.mark.parametrize("plan", ["force_custom_plan", "force_generic_plan"])

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from faust_redis.redis.replies import BEFORE_ALL, EntryId
+from faust_redis.redis.replies import BEFORE_ALL
 from telemetry_app.live.positions.history import KEPT_S, History
-from tests.app.live.records import passed, seen
+from tests.app.live.records import entry, passed, seen
 
 
 def test_the_history_keeps_the_newest_for_ever_and_the_others_for_a_while() -> None:
@@ -17,7 +17,7 @@ def test_the_history_keeps_the_newest_for_ever_and_the_others_for_a_while() -> N
     passed(history, ("a", 3), first_id=20, now=101.0 + KEPT_S)
     assert seen(history.newer(["a", "b"], {}, since=0.0)) == [("b", 1), ("a", 2), ("a", 3)]
     assert seen(history.newer(["a", "b"], {}, since=102.0)) == [("b", 1), ("a", 3)]
-    assert seen(history.newer(["a", "b"], {"a": 2, "b": 1}, since=101.0)) == [("a", 3)]
+    assert seen(history.newer(["a", "b"], {"a": (2, 2), "b": (1, 1)}, since=101.0)) == [("a", 3)]
     for number in range(1000):
         passed(history, ("a", 10 + number), first_id=30 + number, now=200.0)
     assert len(history._recent["a"]) == 256
@@ -27,8 +27,8 @@ def test_missed_and_after() -> None:
     """The newest position of each device after a cursor, or after a number, in the order in which they came."""
     history = History()
     passed(history, ("a", 1), ("b", 2), ("a", 3), ("b", 1))
-    assert seen(history.missed(["a", "b"], (EntryId(2, 0),))) == [("a", 3)]
-    assert seen(history.missed(["b", "a"], (EntryId(1, 0),))) == [("b", 2), ("a", 3)]
+    assert seen(history.missed(["a", "b"], (entry(2),))) == [("a", 3)]
+    assert seen(history.missed(["b", "a"], (entry(1),))) == [("b", 2), ("a", 3)]
     assert seen(history.after(["a", "b"], 2)) == [("a", 3)]
     assert history.after(["a", "b"], 3) == []
 
@@ -40,7 +40,7 @@ def test_positions_from_before() -> None:
     passed(history, ("a", 5), ("b", 3), first_id=100)
     history.prepend(before)
     assert seen(history.newer(["a", "b"], {}, since=0.0)) == [("a", 4), ("b", 9), ("a", 5)]
-    assert history.known_ms("b") == 9
+    assert history.known("b") == (9, 9)
     assert seen(history.missed(["a", "b"], (BEFORE_ALL,))) == [("b", 9), ("a", 5)]
 
 
@@ -48,7 +48,7 @@ def test_what_came_late_is_not_missed() -> None:
     """A position older than what the database is known to have is given to nobody who comes back."""
     history = History()
     passed(history, ("a", 5), ("b", 5))
-    history.learn({"a": 10, "b": 5})
+    history.learn({"a": (10, 10), "b": (5, 5)})
     assert seen(history.missed(["a", "b"], (BEFORE_ALL,))) == [("b", 5)]
 
 
@@ -57,4 +57,4 @@ def test_devices_without_event_are_forgotten() -> None:
     history = History()
     passed(history, ("a", 1), ("b", 1))
     history.forget_unless(lambda device_id: device_id == "b")
-    assert (len(history), history.known_ms("a"), history.known_ms("b")) == (1, None, 1)
+    assert (len(history), history.known("a"), history.known("b")) == (1, None, (1, 1))

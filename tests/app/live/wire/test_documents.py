@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from telemetry_app.live.wire.asyncapi import document
-from tests.app.live.harness import Rights, Side, live_side, now_ms
+from tests.app.live.harness import Rights, Side, live_side, race_ms
 from tests.app.live.records import live_position
 from tests.support.waiting import eventually
 
@@ -102,7 +102,7 @@ async def running(side: Side, client: str, event_id: str = "7") -> AsyncIterator
 async def test_the_examples_come_back(redis_url: str, stream: str, client: str) -> None:
     """An example shows the snapshot and what follows, and after a lost connection what it missed, once."""
     async with live_side(redis_url, stream, devices={"7": ["a", "b"]}) as side:
-        ts = now_ms()
+        ts = race_ms()
         side.stored.store(live_position("a", ts))
         async with running(side, client) as (_, lines):
             await eventually(lambda: lines in ([f"a 41 21 {ts}"], [f"a 41.0 21.0 {ts}"]), timeout_s=30)
