@@ -34,6 +34,19 @@ class Pacing:
 
 
 @dataclass(frozen=True)
+class Retention:
+    """How much of a stream stays when it is trimmed: all that a group has not acknowledged, and one of these.
+
+    Attributes:
+        entries: The newest ones, so many of them; 0 = it goes by age.
+        age_ms: Those that are not older.
+    """
+
+    entries: int = 0
+    age_ms: int = 0
+
+
+@dataclass(frozen=True)
 class RedisOptions:
     """Settings of the Redis transport; an application takes them as `App(…, redis_options=…)`.
 
@@ -46,7 +59,9 @@ class RedisOptions:
         dead_letter_after: Deliveries after which a refused entry goes to the dead letters.
         dead_letter_max_share: When more than this share of a partition's last 1,000 entries was refused, reading of
             it pauses; 1 = never.
-        removes_committed: Whether entries leave their stream when they are committed, not when somebody trims it.
+        removes_committed: Whether entries leave their stream when they are committed.
+        retention: What stays of streams from which they do not; None = these are never trimmed.
+        spared_groups: Groups whose names begin so keep no entry from being removed, such as those of broadcasts.
         redeliver_after_ms: Idle time after which a pending entry that nobody works on is delivered again.
         drain_timeout_s: How long a worker that stops or gives a partition away waits for batches in flight before it
             leaves them pending.
@@ -63,6 +78,8 @@ class RedisOptions:
     dead_letter_after: int = 5
     dead_letter_max_share: float = 0.5
     removes_committed: bool = False
+    retention: Retention | None = None
+    spared_groups: str = ""
     redeliver_after_ms: int = 30_000
     drain_timeout_s: float = 7.0
     lag_interval_s: float = 10.0

@@ -14,6 +14,7 @@ from faust_redis.group.lease import Leases
 from faust_redis.redis.client import Client, close, connect, drop_connections
 from faust_redis.redis.errors import ANY_REDIS_ERROR, PartitionLost, severity
 from faust_redis.redis.retry import Backoff, pause
+from faust_redis.stream.retention import TRIM_INTERVAL_S, Trimmer
 from faust_redis.stream.sizing import ReadSize
 
 if TYPE_CHECKING:
@@ -150,6 +151,16 @@ class Distributor(Service):
             else:
                 self._backoff.reset()
                 self._failure = None
+
+    @Service.task
+    async def _trim(self) -> None:
+        options = self._options
+        if options.retention is None:
+            return
+        trimmer = Trimmer(self._client, group=self._group, retention=options.retention, options=options)
+        async for _ in self.itertimer(TRIM_INTERVAL_S, name="trim"):
+            if self._tenure:
+                await trimmer.trim(self._source, self._tenure.token)
 
     async def _distribute_once(self, tenure: Tenure) -> None:
         """Move what one read brings. Anything may fail or take long, and is then repeated or left to somebody else."""

@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 from faust_redis.redis import keys, scripts
 from faust_redis.redis.client import Client, Script
 from faust_redis.redis.errors import ANY_REDIS_ERROR, PASSING_ERRORS
+from faust_redis.stream.retention import TRIM_INTERVAL_S, Trimmer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection
@@ -29,13 +30,13 @@ _UNASSIGNED_INTERVAL_S: Final = 1.0
 
 
 class Upkeep(Service):
-    """Looks for entries that nobody works on, removes group members that are gone, and looks how far the group is.
+    """Looks for entries that nobody works on, removes group members that are gone, looks how far the group is, trims.
 
     Args:
         client: Redis.
         holdings: The partitions held.
         group: Name of the consumer group.
-        options: Intervals, and whom to tell.
+        options: Intervals, what stays of the streams, and whom to tell.
         alive: Returns the instances whose group members stay.
         look: Returns how far the group is in a partition.
     """
@@ -77,6 +78,15 @@ class Upkeep(Service):
                     )
                 except ANY_REDIS_ERROR as error:
                     logger.debug("dead consumers not removed: %s", error)
+
+    @Service.task
+    async def _trim(self) -> None:
+        if self._options.retention is None or self._options.removes_committed:
+            return
+        trimmer = Trimmer(self._client, group=self._group, retention=self._options.retention, options=self._options)
+        async for _ in self.itertimer(TRIM_INTERVAL_S, name="trim"):
+            for partition in list(self._holdings.values()):
+                await trimmer.trim(partition.stream, partition.token)
 
     @Service.task
     async def _sample_progress(self) -> None:

@@ -2,25 +2,12 @@
 
 from typing import Final
 
+from faust_redis.redis.lua import FUNCTIONS
+
 #: Instead of a result: a distributor with a greater epoch has been here; nothing was changed.
 FENCED: Final = -3
 #: Instead of a result: the stream or its group is gone; nothing was changed.
 GONE: Final = -4
-
-#: Functions of the scripts below. Ids are compared as numbers: they have no fixed length.
-_FUNCTIONS: Final = r"""
-local function is_after(id, other)
-  local ms, seq = string.match(id, '(%d+)-(%d+)')
-  local other_ms, other_seq = string.match(other, '(%d+)-(%d+)')
-  ms, other_ms = tonumber(ms), tonumber(other_ms)
-  return ms > other_ms or ms == other_ms and tonumber(seq) > tonumber(other_seq)
-end
-local function facts(reply)
-  local named = {}
-  for i = 1, #reply, 2 do named[reply[i]] = reply[i + 1] end
-  return named
-end
-"""
 
 #: Begin a new epoch, greater than every one before, if the lease is still ours.
 #: KEYS lease, distribution of the source. ARGV token, an epoch that was met. Returns the new epoch, or LOST.
@@ -38,7 +25,7 @@ return epoch
 #: An entry keeps its id. Where the stream is beyond that already, as after dead letters were sent again, it gets the
 #: next one possible: what was appended before is known by the position, and else by being there.
 APPEND: Final = (
-    _FUNCTIONS
+    FUNCTIONS
     + r"""
 local epoch = redis.call('HGET', KEYS[2], 'epoch')
 if epoch and tonumber(epoch) > tonumber(ARGV[1]) then return {-3, tonumber(epoch)} end
@@ -78,7 +65,7 @@ return {appended, 0}
 #: KEYS lease, source. ARGV token, group, id of the last entry, how many there were.
 #: Returns 1 when it was moved, 0 when it was there, LOST or GONE.
 ADVANCE: Final = (
-    _FUNCTIONS
+    FUNCTIONS
     + r"""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
 local groups, group = redis.pcall('XINFO', 'GROUPS', KEYS[2]), nil

@@ -1,5 +1,7 @@
 """Lua scripts: the steps that must happen together or not at all. All keys of a script share one slot."""
 
+from faust_redis.redis.lua import FUNCTIONS
+
 #: Instead of a result: the lease is no longer ours; nothing was changed.
 LOST = -1
 #: Instead of a result: the stored state is not the one that the batch was computed from; nothing was changed.
@@ -84,8 +86,8 @@ return {group['entries-read'], place, stream['entries-added'], stream.length, st
 
 #: Commit one batch: acknowledge its entries, move the hopeless ones to the dead letters, store its state changes.
 #: KEYS lease, stream, dead letters, then one state hash for each table.
-#: ARGV token, group, deliveries before a refused entry is dead, `remove` when entries are to leave the stream,
-#:   acknowledged ids joined by blanks,
+#: ARGV token, group, deliveries before a refused entry is dead, `remove` when entries are to leave the stream, a prefix
+#:   of groups that need not have them before, acknowledged ids joined by blanks,
 #:   for each table: the version that its changes were computed from, and the one that they make,
 #:   n, n times (id, always|limit, reason, m, m fields and values),
 #:   then for each table: keys to set and lengths of their values (arrays packed by msgpack), the values joined, keys
@@ -96,7 +98,9 @@ return {group['entries-read'], place, stream['entries-added'], stream.length, st
 #: changes do not follow on that. A commit that was applied already, its reply lost, has nothing left to do.
 #: Commands get slices since Lua unpacks at most some thousands of values.
 #: Redis does not undo a script that fails midway, so all that could make it fail is checked before the first write.
-COMMIT = r"""
+COMMIT = (
+    FUNCTIONS
+    + r"""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {-1} end
 for number = 2, #KEYS do
   local wanted, found = number <= 3 and 'stream' or 'hash', redis.call('TYPE', KEYS[number]).ok
@@ -104,7 +108,7 @@ for number = 2, #KEYS do
     return redis.error_reply('WRONGTYPE ' .. KEYS[number] .. ' should be a ' .. wanted .. ' and is a ' .. found)
   end
 end
-local at, applied = 6, false
+local at, applied = 7, false
 for number = 4, #KEYS do
   local stored = redis.call('HGET', KEYS[number], '\0version') or ''
   if stored == ARGV[at + 1] then applied = true
@@ -122,7 +126,7 @@ local function each_slice(values, call)
 end
 
 local ids = {}
-for id in string.gmatch(ARGV[5], '%S+') do ids[#ids + 1] = id end
+for id in string.gmatch(ARGV[6], '%S+') do ids[#ids + 1] = id end
 each_slice(ids, function(...) result[1] = result[1] + redis.call('XACK', stream, group, ...) end)
 
 at = at + 1
@@ -143,7 +147,11 @@ for _ = 1, verdicts do
   at = at + 4 + n
   result[#result + 1] = verdict
 end
-if ARGV[4] == 'remove' then each_slice(ids, function(...) redis.call('XDEL', stream, ...) end) end
+if ARGV[4] == 'remove' then
+  local first, groups = needed(stream, ARGV[5])
+  if groups == 1 then each_slice(ids, function(...) redis.call('XDEL', stream, ...) end)
+  elseif first then redis.call('XTRIM', stream, 'MINID', '~', first) end
+end
 
 for table_number = 4, #KEYS do
   local hash = KEYS[table_number]
@@ -156,8 +164,37 @@ for table_number = 4, #KEYS do
   end
   each_slice(changes, function(...) redis.call('HSET', hash, ...) end)
   each_slice(cmsgpack.unpack(ARGV[at + 3]), function(...) redis.call('HDEL', hash, ...) end)
-  redis.call('HSET', hash, '\0version', ARGV[2 * table_number - 1])
+  redis.call('HSET', hash, '\0version', ARGV[2 * table_number])
   at = at + 4
 end
 return result
 """
+)
+
+#: Trim a stream, never beyond what every group has acknowledged. KEYS lease, stream. ARGV token, a prefix of groups
+#: that do not count, how many entries stay (0 = it goes by age), for how many ms they do.
+#: Returns the number of entries removed, which is less than a thousand when no more are to be; LOST.
+TRIM = (
+    FUNCTIONS
+    + r"""
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+local stream, entries, age = KEYS[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local limit = needed(stream, ARGV[2])
+local first
+if entries > 0 then
+  local excess = redis.call('XLEN', stream) - entries
+  if excess <= 0 then return 0 end
+  local page = redis.call('XRANGE', stream, '-', '+', 'COUNT', math.min(excess, 1000) + 1)
+  first = page[#page][1]
+else
+  local time = redis.call('TIME')
+  first = string.format('%d-0', time[1] * 1000 + math.floor(time[2] / 1000) - age)
+end
+if not limit then return 0 end
+if is_after(first, limit) then first = limit end
+-- By whole nodes it takes little time, and of a long stream one part at a time; what is left then are single entries.
+local removed = redis.call('XTRIM', stream, 'MINID', '~', first, 'LIMIT', 10000)
+if removed < 10000 then removed = removed + redis.call('XTRIM', stream, 'MINID', first) end
+return removed
+"""
+)

@@ -38,7 +38,7 @@ class Committer:
     def __init__(self, client: Client, *, group: str, options: RedisOptions) -> None:
         self._group = group
         self._dead_letter_after = options.dead_letter_after
-        self._afterwards = "remove" if options.removes_committed else "keep"
+        self._afterwards = ("remove" if options.removes_committed else "keep", options.spared_groups)
         self._commit = Script(client, scripts.COMMIT)
 
     async def commit(self, partition: Partition, flight: InFlight) -> CommitResult:
@@ -57,7 +57,7 @@ class Committer:
         """
         batch = flight.batch
         limit = _NEVER if partition.paused else self._dead_letter_after
-        args: list[Any] = [partition.token, self._group, limit, self._afterwards]
+        args: list[Any] = [partition.token, self._group, limit, *self._afterwards]
         passed = [entry_id for entry_id, _ in batch.entries]
         verdicts = batch.refused.keys() | batch.buried.keys()
         if verdicts:

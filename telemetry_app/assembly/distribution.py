@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faust_redis.distribution.distributor import Distributor
-from faust_redis.options import RedisOptions
 from faust_redis.redis import keys
-from telemetry_app.operations.observers import TransportMetrics
 from telemetry_app.records.sender import sender_of
 
 if TYPE_CHECKING:
@@ -24,11 +22,5 @@ def build_distributor(settings: Settings, operations: Operations) -> Distributor
         partitions=[keys.partition_stream(source, number, partitions) for number in range(partitions)],
         group=settings.redis_consumer_group,
         key_of=sender_of,
-        options=RedisOptions(
-            instance_id=settings.instance_id,
-            batch_size=settings.batch_size,
-            block_ms=settings.batch_block_ms,
-            lease_ttl_ms=settings.lease_ttl_ms,
-            observer=TransportMetrics(operations.metrics),
-        ),
+        options=operations.transport,
     )

@@ -11,7 +11,6 @@ from faust.app.base import BootStrategy
 from faust.web.drivers import aiohttp as aiohttp_driver
 
 import faust_redis
-from faust_redis.options import RedisOptions
 from telemetry_app.assembly.operations import PROBE_CACHE_S
 from telemetry_app.assembly.worker import Worker
 from telemetry_app.operations import collector
@@ -19,7 +18,6 @@ from telemetry_app.operations.addresses import shown
 from telemetry_app.operations.health import Probe
 from telemetry_app.operations.listening import listen
 from telemetry_app.operations.logging import logging_config
-from telemetry_app.operations.observers import TransportMetrics
 from telemetry_app.settings.environment import service_links
 
 if TYPE_CHECKING:
@@ -133,7 +131,7 @@ def build_app(
     app = App(
         settings.redis_consumer_group,
         broker=settings.redis_url,
-        redis_options=_redis_options(settings, operations),
+        redis_options=operations.transport,
         origin="telemetry_app.app",
         autodiscover=[
             *(_WRITE_MODULES if write_side else ()),
@@ -154,20 +152,6 @@ def build_app(
         operations.readiness.add(*probe)
     app.on_worker_init.connect(_prepare_worker)
     return app
-
-
-def _redis_options(settings: Settings, operations: Operations) -> RedisOptions:
-    return RedisOptions(
-        instance_id=settings.instance_id,
-        batch_size=settings.batch_size,
-        block_ms=settings.batch_block_ms,
-        lease_ttl_ms=settings.lease_ttl_ms,
-        dead_letter_after=settings.dead_letter_after,
-        dead_letter_max_share=settings.dead_letter_max_share,
-        # What the live side reads is the plain stream.
-        removes_committed=settings.distributes,
-        observer=TransportMetrics(operations.metrics),
-    )
 
 
 def _probes(app: App) -> list[Probe]:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from faust_redis.broadcast.reader import BroadcastReader
 from faust_redis.broadcast.replay import StreamReplay
-from faust_redis.options import RedisOptions
 from telemetry_app.assembly.operations import PROBE_CACHE_S
+from telemetry_app.assembly.transport import BROADCAST_PREFIX
 from telemetry_app.database.postgres import Postgres
 from telemetry_app.live.clients.limits import LiveLimits
 from telemetry_app.live.http.routes import APPLICATION_OPTIONS, LiveRoutes
@@ -20,7 +20,7 @@ from telemetry_app.live.rights.directus import Directus
 from telemetry_app.live.rights.open_access import OpenAuthenticator, OpenAuthorizer
 from telemetry_app.live.side import LiveSide
 from telemetry_app.operations.health import Probe
-from telemetry_app.operations.observers import LiveMetrics, TransportMetrics
+from telemetry_app.operations.observers import LiveMetrics
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 #: Database connections of the live side, apart from the writer's, so that neither waits for the other.
 _POOL_SIZE: Final = 2
-#: The group of the broadcast is this and the instance id.
-_GROUP_PREFIX: Final = "live-broadcast-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +132,9 @@ def _build_reader(settings: Settings, operations: Operations, put: Put) -> Broad
         topic=settings.redis_telemetry_stream,
         # Records pass the plain stream first, and are removed from the others when they are stored.
         partitions=1 if settings.distributes else settings.redis_telemetry_partitions,
-        group_prefix=_GROUP_PREFIX,
+        group_prefix=BROADCAST_PREFIX,
         put=put,
-        options=RedisOptions(
-            instance_id=settings.instance_id,
-            batch_size=settings.batch_size,
-            block_ms=settings.batch_block_ms,
-            observer=TransportMetrics(operations.metrics),
-        ),
+        options=operations.transport,
     )
 
 

@@ -6,11 +6,13 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from telemetry_app.assembly.transport import redis_options
 from telemetry_app.operations.health import Readiness
 from telemetry_app.operations.metrics import Metrics
 from telemetry_app.operations.monitoring import MonitoringServer
 
 if TYPE_CHECKING:
+    from faust_redis.options import RedisOptions
     from telemetry_app.settings import Settings
 
 #: Probes that cost a round trip are asked at most this often, however many clients ask.
@@ -25,12 +27,14 @@ class Operations:
         metrics: Counts and gauges of the process.
         readiness: Asks the probes of whatever runs.
         monitoring: Serves both.
+        transport: How the worker talks to the streams, which is shared since some metrics are sums over all that does.
         stopping: Set when the worker begins to stop.
     """
 
     metrics: Metrics
     readiness: Readiness
     monitoring: MonitoringServer
+    transport: RedisOptions
     stopping: asyncio.Event
 
 
@@ -38,4 +42,4 @@ def build_operations(settings: Settings) -> Operations:
     """Return the operations of one worker; nothing listens yet."""
     metrics, readiness = Metrics(), Readiness()
     monitoring = MonitoringServer(settings.metrics_host, settings.metrics_port, metrics, readiness)
-    return Operations(metrics, readiness, monitoring, asyncio.Event())
+    return Operations(metrics, readiness, monitoring, redis_options(settings, metrics), asyncio.Event())

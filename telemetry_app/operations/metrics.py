@@ -59,6 +59,7 @@ RETRIED_OPERATIONS: Final = (
     "device events",
     "snapshot",
     "distribute",
+    "trim",
 )
 FRAME_RESULTS: Final = ("sent", "conflated")
 AUTH_RESULTS: Final = ("ok", "unauthorized", "error")

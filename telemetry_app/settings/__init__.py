@@ -190,6 +190,12 @@ Pooler = Annotated[
     Literal["auto", "session", "transaction"], _as_written(_lower), Bound("auto, session or transaction")
 ]
 Producer = Annotated[Literal["single", "sharded"], _as_written(_lower), Bound("single or sharded")]
+StreamRetention = Annotated[
+    str,
+    _as_written(_lower),
+    Field(pattern=r"^(none|[1-9]\d{0,11}[smhdw]?)$"),
+    Bound("none, a number of records, or a duration such as 90s, 30m, 6h, 7d or 2w"),
+]
 LiveAuth = Annotated[Literal["directus", "none"], _as_written(_lower), Bound("directus or none")]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Flag = Annotated[bool, Bound("true or false")]
@@ -213,6 +219,11 @@ class Settings(BaseSettings):
         "single",
         description="Who chooses the partition of a record: `single`, a worker, which distributes the plain stream; "
         "`sharded`, the producer",
+    )
+    stream_retention: StreamRetention = Field(
+        "none",
+        description="How many records, or for how long, the stream keeps what every group has acknowledged; "
+        "`none` trims nothing",
     )
     redis_consumer_group: KeyName = Field("processor", description="Consumer group, and the Faust app's id")
     instance_id: KeyName = Field(

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final, cast
 
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from faust_redis.redis import keys
+from faust_redis.redis.replies import text
 from telemetry_app.tools.embedded.server import EmbeddedServer
 from telemetry_app.tools.embedded.worker import WorkerProcess
 from tests.chaos.schedule import Fault
-from tests.chaos.servers import Servers
-from tests.chaos.traffic import PARTITIONS, STREAM
+from tests.chaos.servers import PATIENCE_S, Servers
+from tests.chaos.traffic import GROUP, PARTITIONS, STREAM
 from tests.support.servers.proxy import Direction
+from tests.support.waiting import eventually
 
 PROJECT: Final = Path(__file__).parents[2]
 #: A worker that stops while nothing answers takes its time.
@@ -30,7 +37,7 @@ class Workers:
         logs: Log of every one there was.
     """
 
-    def __init__(self, servers: Servers, database_url: str, folder: Path) -> None:
+    def __init__(self, servers: Servers, database_url: str, folder: Path, *, producer: str) -> None:
         self.running: dict[int, WorkerProcess] = {}
         self.exits: list[int] = []
         self.logs: list[Path] = []
@@ -41,7 +48,7 @@ class Workers:
             "REDIS_URL": servers.redis_url,
             "REDIS_TELEMETRY_STREAM": STREAM,
             "REDIS_TELEMETRY_PARTITIONS": str(PARTITIONS),
-            "REDIS_TELEMETRY_PRODUCER": "sharded",
+            "REDIS_TELEMETRY_PRODUCER": producer,
             "POSTGRES_URL": database_url,
             "ROLES": "write",
             "LEASE_TTL_MS": "1500",
@@ -52,7 +59,7 @@ class Workers:
     def start(self, slot: int) -> None:
         """Start a worker in a place."""
         log = self._folder / f"worker-{slot}-{len(self.logs)}.log"
-        worker = WorkerProcess(self._env, log, cwd=PROJECT)
+        worker = WorkerProcess({**self._env, "INSTANCE_ID": log.stem}, log, cwd=PROJECT)
         worker.start()
         self.logs.append(log)
         self.running[slot] = worker
@@ -65,6 +72,10 @@ class Workers:
             self.exits.append(await worker.stop(timeout_s=STOP_TIMEOUT_S))
         finally:
             worker.kill()
+
+    def slot_of(self, instance_id: str) -> int | None:
+        """Return the place of a running worker, by its name; None when none has it."""
+        return next((slot for slot, w in self.running.items() if w.env["INSTANCE_ID"] == instance_id), None)
 
     def kill(self) -> None:
         """End whatever still runs."""
@@ -93,6 +104,8 @@ class Faults:
             "restart redis": self._restart_redis,
             "kill redis": self._kill_redis,
             "fail over": self._fail_over,
+            "kill distributor": self._kill_distributor,
+            "pause distributor": self._pause_distributor,
         }
 
     async def happen(self, fault: Fault) -> None:
@@ -109,6 +122,25 @@ class Faults:
         worker.pause()
         await asyncio.sleep(fault.lasts_s)
         worker.resume()
+
+    async def _kill_distributor(self, fault: Fault) -> None:
+        await self._kill_worker(await self._at_distributor(fault))
+
+    async def _pause_distributor(self, fault: Fault) -> None:
+        await self._pause_worker(await self._at_distributor(fault))
+
+    async def _at_distributor(self, fault: Fault) -> Fault:
+        """Return the fault with the place of the worker that holds the plain stream's lease, when one does."""
+
+        async def found() -> Fault | None:
+            token = None
+            with contextlib.suppress(RedisError, OSError):  # what happens to Redis meanwhile happens to this, too
+                async with Redis.from_url(self._servers.primary.url) as redis:
+                    token = await redis.get(keys.lease(STREAM, GROUP))
+            slot = self._workers.slot_of(text(token).rpartition("#")[0]) if token else None
+            return None if slot is None else fault._replace(slot=slot)
+
+        return cast("Fault", await eventually(found, timeout_s=PATIENCE_S, message="a worker distributes"))
 
     async def _restart_worker(self, fault: Fault) -> None:
         await self._workers.stop(fault.slot)

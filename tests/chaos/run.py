@@ -7,7 +7,7 @@ import contextlib
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -18,12 +18,11 @@ from redis.asyncio import Redis
 
 from telemetry_app.core.device_state import DeviceState
 from tests.chaos.faults import Faults, Workers
-from tests.chaos.schedule import WORKERS, Step, plan
+from tests.chaos.schedule import WORKERS, Step, is_distributed, plan
 from tests.chaos.servers import Servers, running
-from tests.chaos.traffic import STREAMS, Expected, Last, Trackers, expected
+from tests.chaos.traffic import GROUP, STREAM, STREAMS, Expected, Last, Trackers, expected
 from tests.support.servers.databases import fresh_database
 
-GROUP: Final = "processor"
 #: A run fails when nothing more happens for so long, although not everything is acknowledged.
 STANDSTILL_S: Final = 150
 _POLL_S: Final = 0.5
@@ -51,19 +50,20 @@ class Report(NamedTuple):
     def __str__(self) -> str:
         """Say it in one line, differences below."""
         outcome = f"{len(self.differences)} DIFFERENCES" if self.differences else "exact"
-        line = f"seed {self.seed}: {self.entries} records, {self.faults} faults, {self.conflicts} conflicts, {outcome}"
+        run = f"seed {self.seed}{' (distributed)' if is_distributed(self.seed) else ''}"
+        line = f"{run}: {self.entries} records, {self.faults} faults, {self.conflicts} conflicts, {outcome}"
         return "\n  ".join([line, *self.differences])
 
 
 async def run(seed: int, seconds: float) -> Report:
     """Run the schedule of a seed and compare."""
-    steps = plan(seed, seconds)
+    steps, one_stream = plan(seed, seconds), is_distributed(seed)
     async with running() as servers, fresh_database(servers.postgres.url) as database_url:
         with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-            workers = Workers(servers, database_url, Path(folder))
+            workers = Workers(servers, database_url, Path(folder), producer="single" if one_stream else "sharded")
             try:
                 await _disturb(servers, workers, steps, seed)
-                differences = await _until_drained(servers, workers)
+                differences = await _until_drained(servers, workers, [STREAM, *STREAMS] if one_stream else STREAMS)
                 alive = [slot for slot, worker in workers.running.items() if worker.exit_code is None]
                 if len(alive) < len(workers.running):
                     differences.append(f"workers that ended by themselves: {set(workers.running) - set(alive)}")
@@ -71,10 +71,11 @@ async def run(seed: int, seconds: float) -> Report:
                     await workers.stop(slot)
                 if any(workers.exits):
                     differences.append(f"exit codes of stopped workers: {workers.exits}")
-                model, found = await _compare(servers, database_url)
+                model, found = await _compare(servers, database_url, one_stream=one_stream)
             finally:
                 workers.kill()
-            conflicts = sum(log.read_text().count("is not the one that a batch") for log in workers.logs)
+            lines = [line for log in workers.logs for line in log.read_text().splitlines()]
+    conflicts = sum("is not the one that a batch" in line for line in lines)
     if conflicts:
         differences.append(f"{conflicts} commits refused since memory and hash had parted")
     faults = sum(len(step.faults) for step in steps)
@@ -88,7 +89,7 @@ async def _disturb(servers: Servers, workers: Workers, steps: list[Step], seed: 
         workers.start(slot)
     for worker in workers.running.values():
         await worker.wait_ready()
-    sending = asyncio.create_task(Trackers(servers, seed).run(stop))
+    sending = asyncio.create_task(Trackers(servers, seed, one_stream=is_distributed(seed)).run(stop))
     begun_s = time.monotonic()
     try:
         for step in steps:
@@ -105,12 +106,12 @@ def _words(fault: Any) -> str:
     return f"{fault.kind}{slot}" + (f" for {fault.lasts_s:g} s" if fault.lasts_s else "")
 
 
-async def _until_drained(servers: Servers, workers: Workers) -> list[str]:
+async def _until_drained(servers: Servers, workers: Workers, streams: Sequence[str]) -> list[str]:
     """Wait until all is read and acknowledged; return what is left when nothing moves any more."""
     before, since_s = None, time.monotonic()
     async with Redis.from_url(servers.primary.url) as redis:
         while True:
-            left = {stream: await _left(redis, stream) for stream in STREAMS}
+            left = {stream: await _left(redis, stream) for stream in streams}
             if not any(map(sum, left.values())):
                 return []
             if left != before:
@@ -130,9 +131,10 @@ async def _left(redis: Redis, stream: str) -> tuple[int, int]:
     return 1, 0
 
 
-async def _compare(servers: Servers, database_url: str) -> tuple[Expected, list[str]]:
+async def _compare(servers: Servers, database_url: str, *, one_stream: bool) -> tuple[Expected, list[str]]:
     async with Redis.from_url(servers.primary.url) as redis, _connected(database_url) as database:
-        model = await expected(redis)
+        model = await expected(redis, one_stream=one_stream)
+        left = {stream: await redis.xlen(stream) for stream in STREAMS} if one_stream else {}
         stored = Counter(map(tuple, await database.fetch("SELECT device_id, ts FROM positions")))
         states = await _states(redis)
         dead = await _dead(redis)
@@ -141,6 +143,7 @@ async def _compare(servers: Servers, database_url: str) -> tuple[Expected, list[
         *_named("rows not stored", list(model.rows - stored.keys())),
         *_named("rows nobody sent", list(stored.keys() - model.rows)),
         *_named("states that differ", _different(model.devices, states)),
+        *_named("partitions that hold what was committed", [item for item in left.items() if item[1]]),
         *_named("refused and not in the dead letters once", _different(model.refused, dead)),
     ]
 

@@ -32,13 +32,25 @@ KINDS: Final = {
     "kill redis": 0.5,
     "fail over": 0.0,
 }
+#: The same, of the worker that happens to distribute the plain stream.
+DISTRIBUTOR_KINDS: Final = {"kill distributor": 1.0, "pause distributor": 5.0}
+
+
+def is_distributed(seed: int) -> bool:
+    """Tell whether in the run of a seed trackers send to one stream, which the workers distribute: where it is odd."""
+    return seed % 2 == 1
+
+
+def kinds(seed: int) -> dict[str, float]:
+    """Return the kinds of fault of a seed's run, with the longest time of each."""
+    return KINDS | DISTRIBUTOR_KINDS if is_distributed(seed) else KINDS
 
 
 class Fault(NamedTuple):
     """One thing that goes wrong.
 
     Attributes:
-        kind: One of `KINDS`.
+        kind: One of `KINDS` or `DISTRIBUTOR_KINDS`.
         slot: Which worker, where the kind says "worker".
         lasts_s: How long something stays paused, stalled or down.
     """
@@ -52,7 +64,14 @@ class Fault(NamedTuple):
         """What it happens to; one target has one fault at a time."""
         if "worker" in self.kind:
             return f"worker {self.slot}"
+        if "distributor" in self.kind:
+            return "distributor"
         return "postgres" if "postgres" in self.kind else "redis"
+
+    def clashes(self, other: Fault) -> bool:
+        """Tell whether both might happen to one target; which worker distributes is not known beforehand."""
+        kinds = self.kind + other.kind
+        return self.target == other.target or ("distributor" in kinds and "worker" in kinds)
 
 
 class Step(NamedTuple):
@@ -67,19 +86,20 @@ class _Plan:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
+        self._kinds = kinds(seed)
         self._bag: list[str] = []
         self._running = set(range(WORKERS))
 
-    def draw(self, taken: set[str]) -> Fault | None:
-        """Return a fault of none of these targets; None when what comes next has one of them."""
+    def draw(self, others: list[Fault]) -> Fault | None:
+        """Return a fault that clashes with none of these; None when what comes next does."""
         if not self._bag:
-            self._bag = sorted(KINDS)
+            self._bag = sorted(self._kinds)
             self.random.shuffle(self._bag)
         fault = self._fault(self._bag[-1])
         if fault is None:  # nothing to add to, or to take from
             self._bag.pop()
             return None
-        if fault.target in taken:
+        if any(map(fault.clashes, others)):
             return None
         self._bag.pop()
         if fault.kind == "add worker":
@@ -96,7 +116,7 @@ class _Plan:
             return None
         if not slots:
             return None
-        lasts_s = round(self.random.uniform(0.3, 1.0) * KINDS[kind], 2)
+        lasts_s = round(self.random.uniform(0.3, 1.0) * self._kinds[kind], 2)
         return Fault(kind, self.random.choice(slots), lasts_s)
 
 
@@ -109,7 +129,7 @@ def plan(seed: int, seconds: float) -> list[Step]:
         wanted = 2 if drawing.random.random() < TWO_AT_ONCE else 1
         faults: list[Fault] = []
         while len(faults) < wanted:
-            fault = drawing.draw({fault.target for fault in faults})
+            fault = drawing.draw(faults)
             if fault is not None:
                 faults.append(fault)
             elif faults:

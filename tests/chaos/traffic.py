@@ -20,6 +20,7 @@ from tests.support.records import FIRST_TS
 DEVICES: Final = 400
 PARTITIONS: Final = 8
 STREAM: Final = "telemetry:chaos"
+GROUP: Final = "processor"
 STREAMS: Final = tuple(f"{STREAM}:{number}" for number in range(PARTITIONS))
 #: So many send at a time, each for some seconds: a wrong state is not put right by the device's next record.
 ACTIVE: Final = 40
@@ -27,6 +28,8 @@ TICK_S: Final = 0.1
 RECORDS_PER_TICK: Final = 150
 #: Of all records: sent again, late, and unreadable.
 RESENT, LATE, BROKEN = 0.02, 0.02, 0.003
+#: Of entries in a stream that is distributed: without the field that says whose they are.
+ANONYMOUS: Final = 0.1
 _PAGE = 5000
 
 
@@ -46,7 +49,7 @@ class Expected(NamedTuple):
         entries: How many there are.
         rows: Device and time of every valid record; the same one twice is one row.
         devices: The state of each device.
-        refused: Stream and id of each entry that cannot be read.
+        refused: Stream of the device, and id, of each entry that cannot be read.
     """
 
     entries: int
@@ -55,11 +58,17 @@ class Expected(NamedTuple):
     refused: Counter[tuple[str, str]]
 
 
-class Trackers:
-    """Send records all the time, each to the stream of its device, through whatever happens to Redis."""
+def stream_of(device_id: str) -> str:
+    """Return the partition's stream that a device belongs to."""
+    return STREAMS[zlib.crc32(device_id.encode()) % PARTITIONS]
 
-    def __init__(self, servers: Servers, seed: int) -> None:
+
+class Trackers:
+    """Send records all the time through whatever happens to Redis: to the stream of their device, or all to one."""
+
+    def __init__(self, servers: Servers, seed: int, *, one_stream: bool) -> None:
         self._servers = servers
+        self._one_stream = one_stream
         self._random = random.Random(seed)
         self._sent: Counter[int] = Counter()
         self._last: list[tuple[int, int]] = []
@@ -93,14 +102,19 @@ class Trackers:
                 async with Redis.from_url(self._servers.primary.url) as redis:
                     pipeline = redis.pipeline(transaction=False)
                     for payload in payloads:
-                        stream = STREAMS[zlib.crc32(payload["device_id"].encode()) % PARTITIONS]
-                        fields: dict[Any, Any] = {"codec": "8E", "payload": json.dumps(payload)}
-                        pipeline.xadd(stream, fields)
+                        device_id = payload["device_id"]
+                        pipeline.xadd(STREAM if self._one_stream else stream_of(device_id), self._fields(payload))
                     await pipeline.execute()
             except (RedisError, OSError):
                 await asyncio.sleep(TICK_S)
             else:
                 return
+
+    def _fields(self, payload: dict[str, Any]) -> dict[Any, Any]:
+        fields = {"ts": payload["timestamp"], "device_id": payload["device_id"], "codec": "8E"}
+        if self._one_stream and self._random.random() < ANONYMOUS:
+            del fields["device_id"]
+        return fields | {"payload": json.dumps(payload)}
 
 
 def _payload(device: int, number: int) -> dict[str, Any]:
@@ -114,19 +128,20 @@ def _payload(device: int, number: int) -> dict[str, Any]:
     )
 
 
-async def expected(redis: Redis) -> Expected:
-    """Count what the streams hold."""
+async def expected(redis: Redis, *, one_stream: bool) -> Expected:
+    """Count what the trackers sent, as the streams that they sent to hold it."""
     rows, refused, devices, entries = set(), Counter[tuple[str, str]](), dict[str, Last](), 0
-    for stream in STREAMS:
+    for stream in [STREAM] if one_stream else STREAMS:
         start = "-"
         while page := await _page(redis, stream, start):
             for entry_id, fields in page:
                 entries += 1
                 record = json.loads(fields[b"payload"])
+                device = record["device_id"]
                 if record["latitude"] > 90:
-                    refused[stream, entry_id.decode()] += 1
+                    refused[stream_of(device), entry_id.decode()] += 1
                     continue
-                device, at = record["device_id"], datetime.fromisoformat(record["timestamp"])
+                at = datetime.fromisoformat(record["timestamp"])
                 rows.add((device, at))
                 devices[device] = _after(devices.get(device), at, record)
             start = f"({page[-1][0].decode()}"

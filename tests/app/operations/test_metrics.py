@@ -27,6 +27,7 @@ OPERATIONS = (
     "device events",
     "snapshot",
     "distribute",
+    "trim",
 )
 # name as exposed, kind, label, values that are there from the start
 TABLE: list[tuple[str, str, str | None, tuple[str, ...]]] = [

@@ -1,0 +1,103 @@
+"""Trimming: what every group has acknowledged may go, nothing else, and no more than was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.exceptions import ResponseError
+
+from faust_redis.options import RedisOptions, Retention
+from faust_redis.redis.client import close, connect
+from faust_redis.stream.retention import Trimmer
+from tests.support.observed import TransportObserved
+from tests.transport.apps import GROUP, names
+from tests.transport.conftest import Stream
+
+SPARED = "watch-"
+
+
+class Shears:
+    """A trimmer, the lease that it needs, and the stream."""
+
+    def __init__(self, records: Stream) -> None:
+        self.records = records
+        self.client = connect(records.redis_url)
+        self.observer = TransportObserved()
+
+    async def trim(self, retention: Retention, *, by: str = "token") -> int:
+        """Trim, and return how many entries are left."""
+        options = RedisOptions(observer=self.observer, spared_groups=SPARED)
+        trimmer = Trimmer(self.client, group=GROUP, retention=retention, options=options)
+        await trimmer.trim(self.records.name, by)
+        return int(await self.records.redis.xlen(self.records.name))
+
+    async def read(self, group: str, entries: int, *, acknowledged: int) -> None:
+        """Let a group read so many more entries, and acknowledge so many of these."""
+        reply = await self.records.redis.xreadgroup(group, "reader", {self.records.name: ">"}, count=entries)
+        ids = [entry_id for entry_id, _ in reply[0][1]][:acknowledged]
+        if ids:
+            await self.records.redis.xack(self.records.name, group, *ids)
+
+
+@pytest.fixture
+async def shears(records: Stream) -> AsyncIterator[Shears]:
+    made = Shears(records)
+    await records.redis.set(records.lease, "token")
+    for group in (GROUP, f"{SPARED}one"):
+        await records.redis.xgroup_create(records.name, group, id="0", mkstream=True)
+    yield made
+    await close(made.client)
+
+
+async def test_the_newest_entries_stay(shears: Shears) -> None:
+    """Of what is acknowledged, as many go as are too many, however many these are."""
+    await shears.records.publish(names("a", 3500))
+    await shears.read(GROUP, 3500, acknowledged=3500)
+    assert await shears.trim(Retention(entries=100)) == 100
+    assert await shears.trim(Retention(entries=100)) == 100
+    assert await shears.trim(Retention(entries=5000)) == 100
+
+
+async def test_old_entries_go(shears: Shears) -> None:
+    """By age, entries go that were appended before, and nothing goes that was not."""
+    redis, stream = shears.records.redis, shears.records.name
+    for second in range(1, 51):
+        await redis.xadd(stream, {"payload": "old"}, id=f"{second}000-0")
+    await shears.records.publish(names("new", 20))
+    await shears.read(GROUP, 100, acknowledged=100)
+    assert await shears.trim(Retention(age_ms=3_600_000)) == 20
+    assert await shears.trim(Retention(age_ms=3_600_000)) == 20
+
+
+@pytest.mark.parametrize("retention", [Retention(entries=1), Retention(age_ms=1)])
+async def test_what_a_group_needs_stays(shears: Shears, retention: Retention) -> None:
+    """Neither what is pending goes, nor what a second group has not read; broadcasts keep nothing."""
+    redis, stream = shears.records.redis, shears.records.name
+    await redis.xadd(stream, {"payload": "oldest"}, id="1-1")
+    ids = await shears.records.publish(names("a", 300))
+    await redis.xgroup_create(stream, "other", id="0")
+    await shears.read(GROUP, 301, acknowledged=250)
+    await shears.read("other", 120, acknowledged=120)
+    await shears.trim(retention)
+    left = [entry_id for entry_id, _ in await redis.xrange(stream)]
+    assert left == ids[118:]  # the last one that was acknowledged stays, too
+    await shears.read("other", 1000, acknowledged=1000)
+    await shears.trim(retention)
+    assert [entry_id for entry_id, _ in await redis.xrange(stream)] == ids[249:]
+
+
+async def test_nobody_trims_without_the_lease(shears: Shears) -> None:
+    """A former owner removes nothing."""
+    await shears.records.publish(names("a", 10))
+    await shears.read(GROUP, 10, acknowledged=10)
+    assert await shears.trim(Retention(entries=1), by="former") == 10
+
+
+async def test_what_cannot_be_trimmed_is_counted(shears: Shears) -> None:
+    """A key that is no stream is left, and the failure is counted."""
+    await shears.records.redis.delete(shears.records.name)
+    await shears.records.redis.set(shears.records.name, "text")
+    with pytest.raises(ResponseError):  # of the test's own look
+        await shears.trim(Retention(entries=1))
+    assert shears.observer.retries["trim"] == 1
