@@ -139,8 +139,9 @@ class BroadcastReader(Service):
             logger.warning("group %s is gone: somebody removed it, or Redis was emptied or replaced", self._group)
             self._positioned = False
             return
+        whole = self._size.fits(self.reads.reply_bytes, sum(len(entries) for _, entries in reply))
         for stream, entries in reply:
-            for piece in self._size.pieces(entries):
+            for piece in (entries,) if whole else self._size.pieces(entries):
                 self.reached[stream] = EntryId.parse(piece[-1][0])
                 await self._put(RecordBatch(stream, piece))
                 # Let the receiver run first: asking for the next batch takes as long as delivering a small one.

@@ -31,6 +31,9 @@ class ReadConnection:
     TLS, password); its socket is then read directly, and a command that repeats the one before is not packed again:
     30 us. A cluster's client is used as it is, since it alone knows where a stream lies, and so is one that has
     renamed what is taken over here.
+
+    Attributes:
+        reply_bytes: Size of the last reply; None through a client, which does not tell.
     """
 
     def __init__(self, client: Client) -> None:
@@ -40,6 +43,7 @@ class ReadConnection:
         self._takes_over = isinstance(client, Redis)
         self._command: tuple[Any, ...] = ()
         self._packed = b""
+        self.reply_bytes: int | None = None
 
     async def execute(self, *args: Any) -> Any:
         """Send one command and return its raw reply.
@@ -55,7 +59,9 @@ class ReadConnection:
             return await execute(self._client, *args)
         if args != self._command and self._connection is not None:
             self._command, self._packed = args, b"".join(self._connection.pack_command(*args))
-        return await wire.ask(self._packed)
+        reply = await wire.ask(self._packed)
+        self.reply_bytes = wire.reply_bytes
+        return reply
 
     async def _take_over(self) -> _Wire | None:
         """Return a new connection's socket; None when this client has none to take over, now or ever."""
@@ -97,6 +103,7 @@ class _Wire(asyncio.Protocol):
             protocolError=InvalidResponse, replyError=parser.parse_error, notEnoughData=_INCOMPLETE
         )
         self._waiter: asyncio.Future[Any] | None = None
+        self.reply_bytes = 0
         self._transport: asyncio.Transport = writer.transport
         self._former = self._transport.get_protocol()
         self._transport.set_protocol(self)
@@ -108,6 +115,7 @@ class _Wire(asyncio.Protocol):
 
     async def ask(self, command: bytes) -> Any:
         waiter = self._waiter = self._loop.create_future()
+        self.reply_bytes = 0
         timer = self._loop.call_later(REPLY_TIMEOUT_S, self._fail, TimeoutError("Redis does not answer"))
         self._transport.write(command)
         try:
@@ -125,6 +133,7 @@ class _Wire(asyncio.Protocol):
         return reply
 
     def data_received(self, data: bytes) -> None:
+        self.reply_bytes += len(data)
         try:
             self._replies.feed(data)
             while (reply := self._replies.gets()) is not _INCOMPLETE:

@@ -12,6 +12,7 @@ from faust_redis.redis import keys, scripts
 from faust_redis.redis.client import Client, Script, execute, is_cluster
 from faust_redis.redis.errors import PartitionLost, is_no_group
 from faust_redis.redis.replies import EntryId, entries, streams
+from faust_redis.redis.wire import ReadConnection
 from faust_redis.stream.batch import RecordBatch
 from faust_redis.stream.sizing import ReadSize
 from faust_redis.stream.survey import Survey
@@ -39,6 +40,7 @@ class Reader:
         self._options = options
         self._observer = options.observer
         self.size = ReadSize(options.batch_size, options.batch_bytes)
+        self._reads = ReadConnection(client)
         self._create_group = Script(client, scripts.CREATE_GROUP)
         self._survey = Survey(client, group=group, observer=options.observer)
         self._reading = asyncio.Lock()
@@ -134,11 +136,13 @@ class Reader:
         else:
             reply = streams(await self._read_group(partitions, block_ms))
         by_stream = {partition.stream.encode(): partition for partition in partitions}
+        whole = self.size.fits(self._reads.reply_bytes, sum(len(fresh) for _, fresh in reply))
         batches = []
         for stream, fresh in reply:
             partition = by_stream[stream]
             partition.tally.received(len(fresh))
-            batches += [(partition, RecordBatch(partition.stream, piece)) for piece in self.size.pieces(fresh)]
+            pieces = (fresh,) if whole else self.size.pieces(fresh)
+            batches += [(partition, RecordBatch(partition.stream, piece)) for piece in pieces]
         self._observer.read("ok" if batches else "empty")
         return batches
 
@@ -152,7 +156,7 @@ class Reader:
     async def _or_recreate_group(self, partitions: list[Partition], *command: Any) -> Any:
         """Run a command; when the group is gone, say so, create it again, and return an empty reply."""
         try:
-            return await execute(self._client, *command)
+            return await self._reads.execute(*command)
         except ResponseError as error:
             if not is_no_group(error):
                 raise

@@ -41,6 +41,18 @@ class ReadSize:
         together = self._most_bytes * _MOST_PIECES / (self._entry_bytes or _UNSEEN_BYTES)
         return max(1, min(self._count, int(together / streams)))
 
+    def fits(self, reply_bytes: int | None, entries: int) -> bool:
+        """Take note of a reply with so many entries, and tell whether it is one piece as it is.
+
+        Args:
+            reply_bytes: Its size, which costs nothing to know where it was received; None when nobody knows.
+            entries: Of all its streams.
+        """
+        if not entries or reply_bytes is None or reply_bytes > self._most_bytes:
+            return False
+        self._saw(reply_bytes / entries)
+        return True
+
     def pieces(self, entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
         """Take note of entries that were read, and yield them in pieces of bounded size."""
         size = sum(map(len, chain.from_iterable(fields for _, fields in entries)))

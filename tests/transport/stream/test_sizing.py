@@ -47,3 +47,13 @@ def test_an_entry_larger_than_a_read_is_read_alone() -> None:
     size = ReadSize(1000, MB)
     assert len(list(size.pieces(entries(2, 3 * MB)))) == 2
     assert (size.count(), size.count(64)) == (1, 1)
+
+
+def test_a_reply_of_known_size_is_not_measured_again() -> None:
+    """One that is small enough is a piece as it is; what it says of the entries' size counts for the next read."""
+    size = ReadSize(1000, MB)
+    assert size.fits(MB, 16)
+    assert size.count() == 16
+    assert not size.fits(MB + 1, 16)
+    assert not size.fits(None, 16)
+    assert not size.fits(0, 0)
