@@ -63,8 +63,8 @@ def test_every_package_has_its_place() -> None:
     """Each package at the root stands in the contract of the storeys."""
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - NOT_OURS
     storeys = layers_of(contracts()["importlinter:contract:storeys"])
-    assert packages == {room for floor in storeys for room in floor}
-    assert packages == set(lines_of(contracts()["importlinter"], "root_packages"))
+    assert packages == {room for floor in storeys for room in floor}, "give it a floor in the first contract"
+    assert packages == set(lines_of(contracts()["importlinter"], "root_packages")), "name it in root_packages"
 
 
 def test_every_package_with_rooms_has_an_exhaustive_contract() -> None:
@@ -72,7 +72,7 @@ def test_every_package_with_rooms_has_an_exhaustive_contract() -> None:
     roots = lines_of(contracts()["importlinter"], "root_packages")
     packages = [path.parent for root in roots for path in (ROOT / root).glob("*/**/__init__.py")]
     with_rooms = {".".join(package.parent.relative_to(ROOT).parts) for package in packages}
-    assert with_rooms == set(exhaustive())
+    assert with_rooms == set(exhaustive()), "give it a contract of its own in .importlinter, such as the one of live"
 
 
 def test_no_contract_has_exceptions() -> None:
