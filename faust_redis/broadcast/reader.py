@@ -21,8 +21,8 @@ from faust_redis.redis.client import (
     execute,
     is_cluster,
 )
-from faust_redis.redis.errors import ANY_REDIS_ERROR, is_busy_group, is_no_group, severity
-from faust_redis.redis.replies import Entry, EntryId, streams as streams_of
+from faust_redis.redis.errors import ANY_REDIS_ERROR, ReplyTooLarge, is_busy_group, is_no_group, severity
+from faust_redis.redis.replies import Entry, EntryId, facts, streams as streams_of, text
 from faust_redis.redis.retry import Backoff, pause
 from faust_redis.redis.wire import ReadConnection
 from faust_redis.stream.batch import RecordBatch
@@ -96,7 +96,7 @@ class BroadcastReader(Service):
     def client(self) -> Client:
         """The client, made when it is first needed: it belongs to the event loop that uses it."""
         if self._client is None:
-            self._client = connect(self._url)
+            self._client = connect(self._url, bounded=True)
         return self._client
 
     @property
@@ -129,10 +129,16 @@ class BroadcastReader(Service):
     async def _read_once(self) -> None:
         if not self._positioned:
             await self._position_groups()
-        asked = self._size.count(len(self.streams))
+        streams = self._size.together(self.streams)
+        asked = self._size.count(len(streams))
         begun_at = asyncio.get_running_loop().time()
         try:
-            reply = await self._read_streams()
+            reply = await self._read_streams(streams, asked)
+        except ReplyTooLarge:
+            if asked > 1 or len(streams) > 1:
+                raise
+            await self._pass_over(streams[0])
+            return
         except ResponseError as error:
             if not is_no_group(error):
                 raise
@@ -146,23 +152,30 @@ class BroadcastReader(Service):
                 await self._put(RecordBatch(stream, piece))
                 # Let the receiver run first: asking for the next batch takes as long as delivering a small one.
                 await asyncio.sleep(0)
-        if all(len(entries) < asked for _, entries in reply):
+        if len(streams) == len(self.streams) and all(len(entries) < asked for _, entries in reply):
             self.caught_up_at = begun_at
 
-    async def _read_streams(self) -> list[tuple[str, list[Entry]]]:
+    async def _read_streams(self, streams: Sequence[str], count: int) -> list[tuple[str, list[Entry]]]:
         """Read all streams at once; in a cluster each by itself, since slots differ."""
         if is_cluster(self.client):
-            replies = await asyncio.gather(*(self._read_group([stream]) for stream in self.streams))
+            replies = await asyncio.gather(*(self._read_group([stream], count) for stream in streams))
         else:
-            replies = [await self._read_group(self.streams)]
+            replies = [await self._read_group(streams, count)]
         return [(stream.decode(), entries) for reply in replies for stream, entries in streams_of(reply) if entries]
 
-    async def _read_group(self, streams: Sequence[str]) -> Any:
+    async def _read_group(self, streams: Sequence[str], count: int) -> Any:
         return await self.reads.execute(
             "XREADGROUP", "GROUP", self._group, self._options.instance_id,
-            "COUNT", self._size.count(len(self.streams)), "BLOCK", self._block_ms, "NOACK",
+            "COUNT", count, "BLOCK", self._block_ms, "NOACK",
             "STREAMS", *streams, *(">" for _ in streams),
         )  # fmt: skip
+
+    async def _pass_over(self, stream: str) -> None:
+        """Go on behind an entry that is too large to be read, which the group has behind it already."""
+        groups = map(facts, await execute(self.client, "XINFO", "GROUPS", stream))
+        last = next(group["last-delivered-id"] for group in groups if text(group["name"]) == self._group)
+        self.reached[stream] = EntryId.parse(last)
+        logger.error("broadcast: entry %s of %s is too large to be read and is passed over", text(last), stream)
 
     async def _position_groups(self) -> None:
         """Let every group begin behind the last entry handed over; at first, at the end of its stream."""
@@ -191,6 +204,7 @@ class BroadcastReader(Service):
     async def _after_failure(self, error: BaseException) -> None:
         """Wait, then set the groups back to what was handed over: a reply may have been lost on the way."""
         self._positioned = False
+        self._size.shrink(error)
         self._options.observer.retried("broadcast")
         self._failure = f"the broadcast does not read ({type(error).__name__}: {error})"
         delay_s = self._backoff.next_s()

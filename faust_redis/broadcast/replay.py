@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from faust_redis.redis.client import Client, close, connect, execute
-from faust_redis.redis.errors import is_no_group, own_errors
-from faust_redis.redis.replies import BEFORE_ALL, Entry, EntryId, entries, facts
+from faust_redis.redis import scripts
+from faust_redis.redis.client import Client, Script, close, connect, execute
+from faust_redis.redis.errors import ReplyTooLarge, is_no_group, own_errors
+from faust_redis.redis.replies import BEFORE_ALL, Entry, EntryId, entries
 from faust_redis.stream.sizing import ReadSize
 
 if TYPE_CHECKING:
@@ -38,18 +39,12 @@ _NOTHING: Final = StreamTips(None, BEFORE_ALL, complete=True)
 async def stream_tips(client: Client, stream: str) -> StreamTips:
     """Return what a stream can still give; a stream that does not exist is an empty one."""
     try:
-        reply = await execute(client, "XINFO", "STREAM", stream)
+        first, last, added, length = await Script(client, scripts.TIPS)([stream], [])
     except ResponseError as error:
         if is_no_group(error):
             return _NOTHING
         raise
-    said = facts(reply)
-    entry = said["first-entry"]
-    return StreamTips(
-        EntryId.parse(entry[0]) if entry else None,
-        EntryId.parse(said["last-generated-id"]),
-        int(said["entries-added"]) == int(said["length"]),
-    )
+    return StreamTips(EntryId.parse(first) if length else None, EntryId.parse(last), added == length)
 
 
 class StreamReplay:
@@ -72,7 +67,7 @@ class StreamReplay:
     def client(self) -> Client:
         """The client, made when it is first needed: it belongs to the event loop that uses it."""
         if self._client is None:
-            self._client = connect(self._url)
+            self._client = connect(self._url, bounded=True)
         return self._client
 
     async def tips(self, streams: Sequence[str]) -> list[StreamTips]:
@@ -83,10 +78,19 @@ class StreamReplay:
     async def page(self, stream: str, after: EntryId, until: EntryId) -> list[Entry]:
         """Return the first entries of `after < id <= until`, a thousand or about 2 MB; none when there are no more."""
         with own_errors():
-            count = self._size.count()
-            page = entries(await execute(self.client, "XRANGE", stream, f"({after}", str(until), "COUNT", count))
+            page = await self._entries(stream, f"({after}", str(until))
             # A piece is a page: what is beyond it is read with the next one.
             return list(next(self._size.pieces(page))) if page else page
+
+    async def _entries(self, stream: str, after: str, until: str) -> list[Entry]:
+        while True:
+            count = self._size.count()
+            try:
+                return entries(await execute(self.client, "XRANGE", stream, after, until, "COUNT", count))
+            except ReplyTooLarge as error:
+                if count == 1:
+                    raise
+                self._size.shrink(error)
 
     async def close(self) -> None:
         """Close the connections."""

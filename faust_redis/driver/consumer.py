@@ -55,7 +55,7 @@ class Consumer(LedgerOffsets):
         group: str = self.app.conf.id
         service = {"loop": self.loop, "beacon": self.beacon}
         self.options = options
-        self.client = connect(str(self.transport.url[0]))
+        self.client = connect(str(self.transport.url[0]), bounded=True)
         self.redis = RedisProbe(self.client)
         self.holdings = Holdings()
         #: Why the state of a partition that was taken cannot be loaded; None when it can.

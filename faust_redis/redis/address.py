@@ -24,6 +24,7 @@ LEAST_CONNECTIONS: Final = 10
 
 _SENTINEL_PORT: Final = 26379
 _HOST: Final = re.compile(r"(?P<host>\[[^\[\]]+\]|[^:\[\],@]+)(?::(?P<port>[0-9]{1,5}))?")
+_PARTS: Final = re.compile(r"([^/?#]*)([^?]*)(.*)", re.DOTALL)
 _FLAGS: Final = {"true", "false", "yes", "no", "1", "0"}
 
 
@@ -106,7 +107,7 @@ class Sentinels(NamedTuple):
 def why_unfit(url: str) -> str | None:
     """Return None for a URL that the transport can use, else a clause that follows "but"."""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(one_host(url))
         problem = _why_not_formed(url, parts)
     except ValueError:
         problem = "must be a well-formed URL"
@@ -126,15 +127,20 @@ def refuse(url: str) -> None:
 def one_host(url: str) -> str:
     """Return a URL without commas and semicolons, at which Faust would cut it, that means the same."""
     scheme, separator, rest = url.partition("://")
-    user, at, rest = rest.rpartition("@")
+    authority, path, query = _split(rest)
+    user, at, hosts = authority.rpartition("@")
     user = user.replace(",", "%2C").replace(";", "%3B")
-    url = f"{scheme}{separator}{user}{at}{rest}"
     if not scheme.endswith("+sentinel"):
-        return url
-    parts = urlsplit(url)
-    first, *others = parts.netloc.rpartition("@")[2].split(",")
-    query = urlencode([*parse_qsl(parts.query), *(("sentinel", host) for host in others)])
-    return parts._replace(netloc=f"{user}{at}{first}", query=query).geturl()
+        return f"{scheme}{separator}{user}{at}{hosts}{path}{query}"
+    first, *others = hosts.split(",")
+    options = urlencode([*parse_qsl(query[1:], keep_blank_values=True), *(("sentinel", host) for host in others)])
+    return f"{scheme}{separator}{user}{at}{first}{path}{'?' if options else ''}{options}"
+
+
+def _split(rest: str) -> tuple[str, str, str]:
+    """Return authority, path and query of what follows a scheme, which urlsplit would not for several hosts."""
+    authority, path, query = _PARTS.fullmatch(rest).groups()  # type: ignore[union-attr]  # fits every text
+    return authority, path, query
 
 
 def parse_sentinels(url: str) -> Sentinels:
@@ -170,7 +176,7 @@ def _why_not_formed(url: str, parts: SplitResult) -> str | None:
         return "must be a well-formed URL: write blanks, # and / of a password as %20, %23 and %2F"
     if parts.scheme == "unix":
         return None if parts.path else "must be a well-formed URL: there is no path of the socket in it"
-    return _why_not_sentinels(parts) if parts.scheme.endswith("+sentinel") else _why_not_server(parts)
+    return _why_not_sentinels(url, parts) if parts.scheme.endswith("+sentinel") else _why_not_server(parts)
 
 
 def _why_not_server(parts: SplitResult) -> str | None:
@@ -184,9 +190,9 @@ def _why_not_server(parts: SplitResult) -> str | None:
     return None
 
 
-def _why_not_sentinels(parts: SplitResult) -> str | None:
-    hosts = parts.netloc.rpartition("@")[2].split(",")
-    if not all(_host_and_port(host) for host in hosts):
+def _why_not_sentinels(url: str, parts: SplitResult) -> str | None:
+    authority, _, _ = _split(url.partition("://")[2])
+    if not all(_host_and_port(host) for host in authority.rpartition("@")[2].split(",")):
         return "must be a well-formed URL with host:port of each sentinel, commas between"
     if not re.fullmatch(r"/[^/]+(/[0-9]*)?", parts.path):
         return "must be a well-formed URL with the name of the master as its path, as in redis+sentinel://host/mymaster"

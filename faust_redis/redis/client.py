@@ -13,6 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError, NoScriptError, ReadOnlyError
 
 from faust_redis.redis.address import Sentinels, parse_sentinels, refuse
+from faust_redis.redis.bounds import BoundedParser
 from faust_redis.redis.errors import ANY_REDIS_ERROR
 
 if TYPE_CHECKING:
@@ -29,10 +30,14 @@ _SENTINEL_TIMEOUT_S = 1.0
 REPLY_TIMEOUT_S = 5.0
 
 
-def connect(url: str) -> Client:
+def connect(url: str, *, bounded: bool = False) -> Client:
     """Return a client for a URL of one of `address.SCHEMES`.
 
     Nothing is sent yet. The client never repeats a command by itself: the callers know what may be repeated.
+
+    Args:
+        url: Where Redis is.
+        bounded: Whether a reply that is too large raises `ReplyTooLarge` instead of filling a worker's memory.
 
     Raises:
         Misconfigured: The URL, or an option in it, cannot work.
@@ -43,13 +48,17 @@ def connect(url: str) -> Client:
         "socket_connect_timeout": _CONNECT_TIMEOUT_S,
         "retry": Retry(NoBackoff(), 0),
     }
+    bound: dict[str, Any] = {"parser_class": BoundedParser} if bounded else {}
     client: Client
     if "+cluster://" in url:
         client = RedisCluster.from_url(url.replace("+cluster", "", 1), **kwargs)
+        # Its constructor does not take one; nodes that are known, and those that will be.
+        for connections in (client.get_connection_kwargs(), *(node.connection_kwargs for node in client.startup_nodes)):
+            connections.update(bound)
     elif "+sentinel://" in url:
-        client = _of_sentinels(parse_sentinels(url), kwargs)
+        client = _of_sentinels(parse_sentinels(url), {**kwargs, **bound})
     else:
-        client = Redis.from_url(url, **kwargs)
+        client = Redis.from_url(url, **kwargs, **bound)
     for command in _RAW_REPLIES:
         client.set_response_callback(command, _unchanged)  # type: ignore[arg-type]  # any callable will do
     return client

@@ -22,6 +22,11 @@ from redis.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
+class ReplyTooLarge(RedisConnectionError):  # noqa: N818 - what came, not a mistake
+    """More came of a reply than this process takes at once, so the connection was closed: ask for less."""
+
+
 #: Errors that end by themselves: a lost connection, a restart, a failover to a replica that is still read-only,
 #: a server at its memory limit. Operations wait and try again.
 PASSING_ERRORS: tuple[type[Exception], ...] = (

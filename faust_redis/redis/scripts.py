@@ -84,6 +84,33 @@ return {group['entries-read'], place, stream['entries-added'], stream.length, st
   time[1] * 1000 + math.floor(time[2] / 1000)}
 """
 
+#: Tell what a stream can still give, without its entries, which XINFO shows. KEYS stream.
+#: Returns first id (0-0 when there is none), last id ever, entries ever added, and how many are there.
+TIPS = """
+local reply = redis.pcall('XINFO', 'STREAM', KEYS[1])
+if reply.err then return reply end
+local found = {}
+for i = 1, #reply, 2 do found[reply[i]] = reply[i + 1] end
+return {found['recorded-first-entry-id'], found['last-generated-id'], found['entries-added'], found.length}
+"""
+
+#: Move a pending entry to the dead letters that is too large to be read, as it is.
+#: KEYS lease, stream, dead letters. ARGV token, group, id, reason. Returns 1 when moved, 0 when it is gone, or LOST.
+#: Of more values than Lua can unpack the first are kept.
+BURY_UNREAD = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+local pending = redis.call('XPENDING', KEYS[2], ARGV[2], ARGV[3], ARGV[3], 1)[1]
+local found = redis.call('XRANGE', KEYS[2], ARGV[3], ARGV[3])[1]
+if not (pending and found) then return 0 end
+local entry = {unpack(found[2], 1, math.min(#found[2], 7000))}
+for _, value in ipairs({'reason', ARGV[4], 'attempts', pending[4], 'original_id', ARGV[3]}) do
+  entry[#entry + 1] = value
+end
+redis.call('XADD', KEYS[3], '*', unpack(entry))
+redis.call('XACK', KEYS[2], ARGV[2], ARGV[3])
+return 1
+"""
+
 #: Commit one batch: acknowledge its entries, move the hopeless ones to the dead letters, store its state changes.
 #: KEYS lease, stream, dead letters, then one state hash for each table.
 #: ARGV token, group, deliveries before a refused entry is dead, `remove` when entries are to leave the stream, a prefix

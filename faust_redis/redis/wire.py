@@ -10,7 +10,9 @@ import hiredis
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError, InvalidResponse, ReadOnlyError
 
+from faust_redis.redis.bounds import ReplyBound
 from faust_redis.redis.client import REPLY_TIMEOUT_S, Client, execute
+from faust_redis.redis.errors import ReplyTooLarge
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
@@ -60,7 +62,7 @@ class ReadConnection:
         if args != self._command and self._connection is not None:
             self._command, self._packed = args, b"".join(self._connection.pack_command(*args))
         reply = await wire.ask(self._packed)
-        self.reply_bytes = wire.reply_bytes
+        self.reply_bytes = wire.bound.bytes
         return reply
 
     async def _take_over(self) -> _Wire | None:
@@ -102,8 +104,8 @@ class _Wire(asyncio.Protocol):
         self._replies = hiredis.Reader(
             protocolError=InvalidResponse, replyError=parser.parse_error, notEnoughData=_INCOMPLETE
         )
+        self.bound = ReplyBound()
         self._waiter: asyncio.Future[Any] | None = None
-        self.reply_bytes = 0
         self._transport: asyncio.Transport = writer.transport
         self._former = self._transport.get_protocol()
         self._transport.set_protocol(self)
@@ -115,7 +117,7 @@ class _Wire(asyncio.Protocol):
 
     async def ask(self, command: bytes) -> Any:
         waiter = self._waiter = self._loop.create_future()
-        self.reply_bytes = 0
+        self.bound.begin()
         timer = self._loop.call_later(REPLY_TIMEOUT_S, self._fail, TimeoutError("Redis does not answer"))
         self._transport.write(command)
         try:
@@ -133,14 +135,14 @@ class _Wire(asyncio.Protocol):
         return reply
 
     def data_received(self, data: bytes) -> None:
-        self.reply_bytes += len(data)
         try:
+            self.bound.add(data)
             self._replies.feed(data)
             while (reply := self._replies.gets()) is not _INCOMPLETE:
                 # Readers ignore what a server sends unasked.
                 if not isinstance(reply, hiredis.PushNotification):
                     self._answer(reply)
-        except InvalidResponse as error:
+        except (InvalidResponse, ReplyTooLarge) as error:
             self._fail(error)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -11,11 +11,13 @@ from faust_redis.redis.client import Client, execute
 from faust_redis.redis.errors import own_errors
 from faust_redis.redis.replies import entries, text
 from faust_redis.stream.commit import PACKED
+from faust_redis.stream.sizing import ReadSize
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
 _PAGE = 500
+_PAGE_BYTES = 2 << 20
 #: The last fields of a dead letter, in this order: reason, attempts, original id; see the commit script.
 _ADDED_FIELDS = 6
 
@@ -55,7 +57,8 @@ class DeadLetters:
     async def __aiter__(self) -> AsyncIterator[DeadLetter]:
         for stream in self._streams:
             start = "-"
-            while page := await self._range(stream, start, _PAGE):
+            size = ReadSize(_PAGE, _PAGE_BYTES)
+            while page := await self._range(stream, start, size):
                 for letter in page:
                     yield letter
                 start = f"({page[-1].dead_id}"
@@ -95,10 +98,11 @@ class DeadLetters:
                 await execute(self._client, "DEL", keys.dead_letters(stream))
         return purged
 
-    async def _range(self, stream: str, start: str, count: int) -> list[DeadLetter]:
+    async def _range(self, stream: str, start: str, size: ReadSize) -> list[DeadLetter]:
         with own_errors():
-            reply = await execute(self._client, "XRANGE", keys.dead_letters(stream), start, "+", "COUNT", count)
-        return [_parse(stream, entry_id, fields) for entry_id, fields in entries(reply)]
+            reply = await execute(self._client, "XRANGE", keys.dead_letters(stream), start, "+", "COUNT", size.count())
+        pieces = size.pieces(found) if (found := entries(reply)) else ()
+        return [_parse(stream, entry_id, fields) for piece in pieces for entry_id, fields in piece]
 
 
 def _parse(stream: str, dead_id: bytes, fields: list[bytes]) -> DeadLetter:

@@ -67,6 +67,7 @@ class Intake:
         observer.read("error")
         observer.retried("read")
         self._failure = f"reading failed ({type(error).__name__}: {error})"
+        self._reader.size.shrink(error)
         delay_s = self._backoff.next_s()
         logger.log(severity(error), "%s, next try in %.1f s", self._failure, delay_s)
         for partition in partitions:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import ResponseError
 
 from faust_redis.redis import keys, scripts
+from faust_redis.redis.bounds import MOST_REPLY_BYTES
 from faust_redis.redis.client import Client, Script, execute, is_cluster
-from faust_redis.redis.errors import PartitionLost, is_no_group
-from faust_redis.redis.replies import EntryId, entries, streams
+from faust_redis.redis.errors import PartitionLost, ReplyTooLarge, is_no_group
+from faust_redis.redis.replies import EntryId, entries, streams, text
 from faust_redis.redis.wire import ReadConnection
 from faust_redis.stream.batch import RecordBatch
 from faust_redis.stream.sizing import ReadSize
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: Why an entry that cannot be read went to the dead letters: a class of reasons, and a sentence for people.
+_TOO_LARGE = "too-large"
+_TOO_LARGE_DETAIL = f"the entry has more than {MOST_REPLY_BYTES >> 20} MB"
 
 #: A batch, and the partition that it was read from.
 Read = tuple["Partition", RecordBatch]
@@ -44,6 +48,7 @@ class Reader:
         self._create_group = Script(client, scripts.CREATE_GROUP)
         self._survey = Survey(client, group=group, observer=options.observer)
         self._reading = asyncio.Lock()
+        self._bury_unread = Script(client, scripts.BURY_UNREAD)
 
     async def read(self, partitions: Sequence[Partition], block_ms: int) -> list[Read]:
         """Return the batches of one read, in stream order: one for each partition, more where entries are large.
@@ -56,7 +61,7 @@ class Reader:
         fresh = [partition for partition in partitions if not partition.claiming]
         if fresh and not batches:
             async with self._reading:
-                batches = await self._read_new(fresh, block_ms)
+                batches = await self._read_new(self.size.together(fresh), block_ms)
         return batches
 
     async def look(self, partition: Partition) -> Progress | None:
@@ -102,9 +107,15 @@ class Reader:
         return await self._claim(partition, wanted)
 
     async def _claim(self, partition: Partition, ids: list[bytes]) -> list[Read]:
-        claimed = await execute(
-            self._client, "XCLAIM", partition.stream, self._group, self._options.instance_id, 0, *ids
-        )
+        try:
+            claimed = await execute(
+                self._client, "XCLAIM", partition.stream, self._group, self._options.instance_id, 0, *ids
+            )
+        except ReplyTooLarge:
+            if len(ids) > 1:
+                raise
+            await self._bury(partition, ids[0])
+            return []
         found = entries(claimed)
         if not found:
             return []
@@ -112,6 +123,19 @@ class Reader:
         return [
             (partition, RecordBatch(partition.stream, piece, redelivered=True)) for piece in self.size.pieces(found)
         ]
+
+    async def _bury(self, partition: Partition, entry_id: bytes) -> None:
+        """Send an entry that is too large to be read to the dead letters: it would be asked for again for ever."""
+        stream = partition.stream
+        buried = await self._bury_unread(
+            [keys.lease(stream, self._group), stream, keys.dead_letters(stream)],
+            [partition.token, self._group, entry_id, _TOO_LARGE_DETAIL],
+        )
+        if buried == scripts.LOST:
+            partition.lost = True
+        elif buried:
+            self._observer.dead_lettered(_TOO_LARGE, 1)
+            logger.error("entry %s of %s: %s, so it is a dead letter", text(entry_id), stream, _TOO_LARGE_DETAIL)
 
     async def _read_new(self, partitions: list[Partition], block_ms: int) -> list[Read]:
         for partition in partitions:

@@ -37,7 +37,7 @@ def decode_entries(entries: Iterable[tuple[bytes, list[bytes]]]) -> DecodedEntri
         try:
             position = read_entry(fields, latest=latest)
         except CodecError as error:
-            refused.append((entry_id, error))
+            refused.append((entry_id, error.bare()))
         else:
             positions.append(position)
             entry_ids.append(entry_id)
@@ -53,7 +53,7 @@ def _checked(decoded: DecodedEntries, doubtful: Iterable[int]) -> DecodedEntries
         try:
             check_attributes(decoded.positions[index].attributes)
         except CodecError as error:
-            refused[index] = (decoded.entry_ids[index], error)
+            refused[index] = (decoded.entry_ids[index], error.bare())
     if not refused:
         return decoded
     return DecodedEntries(

@@ -38,6 +38,10 @@ class CodecError(ValueError):
     def __str__(self) -> str:
         return f"{self.field}: {self.reason}"
 
+    def bare(self) -> CodecError:
+        """Return the same without traceback: its frames hold the record, and the list that the error is put into."""
+        return CodecError(self.field, self.reason)
+
 
 def child_path(path: str, key: object) -> str:
     """Return the path of a member or an element, such as `attributes.78` or `attributes.list.0`."""

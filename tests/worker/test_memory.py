@@ -1,10 +1,12 @@
 """A worker's memory, whatever the records."""
 
+import json
 from pathlib import Path
 from typing import Any, Final
 
 from redis.asyncio import Redis
 
+from faust_redis.redis import keys
 from telemetry_app.tools.embedded.worker import WorkerProcess
 from tests.conftest import PostgresFactory
 from tests.support.waiting import eventually
@@ -47,6 +49,30 @@ async def test_large_records_and_an_outage_stay_within_250_mb(
     await until_drained(pipeline, timeout_s=60)
     assert max(at_ease, peak_kb(worker)) < _MOST_KB, (at_ease, peak_kb(worker))
     await redis.delete(pipeline.stream)
+
+
+async def test_a_burst_far_above_the_usual_size_stays_within_250_mb(
+    pipeline: Pipeline, start_both: StartWorker, redis: Redis
+) -> None:
+    """After small records come, at once, a hundred of 1 MB and two of 9 MB: dead letters, and all others are stored."""
+    await pipeline.publish([record(n % 50, n) for n in range(5000)])
+    worker = start_both(DEAD_LETTER_AFTER="1")
+    await worker.wait_ready()
+    await _until_acknowledged(worker, 5000)
+    sizes = [*[0] * 100, *[1_000_000] * 50, 9_000_000, *[1_000_000] * 50, 9_000_000, *[0] * 100]
+    async with redis.pipeline(transaction=True) as transaction:
+        for number, size in enumerate(sizes, start=5000):
+            payload = json.dumps(record(number % 50, number, attributes={"log": "x" * size}))
+            transaction.xadd(pipeline.stream, {"payload": payload})
+        await transaction.execute()
+    await until_drained(pipeline, timeout_s=60)
+    assert await pipeline.stored() == 5200
+    assert await redis.xlen(keys.dead_letters(pipeline.stream)) == 102
+    metrics = await worker.metrics()
+    assert metrics["processor_dead_letters_total{decode}"] == 100
+    assert metrics["processor_dead_letters_total{too-large}"] == 2
+    assert peak_kb(worker) < _MOST_KB, peak_kb(worker)
+    await redis.delete(pipeline.stream, keys.dead_letters(pipeline.stream))
 
 
 async def _until_acknowledged(worker: WorkerProcess, records: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from inspect import cleandoc
 from typing import Any, Final
 
 import msgspec
@@ -91,7 +92,9 @@ def _schemas() -> dict[str, Any]:
         ref_template=_REFS.replace("{name}", "{model}"),
     )
     _, answers = msgspec.json.schema_components(_ANSWERS, schema_hook=_FOREIGN.__getitem__, ref_template=_REFS)
-    return {**requests["$defs"], **answers}
+    # msgspec takes docstrings as they are: indented until Python 3.12.
+    described = {name: answer | {"description": cleandoc(answer["description"])} for name, answer in answers.items()}
+    return {**requests["$defs"], **described}
 
 
 if __name__ == "__main__":

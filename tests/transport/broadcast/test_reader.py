@@ -16,7 +16,7 @@ from faust_redis.broadcast.groups import remove_groups
 from faust_redis.broadcast.reader import BroadcastReader
 from faust_redis.observer import NullObserver
 from faust_redis.options import RedisOptions
-from faust_redis.redis import wire as read_connection
+from faust_redis.redis import bounds, wire as read_connection
 from faust_redis.redis.client import connect
 from faust_redis.redis.replies import EntryId
 from faust_redis.stream.batch import RecordBatch
@@ -368,3 +368,19 @@ async def test_a_key_of_another_type(redis: Redis, redis_url: str, stream: str) 
         await eventually(lambda: is_ready(desk))
         await add(redis, stream, range(3))
         await desk.has(list(range(3)))
+
+
+async def test_an_entry_that_is_too_large_is_passed_over(
+    redis: Redis, redis_url: str, stream: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is never read, those around it are, each once and in order."""
+    monkeypatch.setattr(bounds, "MOST_REPLY_BYTES", 100_000)
+    async with reading(redis_url, stream) as desk:
+        await add(redis, stream, range(20))
+        await desk.has(list(range(20)))
+        async with redis.pipeline(transaction=True) as pipeline:
+            for number in range(20, 60):
+                pipeline.xadd(stream, {"n": number, "log": "x" * (200_000 if number in {30, 31} else 10)})
+            await pipeline.execute()
+        await desk.has([number for number in range(60) if number not in {30, 31}])
+        assert await is_ready(desk)

@@ -2,6 +2,7 @@
 
 from hypothesis import given, strategies as st
 
+from faust_redis.redis.errors import ReplyTooLarge
 from faust_redis.redis.replies import Entry
 from faust_redis.stream.sizing import ReadSize
 
@@ -57,3 +58,37 @@ def test_a_reply_of_known_size_is_not_measured_again() -> None:
     assert not size.fits(MB + 1, 16)
     assert not size.fits(None, 16)
     assert not size.fits(0, 0)
+
+
+def test_after_a_failed_read_few_entries_are_asked_for() -> None:
+    """It may have failed because of their size; when it did not, a few reads bring back the usual number."""
+    size = ReadSize(1000, 2 * MB)
+    list(size.pieces(entries(256, 490)))
+    for expected in (125, 15, 1, 1):
+        size.shrink(TimeoutError())
+        assert size.count() == expected
+    counts = []
+    for _ in range(5):
+        list(size.pieces(entries(1, 490)))
+        counts.append(size.count())
+    assert counts == [4, 16, 64, 256, 1000]
+
+
+def test_streams_are_read_in_turn_when_one_entry_of_each_is_too_much() -> None:
+    """Usual entries are read of all streams at once; of huge ones each stream has its turn."""
+    size = ReadSize(1000, MB)
+    streams = list(range(10))
+    list(size.pieces(entries(100, 490)))
+    assert size.together(streams) == streams
+    list(size.pieces(entries(1, MB)))
+    assert [size.together(streams) for _ in range(6)] == [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9], [0, 1]]
+    while size.together(streams) != streams:
+        list(size.pieces(entries(10, 490)))
+
+
+def test_streams_are_read_one_by_one_when_even_few_are_too_much() -> None:
+    """Of entries that were never seen the reader only knows that one of each stream is more than it takes."""
+    size = ReadSize(1000, MB)
+    for _ in range(6):
+        size.shrink(ReplyTooLarge())
+    assert len(size.together(list(range(10)))) == 1
