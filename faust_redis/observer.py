@@ -28,6 +28,9 @@ class Observer(Protocol):
     def distributed(self, entries: int) -> None:
         """Entries were moved to the partitions of their keys."""
 
+    def undistributed(self, entries: int | None, waited_s: float) -> None:
+        """So many entries wait to be moved there, None when nobody knows, and the oldest of them for so long."""
+
     def dead_lettered(self, reason: str, entries: int) -> None:
         """Entries were moved to the dead letters; the reason is a short class of reasons."""
 
@@ -75,6 +78,9 @@ class NullObserver:
         """Ignore."""
 
     def distributed(self, entries: int) -> None:
+        """Ignore."""
+
+    def undistributed(self, entries: int | None, waited_s: float) -> None:
         """Ignore."""
 
     def dead_lettered(self, reason: str, entries: int) -> None:

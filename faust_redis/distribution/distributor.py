@@ -16,6 +16,7 @@ from faust_redis.redis.errors import ANY_REDIS_ERROR, PartitionLost, severity
 from faust_redis.redis.retry import Backoff, pause
 from faust_redis.stream.retention import TRIM_INTERVAL_S, Trimmer
 from faust_redis.stream.sizing import ReadSize
+from faust_redis.stream.survey import Survey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,6 +74,7 @@ class Distributor(Service):
         self._tenure: Tenure | None = None
         self._taken = asyncio.Event()
         self._failure: str | None = None
+        self._looked_at_s = float("-inf")
         super().__init__(**kwargs)
 
     async def on_start(self) -> None:
@@ -83,6 +85,7 @@ class Distributor(Service):
         self._mover = Mover(
             self._client, source=self._source, partitions=self._partitions, group=group, key_of=self._key_of
         )
+        self._survey = Survey(self._client, group=group, observer=options.observer)
 
     async def why_not_ready(self) -> str | None:
         """Return None while the source is distributed, here or elsewhere, else what is wrong."""
@@ -112,7 +115,8 @@ class Distributor(Service):
         asked_s = time.monotonic()
         token = await self._leases.acquire(self._source)
         if token is not None:
-            self._tenure = Tenure(token, self._end_of_lease(asked_s))
+            self._looked_at_s = float("-inf")
+            self._tenure = Tenure(self._source, token, self._end_of_lease(asked_s))
             self._taken.set()
 
     async def _renew(self, tenure: Tenure) -> None:
@@ -131,6 +135,7 @@ class Distributor(Service):
             logger.warning("the lease of %s is gone; whoever takes it goes on", self._source)
             self._tenure = None
             self._taken.clear()
+            self._options.observer.undistributed(0, 0.0)
 
     # --- the work ---
 
@@ -166,6 +171,7 @@ class Distributor(Service):
         """Move what one read brings. Anything may fail or take long, and is then repeated or left to somebody else."""
         if tenure.position is None:
             await self._mover.begin(tenure)
+        await self._look_now_and_then(tenure)
         asked = self._size.count()
         entries = await self._mover.read(tenure, count=asked, block_ms=self._block_ms)
         for piece in self._size.pieces(entries) if entries else ():
@@ -176,6 +182,15 @@ class Distributor(Service):
             self._options.observer.distributed(len(piece))
         if len(entries) < min(self._full_enough, asked):
             await pause(self._options.pacing.gather_s, lambda: self.should_stop)
+
+    async def _look_now_and_then(self, tenure: Tenure) -> None:
+        """Report how far the source is distributed, and what of it was gone before that."""
+        if time.monotonic() < self._looked_at_s + self._options.lag_interval_s:
+            return
+        self._looked_at_s = time.monotonic()
+        progress = await self._survey.look(tenure)
+        if progress is not None:
+            self._options.observer.undistributed(progress.lag, progress.waited_s)
 
     async def _after_failure(self, error: BaseException) -> None:
         self._options.observer.retried("distribute")

@@ -10,8 +10,9 @@ from faust_redis.distribution.routing import route
 from faust_redis.redis import distribution_scripts, keys, scripts
 from faust_redis.redis.client import Client, Script, execute
 from faust_redis.redis.errors import PartitionLost
-from faust_redis.redis.replies import BEFORE_ALL, EntryId, facts, streams, text
+from faust_redis.redis.replies import EntryId, facts, streams, text
 from faust_redis.redis.wire import ReadConnection
+from faust_redis.stream.progress import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,17 +27,21 @@ class Tenure:
     """The time for which this process holds the lease of the source.
 
     Attributes:
+        stream: Key of the source.
         token: Fencing token of the lease.
         leased_until_s: When the lease ends unless it is renewed, by `time.monotonic`.
         epoch: What partitions know this distributor by; 0 before the first one.
         position: The last entry that is distributed; None before it is known.
+        tally: What became of the entries that were appended.
     """
 
-    def __init__(self, token: str, leased_until_s: float) -> None:
+    def __init__(self, stream: str, token: str, leased_until_s: float) -> None:
+        self.stream = stream
         self.token = token
         self.leased_until_s = leased_until_s
         self.epoch = 0
         self.position: EntryId | None = None
+        self.tally = Tally()
 
     @property
     def may_work(self) -> bool:
@@ -82,15 +87,14 @@ class Mover:
         if created == scripts.LOST:
             raise PartitionLost(self._source)
         await self._renew_epoch(tenure, met=tenure.epoch)
-        group = await self.group()
-        # Without a group somebody has removed it this very moment: what is read then finds that out.
-        tenure.position = EntryId.parse(group["last-delivered-id"]) if group else BEFORE_ALL
+        tenure.position = await self._position()
         logger.info("distributing %s after %s, epoch %d", self._source, tenure.position, tenure.epoch)
 
-    async def group(self) -> dict[str, Any] | None:
-        """Return what Redis knows of the group at the source; None when there is none."""
-        reply = await execute(self._client, "XINFO", "GROUPS", self._source)
-        return next((group for group in map(facts, reply) if text(group["name"]) == self._group), None)
+    async def _position(self) -> EntryId:
+        """Return the group's last id; without a group the very beginning, and moving notices that there is none."""
+        groups = map(facts, await execute(self._client, "XINFO", "GROUPS", self._source))
+        places = (group["last-delivered-id"] for group in groups if text(group["name"]) == self._group)
+        return EntryId.parse(next(places, b"0-0"))
 
     async def read(self, tenure: Tenure, *, count: int, block_ms: int) -> list[Entry]:
         """Return the entries that come next; none when there are none in time."""
@@ -114,6 +118,7 @@ class Mover:
         moved = await self._advance([self._lease, self._source], [tenure.token, self._group, last, len(entries)])
         if moved == scripts.LOST:
             raise PartitionLost(self._source)
+        tenure.tally.received(len(entries))
         tenure.position = EntryId.parse(last) if moved != distribution_scripts.GONE else None
 
     async def _append_all(self, epoch: int, packed: Sequence[tuple[str, list[Any]]]) -> int:

@@ -57,32 +57,31 @@ end
 return dropped
 """
 
-#: Look how far a group is. KEYS stream. ARGV group. Returns nil when the stream is gone, else entries read, last
-#: delivered id, entries added, length, first id, highest deleted id, last id, lag, first unread id, and the time in ms.
+#: Look how far a group is. KEYS lease, stream. ARGV token, group. Returns nil when the stream is gone, else entries
+#: read, last delivered id, entries added, length, first id, highest deleted id, last id, lag, first unread id, the time
+#: in ms, and 1 when the lease is ours.
 #: A group that is gone is where it will be when it is created again: before all.
-PROGRESS = """
-local function facts(reply)
-  local found = {}
-  for i = 1, #reply, 2 do found[reply[i]] = reply[i + 1] end
-  return found
-end
-local reply = redis.pcall('XINFO', 'STREAM', KEYS[1])
+PROGRESS = (
+    FUNCTIONS
+    + """
+local reply = redis.pcall('XINFO', 'STREAM', KEYS[2])
 if reply.err then
   if string.find(reply.err, 'no such key', 1, true) then return false end
   return reply
 end
 local stream = facts(reply)
 local group = {['entries-read'] = false, ['last-delivered-id'] = '0-0', lag = false}
-for _, reply in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+for _, reply in ipairs(redis.call('XINFO', 'GROUPS', KEYS[2])) do
   local found = facts(reply)
-  if found.name == ARGV[1] then group = found end
+  if found.name == ARGV[2] then group = found end
 end
 local place, time = group['last-delivered-id'], redis.call('TIME')
-local unread = redis.call('XRANGE', KEYS[1], '(' .. place, '+', 'COUNT', 1)[1]
+local unread = redis.call('XRANGE', KEYS[2], '(' .. place, '+', 'COUNT', 1)[1]
 return {group['entries-read'], place, stream['entries-added'], stream.length, stream['recorded-first-entry-id'],
   stream['max-deleted-entry-id'], stream['last-generated-id'], group.lag, unread and unread[1] or false,
-  time[1] * 1000 + math.floor(time[2] / 1000)}
+  time[1] * 1000 + math.floor(time[2] / 1000), redis.call('GET', KEYS[1]) == ARGV[1] and 1 or 0}
 """
+)
 
 #: Tell what a stream can still give, without its entries, which XINFO shows. KEYS stream.
 #: Returns first id (0-0 when there is none), last id ever, entries ever added, and how many are there.

@@ -22,6 +22,7 @@ class Progress(NamedTuple):
         redis_lag: What Redis takes for the lag; None when it does not know.
         oldest_unread: Id of the first entry after the place; None when there is none.
         now_ms: The server's clock.
+        owned: Whether whoever looked had the lease, so that nobody else reads.
     """
 
     delivered: int | None
@@ -34,14 +35,15 @@ class Progress(NamedTuple):
     redis_lag: int | None
     oldest_unread: EntryId | None
     now_ms: int
+    owned: bool
 
     @classmethod
     def parse(cls, reply: list[Any]) -> Progress:
         """Return what the script answered."""
-        delivered, place, added, length, first, last_deleted, last_added, lag, oldest, now_ms = reply
+        delivered, place, added, length, first, last_deleted, last_added, lag, oldest, now_ms, owned = reply
         return cls(
             delivered, EntryId.parse(place), added, length, EntryId.parse(first), EntryId.parse(last_deleted),
-            EntryId.parse(last_added), lag, None if oldest is None else EntryId.parse(oldest), now_ms,
+            EntryId.parse(last_added), lag, None if oldest is None else EntryId.parse(oldest), now_ms, bool(owned),
         )  # fmt: skip
 
     @property
@@ -70,6 +72,8 @@ class Progress(NamedTuple):
 
     def has_gaps_after(self, entry_id: EntryId) -> bool:
         """Tell whether entries after this one were trimmed or deleted."""
+        if self.added == self.length:
+            return False
         return self.length == 0 or self.first > entry_id or self.last_deleted > entry_id
 
 
@@ -123,7 +127,7 @@ class Tally:
         if before is not None and _is_replaced(before, now):
             self._past = None
             return Lost(waiting, before.place, before.last_added, replaced=True)
-        if now is None or now.past is None:
+        if now is None or now.past is None or not now.owned:
             return None
         lost = self._lost(now, now.past)
         self._past, self._place, self._received = now.past, now.place, 0
@@ -143,7 +147,7 @@ class Tally:
             return None
         until = now.first if now.overtaken else now.last_added
         if past <= accounted or not now.has_gaps_after(after):
-            # A former owner that was paused may have read, too: only what is gone can be lost.
+            # A former owner may have read, too, shortly after it was paused: only what is gone can be lost.
             return None
         return Lost(past - accounted, after, until)
 

@@ -46,7 +46,7 @@ class Reader:
         self.size = ReadSize(options.batch_size, options.batch_bytes)
         self._reads = ReadConnection(client)
         self._create_group = Script(client, scripts.CREATE_GROUP)
-        self._survey = Survey(client, group=group, observer=options.observer)
+        self._survey = Survey(client, group=group, observer=options.observer, gaps=not options.removes_committed)
         self._reading = asyncio.Lock()
         self._bury_unread = Script(client, scripts.BURY_UNREAD)
 

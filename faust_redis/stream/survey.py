@@ -3,36 +3,52 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from faust_redis.redis import scripts
+from faust_redis.redis import keys, scripts
 from faust_redis.redis.client import Client, Script
-from faust_redis.stream.progress import Lost, Progress
+from faust_redis.stream.progress import Lost, Progress, Tally
 
 if TYPE_CHECKING:
     from faust_redis.observer import Observer
-    from faust_redis.stream.partition import Partition
 
 logger = logging.getLogger(__name__)
 
 
-class Survey:
-    """Looks how far the group is, and reports what was lost before."""
+class Surveyed(Protocol):
+    """What of a partition matters to how far it is read."""
 
-    def __init__(self, client: Client, *, group: str, observer: Observer) -> None:
+    stream: str
+    token: str
+    tally: Tally
+
+
+class Survey:
+    """Looks how far the group is, and reports what was lost before.
+
+    Args:
+        client: Redis.
+        group: Name of the consumer group.
+        observer: Told what was lost.
+        gaps: Whether gaps in a stream are losses; not where entries leave it when they are committed.
+    """
+
+    def __init__(self, client: Client, *, group: str, observer: Observer, gaps: bool = True) -> None:
         self._group = group
         self._observer = observer
+        self._gaps = gaps
         self._progress = Script(client, scripts.PROGRESS)
 
-    async def look(self, partition: Partition) -> Progress | None:
+    async def look(self, partition: Surveyed) -> Progress | None:
         """Return how far the group is; None when the stream is gone. Not while a read is under way.
 
         Passing errors of Redis are raised.
         """
-        reply = await self._progress([partition.stream], [self._group])
+        lease = keys.lease(partition.stream, self._group)
+        reply = await self._progress([lease, partition.stream], [partition.token, self._group])
         now = Progress.parse(reply) if reply else None
         lost = partition.tally.see(now)
-        if lost is not None:
+        if lost is not None and (lost.replaced or self._gaps):
             self._report(partition.stream, lost)
         return now
 

@@ -140,6 +140,11 @@ class Metrics:
             registry=registry,
         )
         self.acks = Counter("processor_acks_total", "Records acknowledged to the stream", registry=registry)
+        self.distribution_lag = Gauge(
+            "processor_distribution_lag",
+            "Records of the plain stream that this worker has still to distribute; NaN = unknown",
+            registry=registry,
+        )
         self.distributed = Counter(
             "processor_distributed_records_total",
             "Records moved from the plain stream to the partitions of their devices",

@@ -19,10 +19,14 @@ _DEVICE_STATE: Final = "device_state"
 
 
 class TransportMetrics:
-    """Counts what the Redis transport reports."""
+    """Counts what the Redis transport reports. There is one for a process, since some of it is added up."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        #: What waits in the partitions, and in the plain stream that is distributed to them; None = unknown.
+        self._lag: int | None = None
+        self._waited_s: float | None = None
+        self._undistributed, self._undistributed_for_s = 0, 0.0
 
     def read(self, result: str) -> None:
         """Count a read."""
@@ -62,11 +66,20 @@ class TransportMetrics:
 
     def lag(self, entries: int | None) -> None:
         """Show the lag; NaN while nobody knows it."""
-        self._metrics.consumer_lag.set(nan if entries is None else entries)
+        self._lag = entries
+        self._metrics.consumer_lag.set(nan if entries is None else entries + self._undistributed)
 
     def oldest_unread(self, seconds: float | None) -> None:
         """Show how long the oldest unread record has waited; NaN while nobody knows."""
-        self._metrics.oldest_unread.set(nan if seconds is None else seconds)
+        self._waited_s = seconds
+        self._metrics.oldest_unread.set(nan if seconds is None else max(seconds, self._undistributed_for_s))
+
+    def undistributed(self, entries: int | None, waited_s: float) -> None:
+        """Show what waits in the plain stream, which is unread, too."""
+        self._undistributed, self._undistributed_for_s = entries or 0, waited_s
+        self._metrics.distribution_lag.set(nan if entries is None else entries)
+        self.lag(self._lag)
+        self.oldest_unread(self._waited_s)
 
     def state_size(self, table: str, keys: int) -> None:
         """Show the number of devices; other tables have no metric."""

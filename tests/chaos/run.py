@@ -76,6 +76,7 @@ async def run(seed: int, seconds: float) -> Report:
                 workers.kill()
             lines = [line for log in workers.logs for line in log.read_text().splitlines()]
     conflicts = sum("is not the one that a batch" in line for line in lines)
+    differences += _named("reports of lost records, although none are", [line for line in lines if "are lost" in line])
     if conflicts:
         differences.append(f"{conflicts} commits refused since memory and hash had parted")
     faults = sum(len(step.faults) for step in steps)

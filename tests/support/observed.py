@@ -18,6 +18,7 @@ class TransportObserved:
         self.owned: int | None = None
         self.paused = 0
         self.lags: list[int | None] = []
+        self.backlogs: list[tuple[int | None, float]] = []
         self.ages: list[float | None] = []
         self.sizes: dict[str, int] = {}
 
@@ -38,6 +39,9 @@ class TransportObserved:
 
     def distributed(self, entries: int) -> None:
         self.total["distributed"] += entries
+
+    def undistributed(self, entries: int | None, waited_s: float) -> None:
+        self.backlogs.append((entries, waited_s))
 
     def dead_lettered(self, reason: str, entries: int) -> None:
         self.dead[reason] += entries

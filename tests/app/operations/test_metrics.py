@@ -42,6 +42,7 @@ TABLE: list[tuple[str, str, str | None, tuple[str, ...]]] = [
     ("processor_writes_in_trouble", "gauge", None, ()),
     ("processor_position_write_duration_seconds", "histogram", None, ()),
     ("processor_acks_total", "counter", None, ()),
+    ("processor_distribution_lag", "gauge", None, ()),
     ("processor_distributed_records_total", "counter", None, ()),
     ("processor_device_state_size", "gauge", None, ()),
     ("processor_device_state_evictions_total", "counter", None, ()),

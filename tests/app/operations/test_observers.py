@@ -38,6 +38,18 @@ def test_refused_states_are_counted(metrics: Metrics) -> None:
     assert value(metrics, "processor_state_conflicts_total") == 1
 
 
+def test_what_is_not_distributed_is_unread(metrics: Metrics) -> None:
+    """Lag and waiting time are those of the partitions and of the plain stream together."""
+    observer = TransportMetrics(metrics)
+    observer.lag(5)
+    observer.oldest_unread(1.5)
+    observer.undistributed(7, 3.5)
+    names = ("processor_consumer_lag", "processor_distribution_lag", "processor_oldest_unread_seconds")
+    assert [value(metrics, name) for name in names] == [12, 7, 3.5]
+    observer.undistributed(0, 0.0)
+    assert [value(metrics, name) for name in names] == [5, 0, 1.5]
+
+
 def test_only_the_table_of_devices_is_shown_as_devices(metrics: Metrics) -> None:
     """A second computation's table does not change the number of devices."""
     observer = TransportMetrics(metrics)

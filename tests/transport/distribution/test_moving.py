@@ -40,7 +40,7 @@ class Source:
     async def tenure(self, token: str, mover: Mover | None = None) -> Tenure:
         """Take the lease from whoever has it, and begin."""
         await self.redis.set(self.records.lease, token)
-        tenure = Tenure(token, float("inf"))
+        tenure = Tenure(self.records.name, token, float("inf"))
         await (mover or self.mover).begin(tenure)
         return tenure
 

@@ -147,6 +147,29 @@ async def test_what_was_read_may_be_trimmed(transport_app: AppFactory, server_ur
         assert again.observer.total["trimmed"] == 0
 
 
+async def test_what_another_owner_reads_is_not_lost(transport_app: AppFactory, records: Stream) -> None:
+    """One that was paused and has lost its lease meanwhile counts nothing of what its successor read and removed."""
+    redis = records.redis
+    app = await transport_app(records.name, **OFTEN)
+    await records.publish(first := names("a", 10))
+    await records.committed(first)
+    async with redis.pipeline(transaction=True) as pipeline:  # before the first one looks
+        pipeline.set(records.lease, "another")
+        for name in names("b", 30):
+            pipeline.xadd(records.name, {"payload": name})
+        pipeline.execute_command("XREADGROUP", "GROUP", GROUP, "another", "NOACK", "STREAMS", records.name, ">")
+        pipeline.xtrim(records.name, maxlen=0, approximate=False)
+        await pipeline.execute()
+    app.observer.ages.clear()
+    await eventually(lambda: len(app.observer.ages) > 1)
+    assert app.observer.total["trimmed"] == 0
+    await redis.delete(records.lease)
+    await eventually(lambda: app.observer.owned == 1 and app.fetching)
+    app.observer.ages.clear()
+    await eventually(lambda: len(app.observer.ages) > 1)
+    assert app.observer.total["trimmed"] == 0
+
+
 async def test_a_stream_that_is_gone(
     transport_app: AppFactory, valkey_factory: ValkeyFactory, caplog: pytest.LogCaptureFixture
 ) -> None:
