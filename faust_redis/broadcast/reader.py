@@ -13,6 +13,7 @@ from faust_redis.broadcast.groups import remove_groups
 from faust_redis.broadcast.replay import stream_tips
 from faust_redis.group.members import Members
 from faust_redis.redis import keys
+from faust_redis.redis.address import LEAST_CONNECTIONS
 from faust_redis.redis.client import (
     Client,
     close,
@@ -22,6 +23,7 @@ from faust_redis.redis.client import (
     is_cluster,
 )
 from faust_redis.redis.errors import ANY_REDIS_ERROR, ReplyTooLarge, is_busy_group, is_no_group, severity
+from faust_redis.redis.nodes import ask_nodes
 from faust_redis.redis.replies import Entry, EntryId, facts, streams as streams_of, text
 from faust_redis.redis.retry import Backoff, pause
 from faust_redis.redis.wire import ReadConnection
@@ -37,6 +39,10 @@ logger = logging.getLogger(__name__)
 
 #: Longer blocks would look like a dead connection and delay shutdown.
 _LONGEST_BLOCK_MS: Final = 1000
+#: So many reads may wait at the nodes of a cluster, each on a connection: as many as the smallest pool can spare.
+_MOST_WAITING: Final = LEAST_CONNECTIONS // 2
+#: Pause between two looks at the streams of a cluster when there are more.
+_POLL_S: Final = 0.02
 #: An instance that was silent for longer is gone.
 SILENCE_MS: Final = 60_000
 _HEARTBEATS_PER_SILENCE: Final = 6
@@ -157,16 +163,30 @@ class BroadcastReader(Service):
 
     async def _read_streams(self, streams: Sequence[str], count: int) -> list[tuple[str, list[Entry]]]:
         """Read all streams at once; in a cluster each by itself, since slots differ."""
-        if is_cluster(self.client):
+        if not is_cluster(self.client):
+            replies = [await self._read_group(streams, count)]
+        elif len(streams) <= _MOST_WAITING:
             replies = await asyncio.gather(*(self._read_group([stream], count) for stream in streams))
         else:
-            replies = [await self._read_group(streams, count)]
+            replies = await self._poll_groups(streams, count)
         return [(stream.decode(), entries) for reply in replies for stream, entries in streams_of(reply) if entries]
 
     async def _read_group(self, streams: Sequence[str], count: int) -> Any:
-        return await self.reads.execute(
-            "XREADGROUP", "GROUP", self._group, self._options.instance_id,
-            "COUNT", count, "BLOCK", self._block_ms, "NOACK",
+        return await self.reads.execute(*self._command(streams, count, "BLOCK", self._block_ms))
+
+    async def _poll_groups(self, streams: Sequence[str], count: int) -> list[Any]:
+        """Read all streams without waiting at the servers, which would take a connection for each."""
+        found = await ask_nodes(self.client, {stream: self._command([stream], count) for stream in streams})
+        replies = list(found.values())
+        for error in (reply for reply in replies if isinstance(reply, Exception)):
+            raise error
+        if not any(replies):
+            await asyncio.sleep(_POLL_S)
+        return replies
+
+    def _command(self, streams: Sequence[str], count: int, *waiting: Any) -> tuple[Any, ...]:
+        return (
+            "XREADGROUP", "GROUP", self._group, self._options.instance_id, "COUNT", count, *waiting, "NOACK",
             "STREAMS", *streams, *(">" for _ in streams),
         )  # fmt: skip
 

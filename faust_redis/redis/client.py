@@ -119,10 +119,10 @@ def as_lost_connections() -> Iterator[None]:
         raise RedisConnectionError(str(error)) from error
 
 
-async def execute(client: Client, *args: Any) -> Any:
+async def execute(client: Client, *args: Any, **options: Any) -> Any:
     """Send one command; a script given as ("EVAL", source, ...) too."""
     with as_lost_connections():
-        return await client.execute_command(*args)
+        return await client.execute_command(*args, **options)
 
 
 class RedisProbe:

@@ -10,10 +10,12 @@ from click import ClickException
 from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
+    ClusterError,
     ConnectionError as RedisConnectionError,
     MasterDownError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisClusterException,
     ResponseError,
     TimeoutError as RedisTimeoutError,
     TryAgainError,
@@ -39,6 +41,9 @@ PASSING_ERRORS: tuple[type[Exception], ...] = (
     ClusterDownError,
     TryAgainError,
     OutOfMemoryError,
+    # What the client raises while no node answers, or none has a slot.
+    ClusterError,
+    RedisClusterException,
 )
 
 #: Those, and what Redis refuses until somebody fixes it: a key of the wrong type, a missing permission. The transport

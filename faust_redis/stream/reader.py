@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import ResponseError
 
@@ -12,6 +12,7 @@ from faust_redis.redis import keys, scripts
 from faust_redis.redis.bounds import MOST_REPLY_BYTES
 from faust_redis.redis.client import Client, Script, execute, is_cluster
 from faust_redis.redis.errors import PartitionLost, ReplyTooLarge, is_no_group
+from faust_redis.redis.nodes import ask_nodes
 from faust_redis.redis.replies import EntryId, entries, streams, text
 from faust_redis.redis.wire import ReadConnection
 from faust_redis.stream.batch import RecordBatch
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from faust_redis.options import RedisOptions
+    from faust_redis.redis.replies import Entry
     from faust_redis.stream.partition import Partition
     from faust_redis.stream.progress import Progress
 
@@ -30,6 +32,8 @@ logger = logging.getLogger(__name__)
 #: Why an entry that cannot be read went to the dead letters: a class of reasons, and a sentence for people.
 _TOO_LARGE = "too-large"
 _TOO_LARGE_DETAIL = f"the entry has more than {MOST_REPLY_BYTES >> 20} MB"
+#: Pause between two looks at the partitions of a cluster.
+_POLL_S: Final = 0.05
 
 #: A batch, and the partition that it was read from.
 Read = tuple["Partition", RecordBatch]
@@ -149,14 +153,9 @@ class Reader:
             raise
 
     async def _received(self, partitions: list[Partition], block_ms: int) -> list[Read]:
-        """Read new entries of all partitions at once; in a cluster of each by itself, since slots differ."""
+        """Read new entries of all partitions at once; in a cluster in turns, since slots differ."""
         if is_cluster(self._client) and len(partitions) > 1:
-            # Wait for all before raising an error: entries that arrive late must not go unnoticed.
-            reads = (self._read_group([p], block_ms) for p in partitions)
-            replies = await asyncio.gather(*reads, return_exceptions=True)
-            for error in (one for one in replies if isinstance(one, BaseException)):
-                raise error
-            reply = [pair for one in replies for pair in streams(one)]
+            reply = await self._read_cluster(partitions, block_ms)
         else:
             reply = streams(await self._read_group(partitions, block_ms))
         by_stream = {partition.stream.encode(): partition for partition in partitions}
@@ -176,6 +175,38 @@ class Reader:
             "COUNT", self.size.count(len(partitions)), "BLOCK", block_ms,
             "STREAMS", *(partition.stream for partition in partitions), *(">" for _ in partitions),
         )  # fmt: skip
+
+    async def _read_cluster(self, partitions: list[Partition], block_ms: int) -> list[tuple[bytes, list[Entry]]]:
+        """Read the partitions again and again until something comes, without waiting at the servers."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + block_ms / 1000
+        read = ("XREADGROUP", "GROUP", self._group, self._options.instance_id)
+        while True:
+            options = ("COUNT", self.size.count(len(partitions)), "STREAMS")
+            replies = await ask_nodes(self._client, {p.stream: (*read, *options, p.stream, ">") for p in partitions})
+            errors = await self._take_errors(partitions, replies)
+            found = [pair for reply in replies.values() for pair in streams(reply)]
+            if errors and not found:
+                raise errors[0]
+            if found or loop.time() >= deadline:
+                return found
+            await asyncio.sleep(min(_POLL_S, deadline - loop.time()))
+
+    async def _take_errors(self, partitions: list[Partition], replies: dict[str, Any]) -> list[Exception]:
+        """Remove errors from the replies, which do not hold up what else came; return those that are not mended."""
+        errors = []
+        for partition in partitions:
+            error = replies[partition.stream]
+            if not isinstance(error, Exception):
+                continue
+            del replies[partition.stream]
+            if is_no_group(error):
+                await self._recreate_group(partition)
+            else:
+                errors.append(error)
+                partition.claim_again()
+                partition.tally.interrupt()
+        return errors
 
     async def _or_recreate_group(self, partitions: list[Partition], *command: Any) -> Any:
         """Run a command; when the group is gone, say so, create it again, and return an empty reply."""

@@ -328,6 +328,16 @@ def where(request: pytest.FixtureRequest) -> Stream:
     return streams
 
 
+async def test_hundreds_of_streams(where: Stream) -> None:
+    """A broadcast of 300 streams brings every record, and takes no connection for each."""
+    async with reading(f"{where.redis_url}?max_connections=10", where.name, partitions=300) as desk:
+        for number in range(300):
+            await where.redis.xadd(f"{where.name}:{number}", {"n": number})
+        await eventually(lambda: len(desk.numbers) == 300, timeout_s=30, message="every record arrives")
+        assert sorted(desk.numbers) == list(range(300))
+        assert desk.retries.operations == []
+
+
 async def test_a_reader_clears_up(
     where: Stream, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

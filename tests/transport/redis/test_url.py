@@ -54,7 +54,7 @@ async def test_urls_that_can_be_used(url: str) -> None:
         ("redis://h?socket_timeout=0.05", "option socket_timeout, which must be a number of at least 2"),
         ("redis://h?socket_timeout=nan", "option socket_timeout"),
         ("redis://h?socket_connect_timeout=0", "option socket_connect_timeout"),
-        ("redis://h?max_connections=2", "option max_connections, which must be a whole number of at least 10"),
+        ("redis://h?max_connections=5", "option max_connections, which must be a whole number of at least 10"),
         ("redis://h?health_check_interval=1.5", "option health_check_interval"),
         ("redis://h?protocol=4", "option protocol, which must be 2, 3"),
         ("redis://h?db=a", "option db"),
