@@ -94,6 +94,7 @@ class BroadcastReader(Service):
         self.reached: dict[str, EntryId] = {}
         self._start: dict[str, EntryId] = {}
         self.caught_up_at = float("-inf")
+        self._rest_until = float("-inf")
         self.begun = asyncio.Event()
         self._failure: str | None = "the broadcast has not begun"
         super().__init__(**kwargs)
@@ -121,9 +122,14 @@ class BroadcastReader(Service):
         await self.begun.wait()
         return tuple(self._start[stream] for stream in self.streams)
 
+    def rest(self, for_s: float) -> None:
+        """Let records gather for so long before they are read; whoever takes the batches decides."""
+        self._rest_until = asyncio.get_running_loop().time() + for_s
+
     @Service.task
     async def _read(self) -> None:
         while not self.should_stop:
+            await asyncio.sleep(max(0.0, self._rest_until - asyncio.get_running_loop().time()))
             try:
                 await self._read_once()
             except ANY_REDIS_ERROR as error:

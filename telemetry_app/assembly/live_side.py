@@ -157,4 +157,6 @@ def _limits(settings: Settings) -> LiveLimits:
         slow_client_s=settings.live_slow_client_ms / 1000,
         reauthorize_s=settings.live_reauthorize_ms / 1000,
         answer_age_s=settings.directus_cache_ms / 1000,
+        broadcast_share=settings.live_broadcast_share,
+        gather_s=settings.live_gather_max_ms / 1000,
     )

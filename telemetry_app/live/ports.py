@@ -87,7 +87,7 @@ class Replay(Protocol):
 
 
 class Source(Protocol):
-    """Tells where the reader of the broadcast began, and when it was last up to date."""
+    """Tells where the reader of the broadcast began, and when it was last up to date; reads no faster than asked."""
 
     async def start_vector(self) -> tuple[EntryId, ...]:
         """Wait until it has begun; return the id after which it began in each stream."""
@@ -99,6 +99,9 @@ class Source(Protocol):
     @property
     def reached(self) -> Mapping[str, EntryId]:
         """Id of the last entry handed over, by stream."""
+
+    def rest(self, for_s: float) -> None:
+        """Let records gather for so long before they are read."""
 
 
 class LiveObserver(Protocol):

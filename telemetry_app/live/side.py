@@ -93,7 +93,14 @@ class LiveSide(Service):
             replay, streams, self.history, device_events.events_of, observer, max_ahead_s=max_ahead_s
         )
         self._fan_out = FanOut(
-            streams, self.history, self.registry, device_events, source, observer, max_ahead_s=max_ahead_s
+            streams,
+            self.history,
+            self.registry,
+            device_events,
+            source,
+            observer,
+            max_ahead_s=max_ahead_s,
+            limits=limits,
         )
         self.requests = RequestHandler(
             registry=self.registry,

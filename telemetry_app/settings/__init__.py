@@ -273,6 +273,12 @@ class Settings(BaseSettings):
     live_max_subscriptions: int = Field(100, ge=1, description="Subscriptions of one connection")
     live_slow_client_bytes: int = Field(262_144, ge=1, description="Unsent bytes above which a client is conflated")
     live_slow_client_ms: int = Field(30_000, ge=1, description="How long a client may stay behind until it is closed")
+    live_broadcast_share: float = Field(
+        0.1, ge=0.01, le=1, description="Share of the event loop that sending to clients may take"
+    )
+    live_gather_max_ms: int = Field(
+        200, ge=0, le=2000, description="How long positions gather at most to keep that share"
+    )
     directus_base_url: BaseUrl = Field(
         None, description="Directus, asked who may see what; the live side needs it unless `LIVE_AUTH=none`"
     )

@@ -20,6 +20,8 @@ class LiveLimits:
         ping_s: Time between pings.
         silence_s: How long nothing at all may come from a client before it counts as gone.
         close_grace_s: How long a client may take to answer a close frame.
+        broadcast_share: Share of the event loop that sending may take, above 0 to 1.
+        gather_s: How long positions gather at most to keep it.
     """
 
     max_connections: int = 10_000
@@ -34,3 +36,5 @@ class LiveLimits:
     ping_s: float = 20.0
     silence_s: float = 60.0
     close_grace_s: float = 5.0
+    broadcast_share: float = 0.1
+    gather_s: float = 0.2

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from faust_redis.redis.replies import BEFORE_ALL, EntryId
 from telemetry_app.live.delivery.grouping import frames, group
+from telemetry_app.live.delivery.pacing import rest_s
 from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.protocol import topic_of
 from telemetry_app.records.decoding import decode_entries
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from faust_redis.stream.batch import RecordBatch
     from telemetry_app.live.clients.connection import Connection
+    from telemetry_app.live.clients.limits import LiveLimits
     from telemetry_app.live.clients.registry import Registry
     from telemetry_app.live.clients.subscription import Subscription
     from telemetry_app.live.ports import DeviceEvents, LiveObserver, Source
@@ -37,6 +39,7 @@ class FanOut:
         source: Reads the batches.
         observer: Told what became of them.
         max_ahead_s: How far ahead of its append a position may be to be shown.
+        limits: What sending may take.
 
     Attributes:
         vector: Id of the last entry delivered of each stream.
@@ -52,6 +55,7 @@ class FanOut:
         observer: LiveObserver,
         *,
         max_ahead_s: int,
+        limits: LiveLimits,
     ) -> None:
         self._streams = {stream: number for number, stream in enumerate(streams)}
         self._history = history
@@ -60,6 +64,7 @@ class FanOut:
         self._source = source
         self._observer = observer
         self._max_ahead_s = max_ahead_s
+        self._limits = limits
         self._gated: set[Subscription] = set()
         self.vector: Vector = (BEFORE_ALL,) * len(streams)
 
@@ -84,8 +89,11 @@ class FanOut:
         )
         last_id, _ = batch.entries[-1]
         self.vector = cursor.replaced(self.vector, partition, EntryId.parse(last_id))
+        sending_at = time.perf_counter()
         for event_id, sightings in passed.by_event.items():
             self._send(topic_of(event_id), sightings, before)
+        spent_s = time.perf_counter() - sending_at
+        self._source.rest(rest_s(spent_s, share=self._limits.broadcast_share, longest_s=self._limits.gather_s))
         if passed.late:
             self._observer.late(passed.late)
         if passed.orphans:

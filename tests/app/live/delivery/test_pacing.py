@@ -1,0 +1,58 @@
+"""Sending takes a set share of the event loop: with many clients positions gather, with few they leave at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from telemetry_app.live.clients.limits import LiveLimits
+from telemetry_app.live.delivery.pacing import rest_s
+from tests.app.live.directus.rights import SEVEN, TOPIC_7
+from tests.app.live.harness import LiveFactory, Side, ask, race_ms, receive
+
+DEVICES = [f"d{number}" for number in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("spent_s", "share", "expected_s"),
+    [(0.0, 0.1, 0.0), (0.001, 0.1, 0.009), (0.01, 0.5, 0.01), (0.01, 1.0, 0.0), (1.0, 0.1, 0.2)],
+)
+def test_rests_follow_the_rounds(spent_s: float, share: float, expected_s: float) -> None:
+    """A rest is as long as the share asks for, and never longer than positions may wait."""
+    assert rest_s(spent_s, share=share, longest_s=0.2) == pytest.approx(expected_s)
+
+
+async def rounds_of(side: Side) -> int:
+    """Publish the devices' positions one after the other; return in how many rounds they came."""
+    socket = await side.connect()
+    await ask(socket, type="subscribe", topic=TOPIC_7)
+    rounds = 0
+    deliver = side.live.deliver
+
+    async def counting(batch: object) -> None:
+        nonlocal rounds
+        rounds += 1
+        await deliver(batch)  # type: ignore[arg-type]
+
+    side.live.deliver = counting  # type: ignore[method-assign]
+    start_ms = race_ms()
+    for number, device in enumerate(DEVICES):
+        await side.publish(device, start_ms + number)
+        await asyncio.sleep(0.005)
+    came = [(await receive(socket))["deviceId"] for _ in DEVICES]
+    assert came == DEVICES
+    return rounds
+
+
+async def test_many_clients_get_few_rounds(live: LiveFactory) -> None:
+    """With a share so small that each round costs the longest rest, positions gather; none is missing, in order."""
+    limits = LiveLimits(broadcast_share=1e-9, gather_s=0.1)
+    async with live(devices={SEVEN: DEVICES}, limits=limits) as side:
+        assert await rounds_of(side) < len(DEVICES) / 2
+
+
+async def test_few_clients_do_not_wait(live: LiveFactory) -> None:
+    """With the whole loop to itself, a round is sent for nearly each read."""
+    async with live(devices={SEVEN: DEVICES}, limits=LiveLimits(broadcast_share=1.0)) as side:
+        assert await rounds_of(side) > len(DEVICES) / 4
