@@ -12,7 +12,7 @@ from mode import Service
 from faust_redis.distribution.moving import Mover, Tenure
 from faust_redis.group.lease import Leases
 from faust_redis.redis.client import Client, close, connect, drop_connections
-from faust_redis.redis.errors import ANY_REDIS_ERROR, PartitionLost, severity
+from faust_redis.redis.errors import ANY_REDIS_ERROR, PartitionLost, describe, severity
 from faust_redis.redis.retry import Backoff, pause
 from faust_redis.stream.retention import TRIM_INTERVAL_S, Trimmer
 from faust_redis.stream.sizing import ReadSize
@@ -107,7 +107,7 @@ class Distributor(Service):
                     await (self._renew(self._tenure) if self._tenure else self._take())
             except ANY_REDIS_ERROR as error:
                 self._options.observer.retried("renew")
-                logger.log(severity(error), "the lease of %s cannot be kept: %r", self._source, error)
+                logger.log(severity(error), "the lease of %s cannot be kept (%s)", self._source, describe(error))
                 await drop_connections(self._client, error)
             await self.sleep(renew_s if self._tenure else _LOOK_S)
 
@@ -207,5 +207,5 @@ class Distributor(Service):
                 async with asyncio.timeout(_SHUTDOWN_TIMEOUT_S):
                     await self._leases.release(self._source, self._tenure.token)
             except ANY_REDIS_ERROR as error:
-                logger.warning("the lease of %s will expire by itself: %r", self._source, error)
+                logger.warning("the lease of %s will expire by itself (%s)", self._source, describe(error))
         await close(self._client)

@@ -16,7 +16,7 @@ from faust_redis.group.lease import Leases
 from faust_redis.group.members import Members
 from faust_redis.redis import keys
 from faust_redis.redis.client import Client, drop_connections
-from faust_redis.redis.errors import ANY_REDIS_ERROR, PASSING_ERRORS, PartitionLost, severity
+from faust_redis.redis.errors import ANY_REDIS_ERROR, PASSING_ERRORS, PartitionLost, describe, severity
 from faust_redis.redis.retry import retry_until_stopped
 from faust_redis.stream.partition import Partition
 
@@ -87,6 +87,7 @@ class Ownership(Service):
         self._stopping = stopping
         self._leases = Leases(client, group=group, instance_id=options.instance_id, ttl_ms=options.lease_ttl_ms)
         self._workers: dict[str, Members] = {}
+        self._subscribed = False
         self._unreadable: dict[str, str] = {}
         self.assigned_once = False
         self.failure: str | None = None
@@ -98,7 +99,8 @@ class Ownership(Service):
         return self._options.lease_ttl_ms / 1000 / _RENEWALS_PER_TTL
 
     def want(self, topics: Iterable[str]) -> None:
-        """Take part in sharing out these topics from now on, and no others."""
+        """Take part in sharing out these topics from now on, and no others; with none, be assigned nothing."""
+        self._subscribed = True
         self._workers = {topic: self._workers.get(topic) or self._members(topic) for topic in sorted(topics)}
         self._holdings.changed.set()
 
@@ -139,7 +141,7 @@ class Ownership(Service):
                 kept = await self._leases.renew(partition.stream, partition.token)
         except ANY_REDIS_ERROR as error:
             self._observer.retried("renew")
-            logger.log(severity(error), "could not renew the lease of %s: %r", partition.stream, error)
+            logger.log(severity(error), "could not renew the lease of %s (%s)", partition.stream, describe(error))
             await drop_connections(self._client, error)
             return
         if not kept:
@@ -159,7 +161,7 @@ class Ownership(Service):
             if self.should_stop or self._stopping():
                 return
             try:
-                if self._workers:
+                if self._subscribed:
                     await self._balance()
                 self.failure = None
             except ANY_REDIS_ERROR as error:
@@ -269,4 +271,4 @@ class Ownership(Service):
                 for members in self._workers.values():
                     await members.leave()
         except ANY_REDIS_ERROR as error:
-            logger.warning("the leases and the heartbeat will expire by themselves: %r", error)
+            logger.warning("the leases and the heartbeat will expire by themselves (%s)", describe(error))

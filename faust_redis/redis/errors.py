@@ -103,9 +103,14 @@ def own_errors() -> Iterator[None]:
     try:
         yield
     except PASSING_ERRORS as error:
-        raise Unavailable(f"{type(error).__name__}: {error}") from error
+        raise Unavailable(describe(error)) from error
     except ResponseError as error:
         raise (Unavailable if _is_unblocked(error) else Misconfigured)(str(error)) from error
+
+
+def describe(error: BaseException) -> str:
+    """Return an error's kind and words: a timeout has no words, and the `repr` of redis-py leaves them out."""
+    return f"{type(error).__name__}: {error}"
 
 
 def severity(error: BaseException) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from faust_redis import App
 from faust_redis.driver.tables import TableManager
 from tests.support.waiting import eventually
 from tests.transport.apps import TransportApp
@@ -42,3 +43,21 @@ async def test_an_agent_that_begins_late_is_subscribed_to_with_the_others(redis_
         await eventually(lambda: {tp.topic for tp in app.consumer.assignment()} == {stream, f"{stream}:late"})
     finally:
         await app.stop()
+
+
+async def test_an_application_that_reads_nothing_does_its_other_work(redis: Redis, redis_url: str, stream: str) -> None:
+    """One that only sends is assigned nothing, which is all that its tables and timers wait for."""
+    app = App("sends", broker=redis_url, web_enabled=False)
+    topic = app.topic(stream, partitions=1)
+    app.Table("counts", default=int)
+
+    async def send() -> None:
+        await topic.send(value="a")
+
+    app.timer(0.05)(send)
+    starting = asyncio.create_task(app.start())
+    try:
+        await eventually(lambda: redis.xlen(stream), message="something was sent")
+    finally:
+        await app.stop()
+        starting.cancel()

@@ -18,6 +18,7 @@ from faust_redis.redis.errors import (
     Misconfigured,
     PartitionLost,
     Unavailable,
+    describe,
     is_busy_group,
     is_no_group,
     own_errors,
@@ -82,3 +83,12 @@ def test_the_docstring_is_the_message() -> None:
     """An error says the first sentence of its class, and what it is about."""
     assert str(PartitionLost("telemetry:1")) == "The lease of the partition is no longer ours: telemetry:1"
     assert str(Unavailable()) == "Redis does not answer or cannot do its work at present"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(RedisConnectionError("refused"), "ConnectionError: refused"), (TimeoutError(), "TimeoutError: ")],
+)
+def test_an_error_is_described_by_its_kind_and_its_words(error: Exception, words: str) -> None:
+    """Neither a message without words nor one that says only what kind it is."""
+    assert describe(error) == words
