@@ -12,17 +12,20 @@ from mode import Service
 from faust_redis.distribution.moving import Mover, Tenure
 from faust_redis.group.lease import Leases
 from faust_redis.redis.client import Client, close, connect, drop_connections
-from faust_redis.redis.errors import ANY_REDIS_ERROR, PartitionLost, describe, severity
+from faust_redis.redis.errors import ANY_REDIS_ERROR, PartitionLost, ReplyTooLarge, describe, severity
+from faust_redis.redis.replies import text
 from faust_redis.redis.retry import Backoff, pause
+from faust_redis.stream.reader import TOO_LARGE, TOO_LARGE_DETAIL
 from faust_redis.stream.retention import TRIM_INTERVAL_S, Trimmer
 from faust_redis.stream.sizing import ReadSize
 from faust_redis.stream.survey import Survey
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from faust_redis.distribution.routing import KeyOf
     from faust_redis.options import RedisOptions
+    from faust_redis.redis.replies import Entry
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +83,7 @@ class Distributor(Service):
     async def on_start(self) -> None:
         """Make the clients, which belong to the event loop that uses them."""
         options, group = self._options, self._group
-        self._client: Client = connect(self._url)
+        self._client: Client = connect(self._url, bounded=True)
         self._leases = Leases(self._client, group=group, instance_id=options.instance_id, ttl_ms=options.lease_ttl_ms)
         self._mover = Mover(
             self._client, source=self._source, partitions=self._partitions, group=group, key_of=self._key_of
@@ -173,8 +176,14 @@ class Distributor(Service):
             await self._mover.begin(tenure)
         await self._look_now_and_then(tenure)
         asked = self._size.count()
-        entries = await self._mover.read(tenure, count=asked, block_ms=self._block_ms)
-        for piece in self._size.pieces(entries) if entries else ():
+        try:
+            entries = await self._mover.read(tenure, count=asked, block_ms=self._block_ms)
+        except ReplyTooLarge:
+            if asked > 1:
+                raise
+            await self._pass_over(tenure)
+            return
+        for piece in self._pieces(entries):
             if not tenure.may_work:
                 await pause(_LOOK_S, lambda: self.should_stop)
                 return
@@ -182,6 +191,18 @@ class Distributor(Service):
             self._options.observer.distributed(len(piece))
         if len(entries) < min(self._full_enough, asked):
             await pause(self._options.pacing.gather_s, lambda: self.should_stop)
+
+    def _pieces(self, entries: Sequence[Entry]) -> Iterable[Sequence[Entry]]:
+        if self._size.fits(self._mover.reply_bytes, len(entries)):
+            return (entries,)
+        return self._size.pieces(entries) if entries else ()
+
+    async def _pass_over(self, tenure: Tenure) -> None:
+        """Go on behind an entry that is too large to be read: it would be asked for again for ever."""
+        entry_id = await self._mover.pass_over(tenure)
+        if entry_id is not None:
+            self._options.observer.dead_lettered(TOO_LARGE, 1)
+            logger.error("entry %s of %s: %s, so it is a dead letter", text(entry_id), self._source, TOO_LARGE_DETAIL)
 
     async def _look_now_and_then(self, tenure: Tenure) -> None:
         """Report how far the source is distributed, and what of it was gone before that."""
@@ -195,6 +216,7 @@ class Distributor(Service):
     async def _after_failure(self, error: BaseException) -> None:
         self._options.observer.retried("distribute")
         self._failure = f"{self._source} cannot be distributed ({type(error).__name__}: {error})"
+        self._size.shrink(error)
         delay_s = self._backoff.next_s()
         logger.log(severity(error), "%s, next try in %.1f s", self._failure, delay_s)
         await drop_connections(self._client, error)

@@ -13,6 +13,7 @@ from faust_redis.redis.errors import PartitionLost
 from faust_redis.redis.replies import EntryId, facts, streams, text
 from faust_redis.redis.wire import ReadConnection
 from faust_redis.stream.progress import Tally
+from faust_redis.stream.reader import TOO_LARGE_DETAIL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,6 +77,7 @@ class Mover:
         self._begin_epoch = Script(client, distribution_scripts.BEGIN_EPOCH)
         self._append = Script(client, distribution_scripts.APPEND)
         self._advance = Script(client, distribution_scripts.ADVANCE)
+        self._pass_over = Script(client, distribution_scripts.PASS_OVER)
 
     async def begin(self, tenure: Tenure) -> None:
         """Find out where to go on, under a new epoch.
@@ -102,6 +104,29 @@ class Mover:
             "XREAD", "COUNT", count, "BLOCK", block_ms, "STREAMS", self._source, str(tenure.position)
         )
         return next((entries for _, entries in streams(reply)), [])
+
+    @property
+    def reply_bytes(self) -> int | None:
+        """Size of what was read last; None when nobody knows."""
+        return self._reads.reply_bytes
+
+    async def pass_over(self, tenure: Tenure) -> bytes | None:
+        """Move the next entry to the source's dead letters, which is too large to be read; return its id, if any.
+
+        Raises:
+            PartitionLost: The lease is no longer ours.
+        """
+        passed = await self._pass_over(
+            [self._lease, self._source, keys.dead_letters(self._source)],
+            [tenure.token, self._group, str(tenure.position), TOO_LARGE_DETAIL],
+        )
+        if passed == scripts.LOST:
+            raise PartitionLost(self._source)
+        if not passed:
+            return None
+        tenure.tally.received(1)
+        tenure.position = EntryId.parse(passed)
+        return bytes(passed)
 
     async def move(self, tenure: Tenure, entries: Sequence[Entry]) -> None:
         """Append entries to their partitions and move the position behind them; harmless to do twice.

@@ -61,27 +61,52 @@ return {appended, 0}
 """
 )
 
-#: Move the group behind the entries that were distributed. It never goes back: a call may arrive late.
-#: KEYS lease, source. ARGV token, group, id of the last entry, how many there were.
-#: Returns 1 when it was moved, 0 when it was there, LOST or GONE.
+#: advance: moves a group behind an entry that was distributed, the last of so many; never back, since a call may arrive
+#: late. Returns 1 when it was moved, 0 when it was there, GONE.
+_ADVANCE: Final = r"""
+local function advance(stream, name, id, entries)
+  local groups, group = redis.pcall('XINFO', 'GROUPS', stream), nil
+  if groups.err then return string.find(groups.err, 'no such key', 1, true) and -4 or groups end
+  for _, reply in ipairs(groups) do
+    local named = facts(reply)
+    if named.name == name then group = named end
+  end
+  if not group then return -4 end
+  if not is_after(id, group['last-delivered-id']) then return 0 end
+  local source, read = facts(redis.call('XINFO', 'STREAM', stream)), nil
+  -- How many entries a group has read is what Redis knows its lag by.
+  if source['last-generated-id'] == id then read = source['entries-added']
+  elseif group.lag then read = source['entries-added'] - group.lag + entries end
+  if read then redis.call('XGROUP', 'SETID', stream, name, id, 'ENTRIESREAD', read)
+  else redis.call('XGROUP', 'SETID', stream, name, id) end
+  return 1
+end
+"""
+
+#: Move the group behind the entries that were distributed. KEYS lease, source. ARGV token, group, id of the last entry,
+#: how many there were. Returns as `advance`, or LOST.
 ADVANCE: Final = (
     FUNCTIONS
+    + _ADVANCE
     + r"""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
-local groups, group = redis.pcall('XINFO', 'GROUPS', KEYS[2]), nil
-if groups.err then return string.find(groups.err, 'no such key', 1, true) and -4 or groups end
-for _, reply in ipairs(groups) do
-  local named = facts(reply)
-  if named.name == ARGV[2] then group = named end
-end
-if not group then return -4 end
-if not is_after(ARGV[3], group['last-delivered-id']) then return 0 end
-local stream, read = facts(redis.call('XINFO', 'STREAM', KEYS[2])), nil
--- How many entries a group has read is what Redis knows its lag by.
-if stream['last-generated-id'] == ARGV[3] then read = stream['entries-added']
-elseif group.lag then read = stream['entries-added'] - group.lag + ARGV[4] end
-if read then redis.call('XGROUP', 'SETID', KEYS[2], ARGV[2], ARGV[3], 'ENTRIESREAD', read)
-else redis.call('XGROUP', 'SETID', KEYS[2], ARGV[2], ARGV[3]) end
-return 1
+return advance(KEYS[2], ARGV[2], ARGV[3], ARGV[4])
+"""
+)
+
+#: Move the next entry to the dead letters that is too large to be read, and the group behind it.
+#: KEYS lease, source, dead letters. ARGV token, group, the id before it, reason. Returns its id, 0 when there is none,
+#: or LOST. Of more values than Lua can unpack the first are kept.
+PASS_OVER: Final = (
+    FUNCTIONS
+    + _ADVANCE
+    + r"""
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+local found = redis.call('XRANGE', KEYS[2], '(' .. ARGV[3], '+', 'COUNT', 1)[1]
+if not found or advance(KEYS[2], ARGV[2], found[1], 1) ~= 1 then return 0 end
+local entry = {unpack(found[2], 1, math.min(#found[2], 7000))}
+for _, value in ipairs({'reason', ARGV[4], 'attempts', 1, 'original_id', found[1]}) do entry[#entry + 1] = value end
+redis.call('XADD', KEYS[3], '*', unpack(entry))
+return found[1]
 """
 )

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 #: Why an entry that cannot be read went to the dead letters: a class of reasons, and a sentence for people.
-_TOO_LARGE = "too-large"
-_TOO_LARGE_DETAIL = f"the entry has more than {MOST_REPLY_BYTES >> 20} MB"
+TOO_LARGE = "too-large"
+TOO_LARGE_DETAIL = f"the entry has more than {MOST_REPLY_BYTES >> 20} MB"
 #: Pause between two looks at the partitions of a cluster.
 _POLL_S: Final = 0.05
 
@@ -133,13 +133,13 @@ class Reader:
         stream = partition.stream
         buried = await self._bury_unread(
             [keys.lease(stream, self._group), stream, keys.dead_letters(stream)],
-            [partition.token, self._group, entry_id, _TOO_LARGE_DETAIL],
+            [partition.token, self._group, entry_id, TOO_LARGE_DETAIL],
         )
         if buried == scripts.LOST:
             partition.lost = True
         elif buried:
-            self._observer.dead_lettered(_TOO_LARGE, 1)
-            logger.error("entry %s of %s: %s, so it is a dead letter", text(entry_id), stream, _TOO_LARGE_DETAIL)
+            self._observer.dead_lettered(TOO_LARGE, 1)
+            logger.error("entry %s of %s: %s, so it is a dead letter", text(entry_id), stream, TOO_LARGE_DETAIL)
 
     async def _read_new(self, partitions: list[Partition], block_ms: int) -> list[Read]:
         for partition in partitions:

@@ -120,6 +120,8 @@ def _with_streams(act: Callable[[Client, list[str], str], Awaitable[T]]) -> T:
     streams = [
         keys.partition_stream(settings.redis_telemetry_stream, number, partitions) for number in range(partitions)
     ]
+    if settings.distributes:
+        streams.append(settings.redis_telemetry_stream)  # with what was too large to be distributed
 
     async def run() -> T:
         client = connect(settings.redis_url)
