@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import asyncpg
 
 from telemetry_app.database.errors import DATABASE_ERRORS, UNUSABLE_AFTER
+from telemetry_app.postgres_url.foreign import leave_out_foreign_variables
 from telemetry_app.postgres_url.url import PostgresUrl, parse
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Sessions:
     """
 
     def __init__(self, url: str, *, pooler: Pooler = "auto", settings: Mapping[str, str]) -> None:
+        leave_out_foreign_variables()
         self._url = url
         self._pooler = pooler
         self._settings = settings

@@ -79,10 +79,15 @@ def parse(url: str) -> PostgresUrl:
     options = dict(_options(query))
     user, has_password, password = credentials.partition(":")
     host = options.get("host")
-    endpoints = list(_endpoints(host or hosts, quoted=not host))
+    endpoints = list(_endpoints(hosts, quoted=True))
+    port = options.get("port")
+    if host:
+        # As in libpq it replaces the host alone: a port of the address stays.
+        port = port or ",".join(str(port) for _, port in endpoints if port)
+        endpoints = list(_endpoints(host, quoted=False))
     return PostgresUrl(
         hosts=tuple(host for host, _ in endpoints),
-        ports=_ports(endpoints, options.get("port")),
+        ports=_ports(endpoints, port),
         user=options.get("user") or unquote(user) or None,
         password=options.get("password") or (unquote(password) if has_password and password else None),
         database=options.get("dbname") or options.get("database") or unquote(path) or None,
@@ -195,7 +200,7 @@ def _authorities_of_the_system() -> str:
 
 
 def _has_root_certificate() -> bool:
-    return "PGSSLROOTCERT" in os.environ or (Path.home() / ".postgresql" / "root.crt").exists()
+    return (Path.home() / ".postgresql" / "root.crt").exists()
 
 
 def _startup_parameters(options: Mapping[str, str]) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """The settings: every variable of the environment, with its default and its bounds."""
 
 import getpass
-import os
 import re
 import secrets
 import socket
@@ -77,7 +76,7 @@ def _check_postgres_url(url: str) -> str:
 def _user_of_this_process() -> str | None:
     """Return whom the database's client signs in as when the URL names nobody; None = nobody, as in containers."""
     try:
-        return os.environ.get("PGUSER") or getpass.getuser()
+        return getpass.getuser()
     except (KeyError, OSError):
         return None
 

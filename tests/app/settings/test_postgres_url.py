@@ -53,7 +53,6 @@ REFUSED = {
 @pytest.fixture(autouse=True)
 def _without_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("PGSSLROOTCERT", raising=False)
 
 
 def meant(url: str) -> tuple[Any, ...]:
@@ -73,6 +72,8 @@ def meant(url: str) -> tuple[Any, ...]:
         ("postgresql://%2Frun%2Fpostgresql/d", (("/run/postgresql",), (), None, None, "d")),
         ("postgresql:///d?host=/run/postgresql&port=6432", (("/run/postgresql",), (6432,), None, None, "d")),
         ("postgresql://localhost?host=/run/postgresql", (("/run/postgresql",), (), None, None, None)),
+        ("postgresql://h:6432/d?host=/run/postgresql", (("/run/postgresql",), (6432,), None, None, "d")),
+        ("postgresql://h:6432/d?host=other&port=1", (("other",), (1,), None, None, "d")),
         ("postgresql://u@localhost/d?host=/cloudsql/p:r:i", (("/cloudsql/p:r:i",), (), "u", None, "d")),
         ("postgresql://h/d?password=a+b&dbname=e&user=v", (("h",), (), "v", "a+b", "e")),
         ("postgresql://h1,h2/d?port=6432", (("h1", "h2"), (6432, 6432), None, None, "d")),

@@ -328,11 +328,11 @@ def test_require_live_auth() -> None:
 @pytest.mark.parametrize("given", [{}, {"postgres_url": "postgresql://h/d"}])
 def test_nobody_to_sign_in_as(monkeypatch: pytest.MonkeyPatch, given: dict[str, str]) -> None:
     """A user id without a name, as containers have, cannot sign in to a database whose URL names nobody."""
-    for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "PGUSER"):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 54_321_678)
     with pytest.raises(SettingsError, match="but must be a URL that names a user"):
         load_settings(**given)
     assert load_settings(postgres_url="postgresql://u@h/d").postgres_url == "postgresql://u@h/d"
-    monkeypatch.setenv("PGUSER", "u")
+    monkeypatch.setenv("USER", "u")
     assert load_settings(**given).postgres_url
