@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 import msgspec
 
-from telemetry_app.database.errors import UNUSABLE_AFTER, describe
+from telemetry_app.database.errors import UNUSABLE_AFTER, describe, meaning_of
 from telemetry_app.database.outage import Outage
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Merger:
             async with _all_or_nothing(connection):
                 changed = await _change(connection, additions, keys)
         except asyncpg.PostgresError as error:
-            if (error.sqlstate or "")[:2] in _PASSING:
+            if (error.sqlstate or "")[:2] in _PASSING or meaning_of(error).of_the_server:
                 raise
             if len(keys) == 1:
                 self._refused(error)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from telemetry_app.core.insert import RowsRefusedError, reason_of
 from telemetry_app.core.place import give_up_place
-from telemetry_app.core.sink import Refused
-from telemetry_app.database.errors import TIMED_OUT, Outlook, describe, meaning_of
+from telemetry_app.core.sink import Refused, WriteAbandoned
+from telemetry_app.database.errors import TIMED_OUT, describe, meaning_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,7 +31,7 @@ class Tries(Protocol):
         """Store positions by one statement, or raise what the database says."""
 
     async def others_pass(self, devices: Iterable[str]) -> bool:
-        """Whether the database takes a row at this moment, of another device than these if it has one."""
+        """Whether the database takes a row once it can be asked, of another device than these if it has one."""
 
     async def rest(self, error: Exception, rests: int, *, stuck: bool) -> None:
         """Wait, the longer the more rests there were; raises `WriteAbandoned` when the application stops."""
@@ -103,7 +103,7 @@ class Trial:
         error = await self._try(piece)
         if error is None:
             return
-        if meaning_of(error).outlook is Outlook.SOON:
+        if not meaning_of(error).may_be_of_rows:
             self._pieces.appendleft(piece)
             await self._rest()
             return
@@ -142,7 +142,7 @@ class Trial:
             error = await self._try([suspect.index], suspect)
             if error is None:
                 continue
-            if meaning_of(error).outlook is Outlook.SOON:
+            if not meaning_of(error).may_be_of_rows:
                 return
             suspect.error = error
             if not meaning_of(error).of_the_server:
@@ -156,6 +156,8 @@ class Trial:
         within_s = _SHORT_TRY_S * (suspect.failures if suspect else 1) if short else None
         try:
             await self._tries.try_to_store([self._positions[index] for index in piece], within_s=within_s)
+        except WriteAbandoned:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is judged by whether others pass
             self._passed_at_failure = self._tries.passed
             self.error = error

@@ -17,7 +17,7 @@ from telemetry_app.core.rows import columns, doubt_columns, statements
 from telemetry_app.core.sink import Refused, WriteAbandoned
 from telemetry_app.core.trial import Trial
 from telemetry_app.database.backoff import Backoff
-from telemetry_app.database.errors import DATABASE_ERRORS, Outlook, describe, meaning_of
+from telemetry_app.database.errors import DATABASE_ERRORS, describe, meaning_of
 from telemetry_app.database.outage import COMPLAIN_EVERY_S
 from telemetry_app.records.quality import any_doubted
 
@@ -117,21 +117,19 @@ class PositionWriter:
 
     async def _store(self, positions: Sequence[Position], start: int) -> list[Refused]:
         """Store the positions that begin at index `start`; a statement that fails on and on is halved."""
-        failures, equal, last = 0, 0, ""
+        failures = 0
         while True:
             try:
                 await self._attempt(positions)
+            except WriteAbandoned:
+                raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the batch waits or is halved
                 failures += 1
-                kind = _kind(error)
-                equal, last = equal + 1 if kind == last else 1, kind
-                if _calls_for_trial(error, equal):
+                if _calls_for_trial(error, failures):
                     return await self._try_by_pieces(positions, error, start)
                 await self.rest(error, failures, stuck=True)
             else:
-                if failures:
-                    self._complained_at.clear()
-                    logger.info("Postgres accepts positions again, after %d failed attempts", failures)
+                self._accepted(failures)
                 return []
 
     async def _try_by_pieces(self, positions: Sequence[Position], error: Exception, start: int) -> list[Refused]:
@@ -178,25 +176,46 @@ class PositionWriter:
         while True:
             try:
                 return await self._run(partial(self._merger.merge, rows=rows))
+            except WriteAbandoned:
+                raise
             except Exception as error:
                 failures += 1
                 give_up_place()
-                if _calls_for_trial(error, failures) and failures >= self._refuse_after:
+                meaning = meaning_of(error)
+                of_rows = meaning.may_be_of_rows and not meaning.of_the_server
+                if of_rows and failures >= self._refuse_after and await self.others_pass(rows[0]):
                     logger.exception("records of stored rows are not merged into them and count as duplicates")
                     return 0
                 await self.rest(error, failures, stuck=True)
 
-    async def _run(self, statement: Callable[[PoolConnectionProxy[Any]], Awaitable[_Result]]) -> _Result:
-        try:
-            async with asyncio.timeout(self._attempt_timeout_s), self._postgres.acquire() as connection:
-                result = await statement(connection)
-        except RowsRefusedError:
-            raise
-        except Exception as error:
-            self._observer.retried(type(error).__name__)
-            raise
+    async def _run(
+        self, statement: Callable[[PoolConnectionProxy[Any]], Awaitable[_Result]], *, within_s: float | None = None
+    ) -> _Result:
+        """Run a statement as soon as there is a connection for it: that there is none says nothing of the rows."""
+        failures = 0
+        while True:
+            connected = False
+            try:
+                async with asyncio.timeout(within_s or self._attempt_timeout_s), self._postgres.acquire() as connection:
+                    connected = True
+                    answer = await statement(connection)
+            except RowsRefusedError:
+                raise
+            except Exception as error:
+                self._observer.retried(type(error).__name__)
+                if connected:
+                    raise
+                failures += 1
+                await self.rest(error, failures, stuck=True)
+            else:
+                self._accepted(failures)
+                return answer
+
+    def _accepted(self, failures: int) -> None:
         self._failure = None
-        return result
+        if failures:
+            self._complained_at.clear()
+            logger.info("Postgres accepts positions again, after %d failed attempts", failures)
 
     async def _insert(
         self,
@@ -219,10 +238,10 @@ class PositionWriter:
             await self._attempt(positions, within_s=within_s)
 
     async def others_pass(self, devices: Iterable[str]) -> bool:
-        """Whether a row of another device than these could be stored now."""
+        """Whether a row of another device than these could be stored, once there is a connection."""
         try:
-            async with self._one_trial, asyncio.timeout(_PROBE_TIMEOUT_S), self._postgres.acquire() as connection:
-                return await takes_a_row(connection, devices)
+            async with self._one_trial:
+                return await self._run(partial(takes_a_row, devices=devices), within_s=_PROBE_TIMEOUT_S)
         except DATABASE_ERRORS as error:
             logger.debug("the probe fails too: %s", describe(error))
             return False
@@ -257,13 +276,9 @@ class PositionWriter:
         return True
 
 
-def _kind(error: Exception) -> str:
-    return getattr(error, "sqlstate", None) or type(error).__name__
-
-
-def _calls_for_trial(error: Exception, equal_failures: int) -> bool:
-    """Tell whether a statement that has failed so often in the same way is taken apart."""
+def _calls_for_trial(error: Exception, failures: int) -> bool:
+    """Tell whether a statement that has failed so often is taken apart."""
     if isinstance(error, RowsRefusedError):
         return True
     meaning = meaning_of(error)
-    return meaning.outlook is not Outlook.SOON and equal_failures >= meaning.patience
+    return meaning.may_be_of_rows and failures >= meaning.patience

@@ -38,8 +38,9 @@ class Meaning:
         reason: Why that is its outlook.
         advice: What an operator does about it.
         severity: Level of the line that tells of it.
-        patience: Equal failures after which a batch is halved to find out whether some of its rows are to blame.
+        patience: Failures after which a batch is halved to find out whether some of its rows are to blame.
         of_the_server: Whether no row is ever to blame, even if others pass meanwhile.
+        of_a_crash: Whether a row may be to blame although it looks like an outage: one that ends its session.
     """
 
     outlook: Outlook
@@ -48,8 +49,21 @@ class Meaning:
     severity: int = logging.WARNING
     patience: int = 3
     of_the_server: bool = False
+    of_a_crash: bool = False
+
+    @property
+    def may_be_of_rows(self) -> bool:
+        """Whether a statement that goes on failing so is worth taking apart."""
+        return self.outlook is not Outlook.SOON or self.of_a_crash
 
 
+_SESSION_LOST: Final = Meaning(
+    Outlook.SOON,
+    "the server went away in the middle, or a row crashed its session",
+    "trying again; if the server runs, its log says what ends the session",
+    patience=5,
+    of_a_crash=True,
+)
 #: A statement that ran into the statement timeout.
 TIMED_OUT: Final = "57014"
 #: A write in a session that is read-only, or on a standby.
@@ -64,7 +78,7 @@ _BY_STATE: Final = {
         Outlook.LATER, "a column is NULL", "give columns of positions that no record fills a default", patience=1
     ),
     "54": Meaning(Outlook.REFUSED, "program limit exceeded: a key too long for the index"),
-    "08": Meaning(Outlook.SOON, "connection exception: the server went away in the middle"),
+    "08": _SESSION_LOST,
     "57P03": Meaning(Outlook.SOON, "cannot connect now: the server starts, recovers or shuts down"),
     "53300": Meaning(Outlook.SOON, "too many connections", "raise max_connections or lower POSTGRES_POOL_SIZE"),
     "53100": Meaning(Outlook.LATER, "disk full", "free disk space on the database server", of_the_server=True),
@@ -83,6 +97,7 @@ _BY_STATE: Final = {
     READ_ONLY: Meaning(
         Outlook.LATER, "read-only", "the server is read-only, POSTGRES_URL has to name the primary", of_the_server=True
     ),
+    "28": Meaning(Outlook.LATER, "not let in", "correct POSTGRES_URL's user, or what the server lets in (pg_hba.conf)"),
     "28P01": Meaning(Outlook.LATER, "wrong password", "correct the password in POSTGRES_URL"),
     "26000": Meaning(Outlook.LATER, "a prepared statement that is not there", _NOT_A_SESSION_POOLER),
     "42P05": Meaning(Outlook.LATER, "a prepared statement that is there already", _NOT_A_SESSION_POOLER),
@@ -111,6 +126,7 @@ _BY_TYPE: Final[tuple[tuple[type[BaseException], Meaning], ...]] = (
         asyncpg.TargetServerAttributeNotMatched,
         Meaning(Outlook.SOON, "no host of the URL is the primary", "none of POSTGRES_URL's hosts takes writes"),
     ),
+    (ConnectionResetError, _SESSION_LOST),
     (OSError, Meaning(Outlook.SOON, "nobody answers at that address, or not in time")),
     (asyncpg.InterfaceError, Meaning(Outlook.LATER, "the pool or the connection is closed", of_the_server=True)),
 )

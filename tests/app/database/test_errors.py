@@ -28,6 +28,7 @@ CASES: list[tuple[BaseException, Outlook, str]] = [
     (asyncpg.ReadOnlySQLTransactionError(), Outlook.LATER, "name the primary"),
     (asyncpg.InvalidSQLStatementNameError(), Outlook.LATER, "set POSTGRES_POOLER"),
     (asyncpg.DuplicatePreparedStatementError(), Outlook.LATER, "set POSTGRES_POOLER"),
+    (asyncpg.InvalidAuthorizationSpecificationError(), Outlook.LATER, "pg_hba.conf"),
     (asyncpg.InvalidPasswordError(), Outlook.LATER, "correct the password"),
     (asyncpg.InvalidCatalogNameError(), Outlook.LATER, "create the database"),
     (asyncpg.UndefinedTableError(), Outlook.LATER, "telemetry migrate"),
