@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -79,6 +80,16 @@ def _user_of_this_process() -> str | None:
         return getpass.getuser()
     except (KeyError, OSError):
         return None
+
+
+def _check_host(host: str) -> str:
+    if host.startswith("[") and host.endswith("]"):
+        return str(IPv6Address(host[1:-1]))
+    if ":" in host:
+        return str(IPv6Address(host))
+    if not re.fullmatch(r"[\w.-]+", host):
+        raise ValueError("host")
+    return host
 
 
 def _check_base_url(url: str) -> str:
@@ -158,7 +169,7 @@ KeyName = Annotated[
     Field(pattern=r"""^[^\s{}"'`]{1,200}$"""),
     Bound("1 to 200 characters without blanks, quotes and braces"),
 ]
-HostName = Annotated[str, Field(pattern=r"^\S+$"), Bound("a host name or an address to listen on")]
+HostName = Annotated[str, AfterValidator(_check_host), Bound("a host name or an address to listen on")]
 Path = Annotated[
     str,
     # The map has `/` and its files, which have a dot.

@@ -34,7 +34,9 @@ _TAKEN: Final = re.compile(r"\$\{([^}:]*)\}")
 #: A value that is not a URL at all is cut in messages: it may be a pasted file.
 _SHOWN_CHARS: Final = 250
 #: A name with what people write or copy in front of it or behind it.
-_NAME: Final = re.compile(r"^\W*(?:export\s+|set\s+)?\W*(\w+)\W*$")
+_NAME: Final = re.compile(r"^\W*(?:export\s+|set\s+|env:)?\W*(\w+)\W*$")
+#: A URL without an @ whose first colon is followed by no port: by a password, then, whose host is missing.
+_HOSTLESS: Final = re.compile(r"^([^\s/]*://[^\s:@/?\[]*):(?!\d{0,5}(?:[/?,#]|$))[^@]*$")
 
 
 class BadVariables(ValueError):  # noqa: N818 - they are what is wrong
@@ -101,7 +103,7 @@ def shown(value: object) -> str:
         # A URL without its scheme still carries its password.
         value = re.sub(r"^.*@", "***@", value, flags=re.DOTALL)
     elif isinstance(value, str):
-        value = redact_url(value)
+        value = _HOSTLESS.sub(r"\1:***", redact_url(value))
     text = repr(value)
     return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"
 
@@ -122,9 +124,13 @@ def _from_file(path: Path, fields: Collection[str]) -> dict[str, str]:
 
 def _refuse_skipped(line: Binding, fields: Collection[str]) -> None:
     """Refuse a line that names one of ours and sets nothing, which would be skipped."""
-    name = re.match(r"\W*(?:(?:export|set)\s+)?(\w+)", line.original.string)
-    if name and name[1].lower() in fields and (line.error or (line.key and line.value is None)):
-        raise BadVariables({name[1].upper(): f"cannot be read in line {line.original.line} of .env: write NAME=value"})
+    if not line.error and (not line.key or line.value is not None):
+        return
+    # Shells and container files have words in front of a name: `declare -x`, `setx`, `ENV`.
+    first, *others = re.findall(r"\w+", line.original.string.partition("=")[0]) or [""]
+    for name in (first.upper(), *others):
+        if name == name.upper() and name.lower() in fields:
+            raise BadVariables({name: f"cannot be read in line {line.original.line} of .env: write NAME=value"})
 
 
 def _refuse_empty_parts(line: Binding, fields: Collection[str], known: Collection[str]) -> None:

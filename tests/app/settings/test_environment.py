@@ -25,6 +25,9 @@ LINK = {
 }
 
 
+_LINE_1 = "BATCH_SIZE cannot be read in line 1 of .env: write NAME=value."
+
+
 @pytest.fixture(autouse=True)
 def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for field in Settings.model_fields:
@@ -50,6 +53,9 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ("MIGRATE_ON_START", '"False"\r', False),
         ("ROLES", '"write,live"', frozenset({"write", "live"})),
         ("LIVE_PATH", "'/live'", "/live"),
+        ("LIVE_HOST", "[::]", "::"),
+        ("METRICS_HOST", "::1", "::1"),
+        ("METRICS_HOST", "metrics-1.example_org", "metrics-1.example_org"),
         ("DIRECTUS_BASE_URL", '""', None),
         ("DIRECTUS_BASE_URL", "'https://cms.example.org'", "https://cms.example.org"),
     ],
@@ -83,6 +89,10 @@ def test_what_stands_around_a_value_is_left_away(
         ("REDIS_URL", "redis://h:6379/zero", "a well-formed URL"),
         ("POSTGRES_URL", "postgresql://h/d#here", "a well-formed URL"),
         ("LIVE_HOST", '"0.0.0.0', "without quotes"),
+        ("LIVE_HOST", "0.0.0.0:8081", "an address to listen on"),
+        ("LIVE_HOST", "[::]:8081", "an address to listen on"),
+        ("METRICS_HOST", "http://localhost", "an address to listen on"),
+        ("METRICS_HOST", "", "an address to listen on"),
         ("BATCH_SIZE", "1e3", "a whole number"),
         ("BATCH_SIZE", "1,000", "a whole number"),
         ("BATCH_SIZE", "1.000,0", "a whole number"),
@@ -99,7 +109,7 @@ def test_what_cannot_be_meant_is_refused(monkeypatch: pytest.MonkeyPatch, name: 
         load_settings()
 
 
-@pytest.mark.parametrize("name", ["REDIS_URL ", "export REDIS_URL", "\ufeffREDIS_URL", "REDIS_URL\r"])
+@pytest.mark.parametrize("name", ["REDIS_URL ", "export REDIS_URL", "\ufeffREDIS_URL", "REDIS_URL\r", "$env:REDIS_URL"])
 def test_names_that_are_nearly_ours_are_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """A variable whose name has a blank or an invisible character in it is not overlooked."""
     monkeypatch.setenv(name, "redis://elsewhere")
@@ -136,6 +146,8 @@ def test_hash_in_a_password_of_the_file(line: str) -> None:
     [
         ("BATCH_SIZE: 7\n", "BATCH_SIZE cannot be read in line 1 of .env: write NAME=value."),
         ("A=1\nset BATCH_SIZE=7\n", "BATCH_SIZE cannot be read in line 2 of .env: write NAME=value."),
+        *((f"{word} BATCH_SIZE=7\n", _LINE_1) for word in ("declare -x", "ENV", "- ")),
+        ("setx BATCH_SIZE 7\n", _LINE_1),
         ("BATCH_SIZE\n", "BATCH_SIZE cannot be read in line 1 of .env: write NAME=value."),
         ('REDIS_TELEMETRY_STREAM="s\n', "REDIS_TELEMETRY_STREAM cannot be read in line 1 of .env: write NAME=value."),
         ("REDIS_URL=redis://:${NOBODY}@h\n", "REDIS_URL takes ${NOBODY} in .env, which is not set."),
@@ -148,6 +160,17 @@ def test_lines_that_would_be_skipped_are_refused(content: str, sentence: str) ->
     with pytest.raises(SettingsError) as caught:
         load_settings()
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize("tail", ["", "/d", " #more"])
+@pytest.mark.parametrize(("name", "scheme"), [("REDIS_URL", "redis"), ("POSTGRES_URL", "postgresql")])
+def test_password_without_a_host_is_not_shown(name: str, scheme: str, tail: str) -> None:
+    """A URL that ends in its password, as when a file cuts it at a `#`, is refused without showing that."""
+    Path(".env").write_text(f"{name}={scheme}://user:hidden{tail}\n")
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    assert str(caught.value).startswith(name)
+    assert "hidden" not in str(caught.value)
 
 
 def test_lines_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,7 +112,7 @@ REFUSED = [
     ("redis_url", "redis://h?socket_timeout=abc"),
     ("redis_url", "redis://h?nonsense=1"),
     ("redis_url", "redis+cluster://h?nonsense=1"),
-    ("postgres_url", "postgresql://h:abc/d"),
+    ("postgres_url", "postgresql://u@h:abc/d"),
     ("postgres_url", "postgresql://h1:5432,h2:x/d"),
     ("postgres_url", "postgresql://h/d?sslmode=bogus"),
     ("redis_url", "redis://[::1"),
