@@ -103,6 +103,7 @@ def build_live_side(settings: Settings, operations: Operations, put: Put) -> Liv
         stored=PositionsTable(postgres, observer),
         limits=_limits(settings),
         max_ahead_s=settings.quality_max_ahead_s,
+        review_s=refresh_s,
         observer=observer,
     )
 

@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "demo": "Run everything on embedded servers with a simulated race.",
     "simulate": "Publish realistic records to the stream.",
     "dead-letters": "Look at and act on refused records.",
+    "faulty": "Look at and change which positions are not shown.",
     "retention": "Remove positions that are older than an age.",
     "bench": "Measure against the raw limit of this machine.",
 }

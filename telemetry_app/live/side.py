@@ -18,6 +18,7 @@ from telemetry_app.live.delivery.housekeeping import Housekeeper
 from telemetry_app.live.delivery.opening import Opener
 from telemetry_app.live.delivery.requests import RequestHandler
 from telemetry_app.live.delivery.resume import Resumer
+from telemetry_app.live.delivery.review import Reviewer
 from telemetry_app.live.positions.gather import Gatherer
 from telemetry_app.live.positions.history import KEPT_S, History
 from telemetry_app.live.wire.protocol import CloseCode
@@ -61,6 +62,7 @@ class LiveSide(Service):
         stored: Reads what the database has.
         limits: Of each client and of all.
         max_ahead_s: How far ahead of its append a position may be to be shown.
+        review_s: Time between two looks whether what is shown is still good.
         observer: Told what happens.
     """
 
@@ -78,6 +80,7 @@ class LiveSide(Service):
         stored: StoredPositions,
         limits: LiveLimits,
         max_ahead_s: int,
+        review_s: float,
         observer: LiveObserver,
         **kwargs: Any,
     ) -> None:
@@ -102,6 +105,7 @@ class LiveSide(Service):
             max_ahead_s=max_ahead_s,
             limits=limits,
         )
+        gatherer = Gatherer(stored, self.history)
         self.requests = RequestHandler(
             registry=self.registry,
             fan_out=self._fan_out,
@@ -109,7 +113,7 @@ class LiveSide(Service):
                 self.registry,
                 self.history,
                 self._fan_out,
-                Gatherer(stored, self.history),
+                gatherer,
                 device_events,
                 limits,
             ),
@@ -117,7 +121,8 @@ class LiveSide(Service):
             authorizer=authorizer,
             limits=limits,
         )
-        self._housekeeper = Housekeeper(self.registry, self._fan_out, self.requests)
+        reviewer = Reviewer(self.registry, self._fan_out, gatherer, device_events, every_s=review_s)
+        self._housekeeper = Housekeeper(self.registry, self._fan_out, self.requests, reviewer)
         super().__init__(**kwargs)
 
     def on_init_dependencies(self) -> Iterable[ServiceT]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import shlex
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -174,13 +178,26 @@ async def test_an_older_release_goes_on(pipeline: Pipeline, worker_process: Work
 
 
 async def test_positions_are_marked(plain_postgres_url: str) -> None:
-    """The statement of the handbook marks positions of one device and time."""
+    """The commands of the handbook mark positions of one device and time, and take it back."""
     await migrate(plain_postgres_url)
+    said: list[Any] = []
     async with session(plain_postgres_url) as database:
         for time in ("2026-05-02 11:59Z", "2026-05-02 12:05Z"):
             row = f"('356307042441013', '{time}')"
             await database.execute(f"INSERT INTO positions (device_id, ts) VALUES {row}")  # noqa: S608 - both are ours
-        assert await database.execute(handbook.block("Positions that are wrong", "sql", "UPDATE ")) == "UPDATE 1"
+        for line in handbook.block("Positions that are wrong", "sh", "telemetry faulty list").splitlines():
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "telemetry_app",
+                *shlex.split(line, comments=True)[1:],
+                env={**os.environ, "POSTGRES_URL": plain_postgres_url},
+                stdout=asyncio.subprocess.PIPE,
+            )
+            said.append((await process.communicate())[0])
+            marked = await database.fetch("SELECT faulty_reason FROM positions WHERE faulty")
+            said.append([row["faulty_reason"] for row in marked])
+    assert said == [b"", [], b"marked 1\n", ["on a trailer"], b"unmarked 1\n", []]
 
 
 async def test_upgrading_timescale(timescale_postgres_url: str) -> None:

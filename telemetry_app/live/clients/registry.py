@@ -74,6 +74,10 @@ class Registry:
         """Tell whether this very subscription stands."""
         return self._by_connection.get(subscription.connection, {}).get(subscription.topic) is subscription
 
+    def events(self) -> set[str]:
+        """Return the ids of the events that somebody watches."""
+        return {next(iter(subscriptions.values())).event_id for subscriptions in self._by_topic.values()}
+
     def subscribers(self, topic: str) -> Collection[Subscription]:
         """Return the subscriptions of a topic."""
         return self._by_topic.get(topic, {}).values()

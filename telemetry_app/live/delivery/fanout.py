@@ -16,7 +16,7 @@ from telemetry_app.records.decoding import decode_entries
 from telemetry_app.records.quality import good
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from faust_redis.stream.batch import RecordBatch
     from telemetry_app.live.clients.connection import Connection
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from telemetry_app.live.ports import DeviceEvents, LiveObserver, Source
     from telemetry_app.live.positions.history import History, Sighting
     from telemetry_app.live.wire.cursor import Vector
+    from telemetry_app.live.wire.position import LivePosition
 
 
 class FanOut:
@@ -91,7 +92,8 @@ class FanOut:
         self.vector = cursor.replaced(self.vector, partition, EntryId.parse(last_id))
         sending_at = time.perf_counter()
         for event_id, sightings in passed.by_event.items():
-            self._send(topic_of(event_id), sightings, before)
+            if self._send(topic_of(event_id), sightings, before):
+                self._observer.delivered(max(time.time() - sightings[0].entry_id.ms / 1000, 0.0))
         spent_s = time.perf_counter() - sending_at
         self._source.rest(rest_s(spent_s, share=self._limits.broadcast_share, longest_s=self._limits.gather_s))
         if passed.late:
@@ -99,6 +101,23 @@ class FanOut:
         if passed.orphans:
             self._observer.orphans(passed.orphans)
         self.settle()
+
+    def has_caught_up(self, at: float) -> bool:
+        """Tell whether everything that was appended before a loop time has been delivered."""
+        return at < self._caught_up_at()
+
+    def correct(self, positions: Iterable[LivePosition]) -> None:
+        """Show devices where they are by other positions than those that passed through."""
+        self.settle()
+        before = self._history.seq
+        where, now = cursor.of(self.vector), asyncio.get_running_loop().time()
+        by_event: dict[str, list[Sighting]] = {}
+        for position in positions:
+            sighting = self._history.correct(position, where, now)
+            for event_id in self._device_events.events_of(position.device_id):
+                by_event.setdefault(event_id, []).append(sighting)
+        for event_id, sightings in by_event.items():
+            self._send(topic_of(event_id), sightings, before)
 
     def missed(self, connection: Connection, seq: int) -> Iterator[tuple[int, bytes, int]]:
         """Return what a client missed after `seq`, in order: each position's number, its frames and their count."""
@@ -151,10 +170,11 @@ class FanOut:
         devices = self._device_events.devices_of(subscription.event_id)
         return subscription.passing(self._history.after(devices, seq))
 
-    def _send(self, topic: str, sightings: list[Sighting], before: int) -> None:
+    def _send(self, topic: str, sightings: list[Sighting], before: int) -> bool:
+        """Offer positions to the subscribers of a topic; return whether there are any."""
         subscribers = self._registry.subscribers(topic)
         if not subscribers:
-            return
+            return False
         joined = frames(topic, sightings)
         number = len(sightings)
         seq = sightings[-1].seq
@@ -168,5 +188,4 @@ class FanOut:
                 subscription.seq = seq
                 sent += positions
         self._observer.frames("sent", sent)
-        added_ms = sightings[0].entry_id.ms
-        self._observer.delivered(max(time.time() - added_ms / 1000, 0.0))
+        return True

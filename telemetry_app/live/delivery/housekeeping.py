@@ -1,4 +1,4 @@
-"""Work done for all connections in turn: catching up, closing slow and silent ones, checking rights again."""
+"""For all connections in turn: catching up, closing slow and silent ones, looking again at rights and places."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from telemetry_app.live.clients.registry import Registry
     from telemetry_app.live.clients.subscription import Subscription
     from telemetry_app.live.delivery.fanout import FanOut
+    from telemetry_app.live.delivery.review import Reviewer
 
 logger = logging.getLogger(__name__)
 
@@ -30,10 +31,13 @@ class Housekeeper(Service):
 
     logger = logger
 
-    def __init__(self, registry: Registry, fan_out: FanOut, requests: RequestHandler, **kwargs: Any) -> None:
+    def __init__(
+        self, registry: Registry, fan_out: FanOut, requests: RequestHandler, reviewer: Reviewer, **kwargs: Any
+    ) -> None:
         self._registry = registry
         self._fan_out = fan_out
         self._requests = requests
+        self._reviewer = reviewer
         self._limits = requests.limits
         self._questions = asyncio.Semaphore(_QUESTIONS)
         self._asking: set[asyncio.Task[None]] = set()
@@ -77,6 +81,12 @@ class Housekeeper(Service):
         async with self._questions:
             if self._registry.holds(subscription):
                 await self._requests.reauthorize(subscription)
+
+    @Service.task
+    async def _review(self) -> None:
+        while not self.should_stop:
+            await self.sleep(self._reviewer.every_s)
+            await self._reviewer.review()
 
     @Service.task
     async def _forget(self) -> None:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from telemetry_app.live.clients.registry import Registry
     from telemetry_app.live.delivery.fanout import FanOut
     from telemetry_app.live.ports import DeviceEvents
-    from telemetry_app.live.positions.gather import Gatherer
+    from telemetry_app.live.positions.gather import Gatherer, Snapshot
     from telemetry_app.live.positions.history import History, Sighting
     from telemetry_app.live.wire.cursor import Vector
-    from telemetry_app.live.wire.position import LivePosition
+    from telemetry_app.live.wire.position import LivePosition, Rank
 
 #: The least that a position takes in a snapshot, usually half of it: an event that fits is always given whole.
 _POSITION_BYTES: Final = 64
@@ -170,7 +170,7 @@ class Opener:
             return _Page(snapshot.positions, following, Gate(ahead, None, snapshot.made_at))
         # Only the newest of each device: a map shows where things are, and the work stays bounded after a long
         # absence. The stream also has late uploads, older than what the client may have been shown before.
-        missed = [s for s in self.history.missed(devices, since) if s.rank >= newest.get(s.device_id, (0, 0))]
+        missed = [s for s in self.history.missed(devices, since) if _is_good(s, snapshot, newest.get(s.device_id))]
         # A client that resumes has not seen what has not passed here yet.
         unseen = {device_id: (seen_ms, ts_ms - 1) for device_id, (seen_ms, ts_ms) in ahead.items()}
         return _Page((), missed, Gate(unseen, since, snapshot.made_at))
@@ -199,3 +199,9 @@ class Opener:
         first = following[0]
         vector = cursor.parse(first.cursor, len(reached)) or reached
         return cursor.of(cursor.replaced(vector, first.partition, cursor.before(first.entry_id)))
+
+
+def _is_good(sighting: Sighting, snapshot: Snapshot, newest: Rank | None) -> bool:
+    """Tell whether a position is where its device is now: the newest good one that is stored, or not stored yet."""
+    is_newest = newest is not None and newest[1] == sighting.rank[1]
+    return is_newest or is_newer(sighting.rank, snapshot.covered.get(sighting.device_id))

@@ -21,12 +21,14 @@ class Snapshot(NamedTuple):
 
     Attributes:
         positions: Newest position of each device, faulty ones left out.
-        covered: Newest stored position of each device, faulty ones included.
+        passed: Newest position of each device that had passed through here when the read began.
+        covered: Newest stored position of each device as far as it had passed, or the one above if that is newer.
         begun_at: Loop time at which the read began.
         made_at: Loop time at which it ended.
     """
 
     positions: list[LivePosition]
+    passed: Mapping[str, Rank]
     covered: Mapping[str, Rank]
     begun_at: float
     made_at: float
@@ -57,6 +59,21 @@ class Gatherer:
         """Return the positions of the same devices that the database did not have yet, in order."""
         return self._history.newer(devices, snapshot.covered, since=snapshot.begun_at - KEPT_S)
 
+    def corrections(self, snapshot: Snapshot) -> list[LivePosition]:
+        """Return the positions that differ from what was shown, when everything up to the snapshot has passed.
+
+        Somebody marked what was shown as faulty, or a newer one as good.
+        """
+        return [position for position in snapshot.positions if self._differs(position, snapshot)]
+
+    def _differs(self, position: LivePosition, snapshot: Snapshot) -> bool:
+        device_id = position.device_id
+        known = self._history.known(device_id)
+        if is_newer(position.rank, known):
+            return True
+        # What was shown is stored, and still another one is the newest good one.
+        return position.rank != known and known == snapshot.passed.get(device_id) == snapshot.covered.get(device_id)
+
     async def _read(self, devices: tuple[str, ...]) -> Snapshot:
         begun_at = asyncio.get_running_loop().time()
         passed = {device_id: rank for device_id in devices if (rank := self._history.known(device_id)) is not None}
@@ -66,4 +83,4 @@ class Gatherer:
         for position in positions:
             if is_newer(position.rank, covered.get(position.device_id)):
                 covered[position.device_id] = position.rank
-        return Snapshot(positions, covered, begun_at, asyncio.get_running_loop().time())
+        return Snapshot(positions, passed, covered, begun_at, asyncio.get_running_loop().time())

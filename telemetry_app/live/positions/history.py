@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 KEPT_S: Final = 10.0
 #: Most positions kept of one device: ten seconds at 25 Hz.
 _MOST_KEPT: Final = 256
+#: Stands for the entry of a correction, which is in no stream: whoever resumes is given it.
+_NO_ENTRY: Final = EntryId(2**64 - 1, 0)
 
 
 class Sighting(msgspec.Struct, frozen=True, gc=False):
@@ -93,11 +95,29 @@ class History:
             if is_newer(rank, self._known.get(device_id)):
                 self._known[device_id] = rank
 
+    def correct(self, live: LivePosition, where: str, now: float) -> Sighting:
+        """Put a position in place of all that is known of its device, and return it as it is sent.
+
+        Args:
+            live: Where the database has the device, by other rows than those that passed through.
+            where: Cursor of everything delivered so far.
+            now: Loop time, in seconds.
+        """
+        self.seq += 1
+        body = position_body(live, where)
+        sighting = Sighting(self.seq, live.device_id, live.rank, 0, _NO_ENTRY, now, where, body)
+        self._recent.pop(live.device_id, None)
+        self.add(sighting)
+        return sighting
+
     def prepend(self, found: Iterable[Sighting]) -> None:
         """Add positions from before the known ones, in stream order, as if they had passed through first."""
         earlier: dict[str, list[Sighting]] = {}
         for sighting in found:
-            earlier.setdefault(sighting.device_id, []).append(sighting)
+            recent = self._recent.get(sighting.device_id)
+            # What came before a correction is what was corrected.
+            if not recent or recent[0].entry_id != _NO_ENTRY:
+                earlier.setdefault(sighting.device_id, []).append(sighting)
         for device_id, sightings in earlier.items():
             kept = _rising([*sightings, *self._recent.get(device_id, ())])
             self._recent[device_id] = deque(kept, maxlen=_MOST_KEPT)

@@ -171,6 +171,7 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
     allowed_origins: tuple[str, ...] = (),
     batch_size: int = 1000,
     delay_s: Callable[[], float] = lambda: 0.0,
+    review_s: float = 3600,
 ) -> AsyncIterator[Side]:
     """Run a live side as a worker does."""
     batches: asyncio.Queue[RecordBatch] = asyncio.Queue(4)
@@ -195,6 +196,7 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
         stored=stored,
         limits=limits or LiveLimits(),
         max_ahead_s=MAX_AHEAD_S,
+        review_s=review_s,
         observer=observed,
     )
     routes = LiveRoutes(live, path="/live", allowed_origins=allowed_origins, authentication="none")

@@ -1,0 +1,118 @@
+"""`telemetry faulty`: looking at marks and changing them."""
+
+import asyncio
+import json
+import os
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from telemetry_app.database.migrate import migrate
+from tests.support.database import session
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+DEVICE = ("--device", "a")
+
+
+@pytest.fixture
+async def url(postgres_url: str) -> str:
+    """A database with five positions of one device and one of another, a second apart, and one of a month ago."""
+    await migrate(postgres_url)
+    async with session(postgres_url) as connection:
+        await connection.executemany(
+            "INSERT INTO positions (device_id, ts, latitude, longitude, faulty, faulty_reason)"
+            " VALUES ($1, $2, 1.5, 2, $3::text IS NOT NULL, $3)",
+            [
+                *(("a", NOW + timedelta(seconds=n), "ahead" if n == 4 else None) for n in range(5)),
+                ("b", NOW, "null-island"),
+                ("a", NOW - timedelta(days=30), "ahead"),
+            ],
+        )
+    return postgres_url
+
+
+def at(second: int) -> str:
+    return (NOW + timedelta(seconds=second)).isoformat()
+
+
+async def faulty(url: str, *arguments: str) -> tuple[int | None, str, str]:
+    """Run `telemetry faulty`; return its exit code, output and errors."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "telemetry_app",
+        "faulty",
+        *arguments,
+        env={**os.environ, "POSTGRES_URL": url},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    return process.returncode, output.decode().strip(), errors.decode().strip()
+
+
+async def marked(url: str) -> list[tuple[str, int, str | None]]:
+    """Return device, second and reason of each faulty position of today."""
+    async with session(url) as connection:
+        rows = await connection.fetch(
+            "SELECT device_id, ts, faulty_reason FROM positions WHERE faulty AND ts >= $1 ORDER BY device_id, ts", NOW
+        )
+    return [(row[0], (row[1] - NOW).seconds, row[2]) for row in rows]
+
+
+async def test_listing(url: str) -> None:
+    """Faulty positions of the last day, the newest first; of one device, of another time, and as JSON if asked."""
+    code, output, errors = await faulty(url, "list")
+    assert (code, errors) == (0, "2 faulty positions")
+    assert [line.split("  ")[1:4] for line in output.splitlines()] == [
+        ["a", "ahead", "1.5,2.0"],
+        ["b", "null-island", "1.5,2.0"],
+    ]
+    _, output, _ = await faulty(url, "list", *DEVICE, "--from", (NOW - timedelta(days=31)).isoformat(), "--json")
+    listed = json.loads(output)
+    assert [row["device_id"] for row in listed] == ["a", "a"]
+    assert set(listed[0]) == {"device_id", "ts", "latitude", "longitude", "satellites", "reason", "ingested_at"}
+    assert datetime.fromisoformat(listed[0]["ts"]) == NOW + timedelta(seconds=4)
+
+
+async def test_marking(url: str) -> None:
+    """A device's positions from one time to another are marked with a reason; who is marked already keeps theirs."""
+    assert await faulty(url, "mark", *DEVICE, "--from", at(3), "--to", at(9), "--reason", "towed") == (
+        0,
+        "marked 1",
+        "",
+    )
+    assert await faulty(url, "mark", *DEVICE, "--from", at(1)) == (0, "marked 1", "")
+    assert await marked(url) == [
+        ("a", 1, "operator"), ("a", 3, "towed"), ("a", 4, "ahead"), ("b", 0, "null-island"),
+    ]  # fmt: skip
+
+
+async def test_unmarking(url: str) -> None:
+    """Whoever marked them, they are good again, and have no reason."""
+    assert await faulty(url, "unmark", *DEVICE, "--from", at(0), "--to", at(9)) == (0, "unmarked 1", "")
+    assert await marked(url) == [("b", 0, "null-island")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--from", "yesterday"), "'yesterday' is not a time: write it as 2026-05-02T12:00:00Z"),
+        (("--from", "2026-05-02T12:00:00"), "has no time zone: write 2026-05-02T12:00:00Z for UTC"),
+        (("--from", at(2), "--to", at(1)), "Invalid value for --to: is before --from"),
+    ],
+)
+async def test_times_that_are_none(arguments: tuple[str, ...], complaint: str) -> None:
+    """A time without its zone could mean another hour; nothing is marked."""
+    code, _, errors = await faulty("postgresql://127.0.0.1:1/none", "mark", *DEVICE, *arguments)
+    assert code == 2
+    assert complaint in errors
+
+
+async def test_a_table_that_is_not_migrated(plain_postgres_url: str) -> None:
+    """One sentence says what to do."""
+    code, _, errors = await faulty(plain_postgres_url, "list")
+    assert code == 1
+    assert "run `telemetry migrate`" in errors
+    assert "Traceback" not in errors
