@@ -56,11 +56,14 @@ class Survey:
         if lost.entries:
             self._observer.trimmed(lost.entries)
         if lost.replaced:
+            what = (
+                f"at least {lost.entries} records that nobody had read are lost, between {lost.after} and {lost.until}"
+                if lost.entries
+                else "no record was known to wait there"
+            )
             logger.error(
-                "stream %s is gone or another one: Redis was emptied or replaced, or has evicted it; at least %d"
-                " records that nobody had read are lost, between %s and %s: set appendonly yes and maxmemory-policy"
-                " noeviction",
-                stream, lost.entries, lost.after, lost.until,
+                "stream %s is gone or another one: Redis was emptied or replaced, or has evicted it; %s: set appendonly"
+                " yes and maxmemory-policy noeviction", stream, what,
             )  # fmt: skip
             return
         logger.error(

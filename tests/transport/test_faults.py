@@ -176,24 +176,6 @@ async def test_killed_clients(transport_app: AppFactory, own: Stream) -> None:
     assert app.counts == once_each(published)
 
 
-async def test_memory_limit(transport_app: AppFactory, own: Stream) -> None:
-    """While Redis refuses writes for lack of memory the worker goes on or waits; afterwards all is counted once."""
-    app = await transport_app(own.name, url=own.redis_url, batch_size=5, **TTL)
-    await own.publish(first := names("a", 10))
-    await own.committed(first)
-    published = names("b", 50)
-    pipeline = own.redis.pipeline(transaction=True)
-    for name in published:
-        pipeline.xadd(own.name, {"payload": name})
-    pipeline.config_set("maxmemory", 1)
-    await pipeline.execute()
-    await eventually(lambda: app.observer.retries["balance"] >= 2)
-    await own.redis.config_set("maxmemory", 0)
-    await own.publish(last := names("c", 10))
-    await own.committed([*first, *published, *last])
-    assert app.counts == once_each([*first, *published, *last])
-
-
 async def test_trimmed_pending_entries_are_reported(
     transport_app: AppFactory, records: Stream, caplog: pytest.LogCaptureFixture
 ) -> None:
