@@ -123,7 +123,7 @@ class BroadcastReader(Service):
         return tuple(self._start[stream] for stream in self.streams)
 
     def rest(self, for_s: float) -> None:
-        """Let records gather for so long before they are read; whoever takes the batches decides."""
+        """Let records gather for so long before they are read, unless many wait; whoever takes the batches decides."""
         self._rest_until = asyncio.get_running_loop().time() + for_s
 
     @Service.task
@@ -166,6 +166,9 @@ class BroadcastReader(Service):
                 await asyncio.sleep(0)
         if len(streams) == len(self.streams) and all(len(entries) < asked for _, entries in reply):
             self.caught_up_at = begun_at
+        else:
+            # What waits already need not gather.
+            self._rest_until = begun_at
 
     async def _read_streams(self, streams: Sequence[str], count: int) -> list[tuple[str, list[Entry]]]:
         """Read all streams at once; in a cluster each by itself, since slots differ."""

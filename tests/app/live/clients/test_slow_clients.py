@@ -22,7 +22,7 @@ LIMIT = 20_000
 
 @pytest.fixture
 async def side(live: LiveFactory) -> AsyncIterator[Side]:
-    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_s=60)
+    limits = LiveLimits(slow_client_bytes=LIMIT, gather_s=0, slow_client_s=60)
     async with live(devices={SEVEN: DEVICES, EIGHT: DEVICES[:10]}, limits=limits) as side:
         yield side
 
@@ -113,7 +113,7 @@ async def test_a_fast_client_sees_everything_beside_stalled_ones(side: Side) -> 
 
 async def test_a_client_that_stays_behind_is_closed(live: LiveFactory) -> None:
     """After the time it has, it is closed with 4408, counted, and gone from the registry."""
-    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_s=0.3)
+    limits = LiveLimits(slow_client_bytes=LIMIT, gather_s=0, slow_client_s=0.3)
     async with live(devices={SEVEN: DEVICES}, limits=limits) as side:
         client = await stalled_client(side, TOPIC_7)
         fast = await side.connect()
@@ -129,7 +129,7 @@ async def test_a_client_that_stays_behind_is_closed(live: LiveFactory) -> None:
 
 async def test_a_client_that_never_reads_again_is_dropped(live: LiveFactory) -> None:
     """A closed client that does not even read why is gone after the grace."""
-    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_s=0.1, close_grace_s=0.2)
+    limits = LiveLimits(slow_client_bytes=LIMIT, gather_s=0, slow_client_s=0.1, close_grace_s=0.2)
     async with live(devices={SEVEN: DEVICES}, limits=limits) as side:
         client = await stalled_client(side, TOPIC_7)
         await Flood(side).until_behind(1)
@@ -140,7 +140,9 @@ async def test_a_client_that_never_reads_again_is_dropped(live: LiveFactory) -> 
 @pytest.mark.parametrize("kind", ["requests", "pings"])
 async def test_a_client_that_asks_but_does_not_read(live: LiveFactory, kind: str) -> None:
     """Answers never pile up: requests and pings wait while earlier answers are unread, and for so long only."""
-    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_s=1.5, close_grace_s=0.2, frames_burst=1_000_000)
+    limits = LiveLimits(
+        slow_client_bytes=LIMIT, gather_s=0, slow_client_s=1.5, close_grace_s=0.2, frames_burst=1_000_000
+    )
     async with live(devices={SEVEN: DEVICES}, limits=limits) as side:
         client = await RawClient.connect(side.port, side.cookie)
         ping = bytes([0x89, 0x80 | 120]) + bytes(4) + b"x" * 120
@@ -164,7 +166,7 @@ async def test_a_client_that_asks_but_does_not_read(live: LiveFactory, kind: str
 async def test_falling_behind_between_two_topics(live: LiveFactory) -> None:
     """A client that falls behind in the middle of a batch is not given again what it got of that batch."""
     devices = {SEVEN: ["only"], EIGHT: DEVICES}
-    async with live(devices=devices, limits=LiveLimits(slow_client_bytes=2000)) as side:
+    async with live(devices=devices, limits=LiveLimits(slow_client_bytes=2000, gather_s=0)) as side:
         client = await stalled_client(side, TOPIC_7, TOPIC_8)
         await eventually(lambda: not any(subscription.owed for subscription in side.live.registry))
         ts_ms = race_ms()
@@ -187,7 +189,7 @@ async def test_snapshots_do_not_pile_up(live: LiveFactory) -> None:
     stored = Stored()
     for device in devices:
         stored.store(live_position(device, ts_ms))
-    limits = LiveLimits(slow_client_bytes=limit, slow_client_s=60, frames_burst=1_000_000)
+    limits = LiveLimits(slow_client_bytes=limit, gather_s=0, slow_client_s=60, frames_burst=1_000_000)
     async with live(devices={SEVEN: devices}, limits=limits, stored=stored) as side:
         client = await RawClient.connect(side.port, side.cookie)
         # Far more than the kernel takes.
