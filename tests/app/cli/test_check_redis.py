@@ -74,7 +74,7 @@ async def test_a_replica_of_which_nothing_may_be_asked(settings: MakeSettings, s
 
 async def test_a_sentinel(settings: MakeSettings, valkey_factory: ValkeyFactory) -> None:
     """The address of a Sentinel is told from that of a Redis, with the URL to write."""
-    sentinel = DebianSentinel(valkey_factory())
+    sentinel = DebianSentinel(valkey_factory().port, [])
     try:
         sentinel.start()
         finding = (await look(settings(redis_url=sentinel.url)))["redis"]

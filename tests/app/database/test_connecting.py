@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import ssl
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ import trustme
 
 from telemetry_app.database.postgres import connect
 from telemetry_app.tools.embedded.postgres import EmbeddedPostgres
-from telemetry_app.tools.embedded.process import unprivileged_account
+from tests.support.certificates import give_to_server, write_certificates
 from tests.support.servers.server import TEST_SETTINGS, server_folder, started
 from tests.support.servers.timescale import embedded_timescale
 
@@ -48,20 +47,11 @@ FOREIGN: Final = {
 def folder() -> Iterator[Path]:
     """Files that the server's account may read: certificate, key, who may come in; and its socket."""
     folder = server_folder()
-    folder.chmod(0o755)
-    authority = trustme.CA()
-    issued = authority.issue_cert("127.0.0.1")
-    authority.cert_pem.write_to_path(folder / "ca.pem")
+    write_certificates(folder)
     trustme.CA().cert_pem.write_to_path(folder / "other.pem")
-    issued.cert_chain_pems[0].write_to_path(folder / "server.pem")
-    issued.private_key_pem.write_to_path(folder / "server.key")
     (folder / "hba").write_text("local all all trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n")
     (folder / "socket").mkdir()
-    account = unprivileged_account()
-    for path in folder.iterdir():
-        path.chmod(0o700 if path.is_dir() else 0o600 if path.suffix == ".key" else 0o644)
-        if account:
-            os.chown(path, account.uid, account.gid)
+    give_to_server(folder)
     yield folder
     shutil.rmtree(folder)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -13,7 +14,9 @@ import pytest
 from redis.exceptions import RedisError
 
 from faust_redis.redis.client import close, connect
+from tests.support.certificates import write_certificates
 from tests.support.servers.sentinel import SentinelStack
+from tests.support.servers.server import server_folder
 from tests.support.waiting import eventually
 from tests.worker.conftest import GROUP, Pipeline, StartWorker, ms_of, record
 from tests.worker.spectators import Client, Spectators
@@ -21,10 +24,13 @@ from tests.worker.spectators import Client, Spectators
 DEVICES = 10
 
 
-@pytest.fixture
-async def sentinels() -> AsyncIterator[SentinelStack]:
-    async with SentinelStack() as stack:
+@pytest.fixture(params=["plain text", "TLS"])
+async def sentinels(request: pytest.FixtureRequest) -> AsyncIterator[SentinelStack]:
+    folder = server_folder()
+    write_certificates(folder)
+    async with SentinelStack(folder if request.param == "TLS" else None) as stack:
         yield stack
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
