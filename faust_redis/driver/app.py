@@ -18,7 +18,7 @@ from faust_redis.driver.declarations import (
     refuse_topic,
 )
 from faust_redis.driver.environment import refuse_environment
-from faust_redis.driver.settings import Settings, refuse_settings, refuse_unknown
+from faust_redis.driver.settings import Settings, refuse_options, refuse_settings, refuse_unknown
 from faust_redis.driver.store import Table
 from faust_redis.driver.tables import TableManager
 from faust_redis.options import RedisOptions
@@ -81,7 +81,8 @@ class App(faust.App):
         if isinstance(settings["broker"], str):
             settings["broker"] = one_host(settings["broker"])
         refuse_settings(settings)
-        self.redis_options = redis_options or RedisOptions()
+        self.redis_options = RedisOptions() if redis_options is None else redis_options
+        refuse_options(self.redis_options)
         self.declared_partitions = {}
         super().__init__(id, **settings)
 

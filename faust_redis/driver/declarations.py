@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 #: Arguments of a topic that are for the server to follow. Nobody declares a stream: its first entry makes it.
 _FOR_THE_SERVER: Final = ("compacting", "config", "deleting", "replicas", "retention")
+#: Arguments of a topic by which Faust decodes single records.
+_OF_RECORDS: Final = ("key_type", "value_type")
+#: What the store of a table understands.
+_TABLE_OPTIONS: Final = ("max_keys", "recency")
 #: Arguments of a table that speak of its changelog.
 _CHANGELOG: Final = (
     "changelog_topic",
@@ -62,6 +66,12 @@ def refuse_topic(topics: tuple[str, ...], arguments: Mapping[str, Any]) -> None:
     subject = f"the topic {', '.join(topics)}"
     if arguments.get("acks") is False:
         raise Misconfigured(f"{subject} cannot have acks=False, since what is never acknowledged stays pending")
+    schema = arguments.get("schema")
+    if isinstance(schema, type):
+        raise Misconfigured(f"{subject} has a class as its schema, but needs an instance: {schema.__name__}()")
+    for name in _OF_RECORDS if isinstance(schema, BatchSchema) else ():
+        if arguments.get(name) is not None:
+            raise Misconfigured(f"{subject} cannot have {name}, since its values are batches: decode their entries")
     for name in _FOR_THE_SERVER:
         if arguments.get(name) is not None:
             raise Misconfigured(f"{subject} cannot have {name}, since its first entry makes a stream, no declaration")
@@ -106,6 +116,11 @@ def refuse_table(name: str, arguments: Mapping[str, Any]) -> None:
         raise Misconfigured(f"the keys of table {name} must be strings")
     if arguments.get("partitions") is not None:
         raise Misconfigured(f"the table {name} cannot have partitions of its own: it has those of its topic")
+    for option, value in (arguments.get("options") or {}).items():
+        if option not in _TABLE_OPTIONS:
+            raise Misconfigured(f"the table {name} has no option {option}, only {' and '.join(_TABLE_OPTIONS)}")
+        if option == "max_keys" and value is not None and value < 1:
+            raise Misconfigured(f"the option max_keys of the table {name} is {value}, but must be at least 1")
     for argument in _CHANGELOG:
         if arguments.get(argument) is not None:
             raise Misconfigured(f"the table {name} cannot have {argument}, since tables have no changelog")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -12,6 +13,7 @@ from yarl import URL
 
 from faust_redis.driver.assignor import LeaseAssignor
 from faust_redis.driver.store import Table
+from faust_redis.options import RedisOptions
 from faust_redis.redis.address import SCHEMES
 from faust_redis.redis.errors import Misconfigured
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 MOST_PARTITIONS: Final = 1024
 
 _STORE: Final = "redis://"
+#: Types of the options that are numbers, as they are written.
+_NUMBERS: Final = ("int", "float")
 
 #: Settings that cannot do anything here, by what there is instead.
 _NO_USE: Final[dict[str, tuple[str, ...]]] = {
@@ -197,14 +201,28 @@ def refuse_store(store: Any) -> None:
         raise Misconfigured(f"the store of tables must be {_STORE}, since their state lies beside the stream it is of")
 
 
-def refuse_partitions(name: str, partitions: int) -> None:
+def refuse_options(options: object) -> None:
+    """Refuse options of another kind, and numbers with which nothing would be read or kept.
+
+    Raises:
+        Misconfigured: In one sentence, for the first such option.
+    """
+    if not isinstance(options, RedisOptions):
+        raise Misconfigured("redis_options must be faust_redis.RedisOptions(…)")
+    for option in fields(options):
+        value = getattr(options, option.name)
+        if option.type in _NUMBERS and not (isinstance(value, (int, float)) and value > 0):
+            raise Misconfigured(f"RedisOptions({option.name}) is {value!r}, but must be a number above 0")
+
+
+def refuse_partitions(name: str, partitions: object) -> None:
     """Refuse numbers of partitions that cannot be shared out.
 
     Raises:
-        Misconfigured: It is out of bounds.
+        Misconfigured: It is no number, or out of bounds.
     """
-    if not 1 <= partitions <= MOST_PARTITIONS:
-        raise Misconfigured(f"{name} is {partitions}, but must be from 1 to {MOST_PARTITIONS}")
+    if not (isinstance(partitions, int) and 1 <= partitions <= MOST_PARTITIONS):
+        raise Misconfigured(f"{name} is {partitions!r}, but must be from 1 to {MOST_PARTITIONS}")
 
 
 def _converted(name: str, value: Any) -> Any:

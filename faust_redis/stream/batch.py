@@ -89,11 +89,11 @@ class RecordBatch:
 
     def refuse(self, entry_id: bytes, reason: str, detail: str) -> None:
         """Leave an entry pending, for instance because a later version may be able to read it."""
-        self.refused[entry_id] = Verdict(reason, detail)
+        self.refused[_checked(entry_id)] = Verdict(reason, detail)
 
     def bury(self, entry_id: bytes, reason: str, detail: str) -> None:
         """Send an entry to the dead letters when the batch is committed."""
-        self.buried[entry_id] = Verdict(reason, detail)
+        self.buried[_checked(entry_id)] = Verdict(reason, detail)
 
     def forget_fields(self) -> None:
         """Keep nothing of entries without a verdict but their ids, which is all that a commit needs."""
@@ -110,3 +110,10 @@ class RecordBatch:
 
     def __repr__(self) -> str:
         return f"<RecordBatch {self.stream} {len(self.entries)} entries>"
+
+
+def _checked(entry_id: object) -> bytes:
+    """Return an entry's id; one of another type would meet no entry, and what it was meant for be acknowledged."""
+    if not isinstance(entry_id, bytes):
+        raise TypeError(f"an entry's id is bytes, as the batch gives it, not {entry_id!r}")
+    return entry_id

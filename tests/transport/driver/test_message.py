@@ -106,3 +106,12 @@ def test_a_batch_nobody_holds_any_more_counts_as_dropped() -> None:
     assert not flight.abandoned
     del delivered
     assert flight.abandoned
+
+
+def test_a_verdict_is_on_an_id_as_the_batch_gives_it() -> None:
+    """An id as text would meet no entry, which would be acknowledged as if it had been processed."""
+    judged: Any = batch("1-1")
+    for judge in (judged.refuse, judged.bury):
+        with pytest.raises(TypeError, match="an entry's id is bytes, as the batch gives it, not '1-1'"):
+            judge("1-1", "decode", "it is broken")
+    assert (judged.refused, judged.buried) == ({}, {})
