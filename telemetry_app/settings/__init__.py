@@ -1,27 +1,38 @@
 """The settings: every variable of the environment, with its default and its bounds."""
 
-import getpass
-import re
 import secrets
 import socket
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from ipaddress import IPv6Address
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from annotated_types import Ge, Le
-from pydantic import AfterValidator, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from faust_redis.redis.address import SCHEMES as REDIS_SCHEMES, why_unfit
-from telemetry_app.postgres_url.url import WELL_FORMED, PostgresUrlError, parse
 from telemetry_app.redaction import redact_url
 from telemetry_app.settings.environment import BadVariables, Environment, shown
-
-Role = Literal["write", "live"]
+from telemetry_app.settings.kinds import (
+    BaseUrl,
+    Bound,
+    Flag,
+    HostName,
+    KeyName,
+    LiveAuth,
+    LogFormat,
+    LogLevel,
+    Origins,
+    Path,
+    Pooler,
+    Port,
+    PostgresUrl,
+    Producer,
+    RedisUrl,
+    Roles,
+    StreamRetention,
+    UnfitError,
+)
 
 
 class SettingsError(ValueError):
@@ -35,108 +46,6 @@ class SettingsError(ValueError):
         self.problems = problems
 
 
-class UnfitError(ValueError):
-    """A value is wrong in a way that has more to say than its bound; the text is a clause that follows "but"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """What a textual variable has to be, worded to follow "must be"."""
-
-    phrase: str
-
-
-def _url_of(*schemes: str) -> AfterValidator:
-    def check(url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in schemes or not url.startswith(f"{parts.scheme}://"):
-            raise ValueError("scheme")
-        if re.search(r"\s", url) or parts.fragment:
-            raise ValueError("blank or fragment")
-        return url
-
-    return AfterValidator(check)
-
-
-def _check_redis_url(url: str) -> str:
-    if problem := why_unfit(url):
-        raise UnfitError(problem)
-    return url
-
-
-def _check_postgres_url(url: str) -> str:
-    try:
-        named = parse(url).user or _user_of_this_process()
-    except PostgresUrlError as error:
-        raise UnfitError(f"must be {error}") from error
-    if named is None:
-        raise UnfitError("must be a URL that names a user, since this process runs as one without a name")
-    return url
-
-
-def _user_of_this_process() -> str | None:
-    """Return whom the database's client signs in as when the URL names nobody; None = nobody, as in containers."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return None
-
-
-def _check_host(host: str) -> str:
-    if host.startswith("[") and host.endswith("]"):
-        return str(IPv6Address(host[1:-1]))
-    if ":" in host:
-        return str(IPv6Address(host))
-    if not re.fullmatch(r"[\w.-]+", host):
-        raise ValueError("host")
-    return host
-
-
-def _check_base_url(url: str) -> str:
-    parts = urlsplit(url)
-    if not parts.hostname or parts.query or parts.fragment or parts.port == 0:
-        raise ValueError("host")
-    return url.rstrip("/")
-
-
-def _check_origin(origin: str) -> str:
-    parts = urlsplit(origin)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0 or "@" in parts.netloc:
-        raise ValueError("origin")
-    if parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError("path")
-    return origin.rstrip("/")
-
-
-def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
-    # Browsers send origins in lower case and without a slash: one written otherwise would never match.
-    return tuple(item if item == "*" else _check_origin(item.lower()) for item in origins)
-
-
-def _as_written(convert: Callable[[str], object]) -> WrapValidator:
-    """Validate `convert(text)`, but report the text as it was written."""
-
-    def validate(value: object, handler: ValidatorFunctionWrapHandler) -> object:
-        try:
-            return handler(convert(value) if isinstance(value, str) else value)
-        except ValidationError as exc:
-            raise ValueError("value") from exc
-
-    return WrapValidator(validate)
-
-
-def _lower(text: str) -> str:
-    return text.strip().lower()
-
-
-def _split(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
-def _blank_is_unset(text: str) -> str | None:
-    return text if text.strip() else None
-
-
 def _default_instance_id() -> str:
     return f"{socket.gethostname()}-{secrets.token_hex(3)}"
 
@@ -144,71 +53,6 @@ def _default_instance_id() -> str:
 def _default_log_format() -> Literal["json", "pretty"]:
     terminal = sys.__stderr__ is not None and sys.__stderr__.isatty()
     return "pretty" if terminal else "json"
-
-
-RedisUrl = Annotated[
-    str,
-    AfterValidator(_check_redis_url),
-    Bound(
-        f"a well-formed URL that begins with {', '.join(f'{s}://' for s in REDIS_SCHEMES[:-1])} or {REDIS_SCHEMES[-1]}://"
-    ),
-]
-PostgresUrl = Annotated[
-    str,
-    AfterValidator(_check_postgres_url),
-    Bound(WELL_FORMED),
-]
-BaseUrl = Annotated[
-    Annotated[str, _url_of("http", "https"), AfterValidator(_check_base_url)] | None,
-    _as_written(_blank_is_unset),
-    Bound("unset or a well-formed URL that begins with http:// or https://"),
-]
-# Braces would put a hash tag of the operator's into keys that carry one of ours.
-KeyName = Annotated[
-    str,
-    Field(pattern=r"""^[^\s{}"'`]{1,200}$"""),
-    Bound("1 to 200 characters without blanks, quotes and braces"),
-]
-HostName = Annotated[str, AfterValidator(_check_host), Bound("a host name or an address to listen on")]
-Path = Annotated[
-    str,
-    # The map has `/` and its files, which have a dot.
-    Field(pattern=r"^/[^\s?#{}.]+$"),
-    Bound("a path that begins with / and goes on without blank, ?, #, dot or brace"),
-]
-Roles = Annotated[
-    frozenset[Role],
-    NoDecode,
-    _as_written(lambda text: _split(text.lower())),
-    Field(min_length=1),
-    Bound("write, live or write,live"),
-]
-Origins = Annotated[
-    tuple[str, ...],
-    NoDecode,
-    _as_written(_split),
-    AfterValidator(_check_origins),
-    Bound("empty, * or a comma separated list of origins such as https://maps.example.org"),
-]
-LogLevel = Annotated[
-    Literal["debug", "info", "warning", "error", "critical"],
-    _as_written(_lower),
-    Bound("debug, info, warning, error or critical"),
-]
-LogFormat = Annotated[Literal["json", "pretty"], _as_written(_lower), Bound("json or pretty")]
-Pooler = Annotated[
-    Literal["auto", "session", "transaction"], _as_written(_lower), Bound("auto, session or transaction")
-]
-Producer = Annotated[Literal["single", "sharded"], _as_written(_lower), Bound("single or sharded")]
-StreamRetention = Annotated[
-    str,
-    _as_written(_lower),
-    Field(pattern=r"^(none|[1-9]\d{0,11}[smhdw]?)$"),
-    Bound("none, a number of records, or a duration such as 90s, 30m, 6h, 7d or 2w"),
-]
-LiveAuth = Annotated[Literal["directus", "none"], _as_written(_lower), Bound("directus or none")]
-Port = Annotated[int, Field(ge=0, le=65535)]
-Flag = Annotated[bool, Bound("true or false")]
 
 
 class Settings(BaseSettings):
