@@ -73,9 +73,10 @@ class Pipeline:
         return int((await self.redis.xpending(stream or self.stream, GROUP))["pending"])
 
     async def unread(self, stream: str | None = None) -> int:
-        """Return the number of entries that the group has not read."""
+        """Return the number of entries that the group has not read; -1 while Redis does not know."""
         groups = await self.redis.xinfo_groups(stream or self.stream)
-        return next(int(group["lag"]) for group in groups if group["name"] == GROUP.encode())
+        lag = next(group["lag"] for group in groups if group["name"] == GROUP.encode())
+        return -1 if lag is None else int(lag)
 
     async def drained(self) -> bool:
         """Tell whether everything was read and acknowledged."""
