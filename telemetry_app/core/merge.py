@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from asyncpg.pool import PoolConnectionProxy
 
-    from telemetry_app.core.rows import Columns
+    from telemetry_app.core.rows import Columns, DoubtColumns
 
     Key = tuple[str, float]
 
@@ -30,27 +30,46 @@ _SPAN_S: Final = 7 * 86_400.0
 # A plan for any times would name every chunk. The setting ends with the transaction.
 _PLAN_FOR_THESE_TIMES: Final = "SET LOCAL plan_cache_mode = force_custom_plan"
 
+# A row that a rule found faulty, or that is ahead of its append: a clock that was set right comes to its time again.
+_IS_UNTRUE: Final = """
+(positions.faulty AND positions.faulty_reason = ANY (ARRAY['ahead', 'null-island'])
+ OR NOT positions.faulty AND positions.ts > positions.ingested_at)
+"""
 # LIMIT keeps the planner from reading a whole chunk for a join. Equal attributes, the usual case, are seen at once.
-_FIND_ADDITIONS: Final = """
+_FIND_ADDITIONS: Final = f"""
 SELECT row.place::int4 - 1 AS index,
        (row.attributes::jsonb - ARRAY(SELECT jsonb_object_keys(stored.attributes)))::text AS attributes,
-       stored.priority
+       stored.priority, stored.is_untrue
 FROM unnest($1::text[], $2::float8[], $3::int2[], $4::text[])
   WITH ORDINALITY AS row (device_id, ts, priority, attributes, place)
 CROSS JOIN LATERAL (
-    SELECT attributes::jsonb AS attributes, priority FROM positions
+    SELECT attributes::jsonb AS attributes, priority, {_IS_UNTRUE} AS is_untrue FROM positions
     WHERE positions.device_id = row.device_id AND positions.ts = to_timestamp(row.ts)
       AND positions.ts BETWEEN to_timestamp($5) AND to_timestamp($6)
     LIMIT 1
 ) AS stored
 WHERE CASE
+    WHEN stored.is_untrue THEN true
     WHEN jsonb_typeof(stored.attributes) <> 'object' THEN false
     WHEN row.priority > coalesce(stored.priority, -32768) THEN true
     WHEN row.attributes::jsonb = stored.attributes THEN false
     ELSE row.attributes::jsonb || stored.attributes <> stored.attributes
 END
 ORDER BY row.place
-"""
+"""  # noqa: S608 - our own condition
+
+# Repeating this changes nothing: the row is not untrue any more.
+_REPLACE: Final = f"""
+UPDATE positions
+SET latitude = row.latitude, longitude = row.longitude, altitude = row.altitude, angle = row.angle, speed = row.speed,
+    satellites = row.satellites, priority = row.priority, codec = row.codec, attributes = row.attributes::jsonb,
+    ingested_at = now(), faulty = false, faulty_reason = NULL
+FROM unnest($1::text[], $2::float8[], $3::float8[], $4::float8[], $5::float8[], $6::float8[], $7::float8[], $8::int2[],
+            $9::int2[], $10::text[], $11::text[])
+  AS row (device_id, ts, latitude, longitude, altitude, angle, speed, satellites, priority, codec, attributes)
+WHERE positions.device_id = row.device_id AND positions.ts = to_timestamp(row.ts)
+  AND positions.ts BETWEEN to_timestamp($12) AND to_timestamp($13) AND {_IS_UNTRUE}
+"""  # noqa: S608 - our own condition
 
 # What somebody else has merged since it was read is kept, so that repeating this changes nothing.
 _ADD: Final = """
@@ -97,7 +116,8 @@ class Merger:
     """Adds to stored rows what later records of the same device and time have and they have not.
 
     Attributes that are missing are added, those that are there keep their value, the priority becomes the greater one,
-    and all else stays as the first record said. Repeating it changes nothing.
+    and all else stays as the first record said. Only a row that cannot be true is replaced by a record that can: else
+    the positions of a clock that was set right would be lost where it had been before. Repeating it changes nothing.
 
     A row that the database does not let be changed stays as it is, and the log says so.
     """
@@ -105,12 +125,15 @@ class Merger:
     def __init__(self) -> None:
         self._refusals = Outage(logger, "Merging records of one device and time")
 
-    async def merge(self, connection: PoolConnectionProxy[Any], rows: Columns) -> int:
+    async def merge(
+        self, connection: PoolConnectionProxy[Any], rows: Columns, doubts: DoubtColumns | None = None
+    ) -> int:
         """Merge rows into those that are stored; return how many of them added something.
 
         Args:
             connection: Outside a transaction.
             rows: Each is stored, or has a stored row of its device and time.
+            doubts: What speaks against the rows, if anything does.
 
         Raises:
             asyncpg.PostgresError: It failed in a way that passes, and nothing was changed.
@@ -121,12 +144,27 @@ class Merger:
             async with _all_or_nothing(connection):
                 await connection.execute(_PLAN_FOR_THESE_TIMES)
                 for places in _by_time(rows[1]):
-                    additions = await _find(connection, rows, places)
+                    additions, replacing = await _find(connection, rows, doubts, places)
+                    merged += await self._replace(connection, rows, replacing) if replacing else 0
                     merged += await self._add(connection, additions, sorted(additions))
         except asyncpg.InsufficientPrivilegeError as error:
             self._refused(error)
             return 0
         return merged
+
+    async def _replace(self, connection: PoolConnectionProxy[Any], rows: Columns, places: Sequence[int]) -> int:
+        """Put the rows at these places, which are in the order of their times, in place of stored ones."""
+        columns = [[column[place] for place in places] for column in rows]
+        times = columns[1]
+        try:
+            async with _all_or_nothing(connection):
+                status = await connection.execute(_REPLACE, *columns, times[0], times[-1])
+        except asyncpg.PostgresError as error:
+            if (error.sqlstate or "")[:2] in _PASSING:
+                raise
+            self._refused(error)
+            return 0
+        return int(status.rpartition(" ")[2])
 
     async def _add(
         self, connection: PoolConnectionProxy[Any], additions: dict[Key, _Additions], keys: Sequence[Key]
@@ -191,18 +229,28 @@ def _by_time(times: Sequence[float]) -> Iterator[list[int]]:
         yield group
 
 
-async def _find(connection: PoolConnectionProxy[Any], rows: Columns, places: Sequence[int]) -> dict[Key, _Additions]:
-    """Return what the rows at these places, which are in the order of their times, add to stored rows."""
+async def _find(
+    connection: PoolConnectionProxy[Any], rows: Columns, doubts: DoubtColumns | None, places: Sequence[int]
+) -> tuple[dict[Key, _Additions], list[int]]:
+    """Return what the rows at these places, which are in the order of their times, add to stored rows.
+
+    Also the places of those that replace a stored row, which cannot be true as they can.
+    """
     device_ids, times, priorities, attributes = (
         [column[place] for place in places] for column in (rows[0], rows[1], rows[8], rows[10])
     )
     additions: dict[Key, _Additions] = {}
-    for index, added, stored_priority in await connection.fetch(
+    replacing: dict[Key, int] = {}
+    for index, added, stored_priority, is_untrue in await connection.fetch(
         _FIND_ADDITIONS, device_ids, times, priorities, attributes, times[0], times[-1]
     ):
-        to_row = additions.setdefault((device_ids[index], times[index]), _Additions(stored_priority))
+        key = (device_ids[index], times[index])
+        if is_untrue and (doubts is None or doubts[0][places[index]] is None):
+            replacing.setdefault(key, places[index])
+            continue
+        to_row = additions.setdefault(key, _Additions(stored_priority))
         to_row.add(msgspec.json.decode(added, type=dict[str, msgspec.Raw]), priorities[index])
-    return additions
+    return additions, list(replacing.values())
 
 
 async def _change(

@@ -165,17 +165,17 @@ class PositionWriter:
         if faulty:
             self._observer.faulty(faulty)
         # Nearly always all are stored, and all is done by one statement.
-        merged = await self._merge(rows) if stored < len(positions) else 0
+        merged = await self._merge(rows, doubts) if stored < len(positions) else 0
         if merged:
             self._observer.merged(merged)
         self._observer.duplicates(len(positions) - stored - merged)
 
-    async def _merge(self, rows: Columns) -> int:
+    async def _merge(self, rows: Columns, doubts: DoubtColumns | None) -> int:
         """Merge rows into stored ones, which is repeated by itself, so that no row counts twice."""
         failures = 0
         while True:
             try:
-                return await self._run(partial(self._merger.merge, rows=rows))
+                return await self._run(partial(self._merger.merge, rows=rows, doubts=doubts))
             except WriteAbandoned:
                 raise
             except Exception as error:

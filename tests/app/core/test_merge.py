@@ -5,10 +5,12 @@ import json
 import logging
 import uuid
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from msgspec.structs import asdict
 
 from telemetry_app.core.insert import INSERT_POSITIONS
 from telemetry_app.core.merge import Merger
@@ -16,10 +18,11 @@ from telemetry_app.core.rows import columns
 from telemetry_app.database.migrate import migrate
 from telemetry_app.database.postgres import Postgres
 from telemetry_app.records.position import Position
+from telemetry_app.records.quality import Doubted
 from tests.app.core.writing import Desk, WriteResult, desk, writer_waits
 from tests.conftest import ProxyFactory
 from tests.support.database import session
-from tests.support.records import position
+from tests.support.records import FIRST_TS, position
 from tests.support.servers.proxy import url_through
 from tests.support.waiting import eventually
 
@@ -239,7 +242,7 @@ async def test_the_usual_batch_is_one_statement(url: str, monkeypatch: pytest.Mo
     """Rows without a conflict are not looked at again."""
     asked: list[int] = []
 
-    async def merge(_self: object, _connection: object, rows: Sequence[Any]) -> int:
+    async def merge(_self: object, _connection: object, rows: Sequence[Any], doubts: object) -> int:  # noqa: ARG001
         asked.append(len(rows[0]))
         return 0
 
@@ -267,6 +270,49 @@ async def test_a_redelivered_batch_opens_only_the_chunks_of_its_times(timescale_
                     " WHERE pid = pg_backend_pid() AND c.relkind = 'r' AND c.relname LIKE '%\\_chunk'"
                 )
             assert (merged, chunks) == (0, 1)
+
+
+async def test_a_row_that_cannot_be_true_is_replaced_by_one_that_can(url: str) -> None:
+    """A clock that was ahead comes to its time again; in doubt too, or in place of an operator's mark, it does not."""
+
+    def doubted(second: int, fault: str | None) -> Doubted:
+        plain = asdict(position(second, latitude=0.0))
+        return Doubted(**plain, appended_ms=round(FIRST_TS.timestamp() * 1000) - 5000, fault=fault)
+
+    faults = ["ahead", "null-island", None, "ahead", "ahead", None]
+    async with session(url) as other, desk(url) as it:
+        await it.write([doubted(second, fault) for second, fault in enumerate(faults)])
+        await other.execute(
+            "UPDATE positions SET faulty_reason = 'towed' WHERE ts = $1", FIRST_TS + timedelta(seconds=3)
+        )
+        again = [*(position(second) for second in range(4)), doubted(4, "ahead"), doubted(5, None)]
+        results = [await it.write(again) for _ in range(2)]
+        rows = await other.fetch("SELECT latitude, faulty_reason, ingested_at >= ts FROM positions ORDER BY ts")
+
+    assert results == [WriteResult(0, 3, (), 3), WriteResult(0, 6, ())]
+    replaced = (41.99, None, True)
+    assert [tuple(row) for row in rows] == [
+        replaced, replaced, replaced, (0.0, "towed", False), (0.0, "ahead", False), (0.0, None, False),
+    ]  # fmt: skip
+
+
+async def test_a_fix_within_the_second_of_no_fix(url: str) -> None:
+    """Of two records of one batch, one device and one time the one that can be true is the row."""
+    no_fix = Doubted(
+        **asdict(position(latitude=0.0)), appended_ms=round(FIRST_TS.timestamp() * 1000), fault="null-island"
+    )
+    async with session(url) as other, desk(url) as it:
+        assert await it.write([no_fix, position()]) == WriteResult(1, 0, (), 1)
+        assert tuple(await other.fetchrow("SELECT latitude, faulty FROM positions") or ()) == (41.99, False)
+
+
+async def test_two_records_of_one_second_of_a_clock_that_is_ahead(url: str) -> None:
+    """They are merged as those of any clock."""
+    appended_ms = round(FIRST_TS.timestamp() * 1000) - 5000
+    ahead = [Doubted(**asdict(plain), appended_ms=appended_ms, fault=None) for plain in (PERIODIC, PANIC)]
+    async with desk(url) as it:
+        assert await it.write(ahead) == WriteResult(1, 0, (), 1)
+    assert await stored(url) == [BOTH]
 
 
 async def test_rows_that_may_not_be_changed(url: str, caplog: pytest.LogCaptureFixture) -> None:
