@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from faust_redis.broadcast.reader import BroadcastReader
     from faust_redis.broadcast.replay import StreamReplay
+    from faust_redis.distribution.distributor import Distributor
     from faust_redis.driver.app import App
     from faust_redis.driver.channel import BatchSchema, DrainingChannel
     from faust_redis.driver.store import Table
     from faust_redis.observer import NullObserver, Observer
-    from faust_redis.options import Pacing, RedisOptions
+    from faust_redis.options import Pacing, RedisOptions, Retention
     from faust_redis.redis.errors import FaustRedisError, Misconfigured, PartitionLost, Unavailable
     from faust_redis.stream.batch import RecordBatch, Verdict
     from faust_redis.stream.dead_letters import DeadLetter, DeadLetters
@@ -23,6 +24,7 @@ __all__ = [
     "BroadcastReader",
     "DeadLetter",
     "DeadLetters",
+    "Distributor",
     "DrainingChannel",
     "FaustRedisError",
     "Misconfigured",
@@ -32,6 +34,7 @@ __all__ = [
     "PartitionLost",
     "RecordBatch",
     "RedisOptions",
+    "Retention",
     "StreamReplay",
     "Table",
     "Unavailable",
@@ -47,6 +50,7 @@ _HOMES: Final = {
     "BatchSchema": "driver.channel",
     "DeadLetter": "stream.dead_letters",
     "DeadLetters": "stream.dead_letters",
+    "Distributor": "distribution.distributor",
     "DrainingChannel": "driver.channel",
     "BroadcastReader": "broadcast.reader",
     "FaustRedisError": "redis.errors",
@@ -57,6 +61,7 @@ _HOMES: Final = {
     "PartitionLost": "redis.errors",
     "RecordBatch": "stream.batch",
     "RedisOptions": "options",
+    "Retention": "options",
     "StreamReplay": "broadcast.replay",
     "Table": "driver.store",
     "Unavailable": "redis.errors",

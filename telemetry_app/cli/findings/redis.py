@@ -120,8 +120,8 @@ async def _stream_facts(client: Client, settings: Settings) -> Finding:
     name, partitions = settings.redis_telemetry_stream, settings.redis_telemetry_partitions
     records = pending = lag = 0
     unknown = False
-    for partition in range(partitions):
-        stream = keys.partition_stream(name, partition, partitions)
+    streams = [keys.partition_stream(name, partition, partitions) for partition in range(partitions)]
+    for stream in [name, *streams] if settings.distributes else streams:
         kind = text(await execute(client, "TYPE", stream))
         if kind == "none":
             continue
