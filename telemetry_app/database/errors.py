@@ -143,5 +143,7 @@ def meaning_of(error: BaseException) -> Meaning:
 
 def describe(error: BaseException) -> str:
     """Return an error in a few words, on one line, without the values of a statement."""
-    text = " ".join(str(error).split()) or "no further word"
+    # The details of a broken constraint are the row.
+    said = error.args[0] if isinstance(error, asyncpg.IntegrityConstraintViolationError) and error.args else error
+    text = " ".join(str(said).split()) or "no further word"
     return f"{type(error).__name__}: {text[:_LONGEST_DESCRIPTION]}"

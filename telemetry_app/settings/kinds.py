@@ -65,10 +65,8 @@ def _user_of_this_process() -> str | None:
 
 
 def _check_host(host: str) -> str:
-    if host.startswith("[") and host.endswith("]"):
-        return str(IPv6Address(host[1:-1]))
     if ":" in host:
-        return str(IPv6Address(host))
+        return str(IPv6Address(host.removeprefix("[").removesuffix("]")))
     if not re.fullmatch(r"[\w.-]+", host):
         raise ValueError("host")
     return host

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from telemetry_app.cli.findings.finding import TIMEOUT_S, Finding, good, wrong
+import asyncpg
+
+from telemetry_app.cli.findings.finding import TIMEOUT_S, Finding, good, warned, wrong
+from telemetry_app.core.insert import insert
+from telemetry_app.core.rows import columns, doubt_columns
+from telemetry_app.database.errors import describe, meaning_of
 from telemetry_app.database.migrate import MigrationError, status
 from telemetry_app.database.postgres import Postgres, connect
 from telemetry_app.database.sessions import needs_transactions, used
@@ -13,9 +18,10 @@ from telemetry_app.redaction import redact_url
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    import asyncpg
-
     from telemetry_app.settings import Settings
+
+_CHANGE_NOTHING: Final = "UPDATE positions SET attributes = attributes, priority = priority WHERE false"
+_MERGING: Final = "grant UPDATE, or a second record of one device and time is not merged into the first"
 
 
 async def look_at_postgres(settings: Settings) -> AsyncIterator[Finding]:
@@ -32,22 +38,19 @@ async def look_at_postgres(settings: Settings) -> AsyncIterator[Finding]:
         if in_recovery:
             yield wrong("postgres", f"{label} is in recovery and takes no writes", "set POSTGRES_URL to the primary")
             return
-        if problem := await _why_no_pool(settings):
-            yield wrong("postgres", f"{label}: {problem}", "let its user work as a worker does, see docs/operations.md")
-            return
-        yield good("postgres", f"{label}, takes writes")
-        yield extensions
-        yield await _migrations(connection)
-        yield table
+        pool = Postgres(settings.postgres_url, size=1, pooler=settings.postgres_pooler)
+        async with pool:
+            if problem := await pool.why_not_ready():
+                yield wrong(
+                    "postgres", f"{label}: {problem}", "let its user work as a worker does, see docs/operations.md"
+                )
+                return
+            yield good("postgres", f"{label}, takes writes")
+            yield extensions
+            yield await _migrations(connection)
+            yield await _writing(pool, table) if table.ok else table
     finally:
         await connection.close(timeout=1)
-
-
-async def _why_no_pool(settings: Settings) -> str | None:
-    """Return None when a connection as the worker's pool makes them, with its settings, can be used."""
-    pool = Postgres(settings.postgres_url, size=1, pooler=settings.postgres_pooler)
-    async with pool:
-        return await pool.why_not_ready()
 
 
 async def _extensions(connection: asyncpg.Connection[Any]) -> Finding:
@@ -85,3 +88,20 @@ async def _positions(connection: asyncpg.Connection[Any]) -> Finding:
         )
     )
     return good("table", f"positions is a {'hypertable' if hypertable else 'plain table'}")
+
+
+async def _writing(pool: Postgres, table: Finding) -> Finding:
+    """Run the worker's statements, without a row, which the database looks through all the same."""
+    rows = columns(())
+    try:
+        async with pool.acquire() as connection:
+            await insert(connection, rows)
+            await insert(connection, rows, doubt_columns(()))
+    except asyncpg.PostgresError as error:
+        return wrong("table", f"positions takes no rows: {describe(error)}", meaning_of(error).advice)
+    try:
+        async with pool.acquire() as connection:
+            await connection.execute(_CHANGE_NOTHING)
+    except asyncpg.PostgresError as error:
+        return warned("table", f"{table.text} whose rows cannot be changed: {describe(error)}", _MERGING)
+    return table

@@ -24,6 +24,7 @@ from telemetry_app.operations.monitoring import MonitoringServer
 from telemetry_app.settings import Settings, load_settings
 from telemetry_app.tools.embedded.process import free_port
 from tests.conftest import ValkeyFactory
+from tests.support.database import session
 from tests.support.waiting import eventually
 
 HOST = "127.0.0.1"
@@ -150,6 +151,40 @@ async def test_not_migrated(settings: Callable[..., Settings], plain_postgres_ur
     assert "0001_positions is pending" in found["migrations"].text
     assert found["migrations"].text.endswith(": run `telemetry migrate`")
     assert found["table"].text == "there is no table positions: run `telemetry migrate`"
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("DROP INDEX positions_device_ts_idx", "the table lacks its unique index"),
+        ("ALTER TABLE positions DROP COLUMN codec", "the table lacks a column"),
+        ("REVOKE INSERT ON positions FROM {role}", "grant INSERT"),
+        ("REVOKE SELECT ON positions FROM {role}", "grant INSERT, SELECT"),
+        ("REVOKE UPDATE ON positions FROM {role}", "grant UPDATE"),
+    ],
+)  # fmt: skip
+async def test_a_table_that_takes_no_rows(
+    settings: Callable[..., Settings], plain_postgres_url: str, statement: str, said: str
+) -> None:
+    """The worker's own statements are tried, so what would stop them is said, and only merging is no necessity."""
+    await migrate(plain_postgres_url)
+    role = f"role_{plain_postgres_url[-12:]}"
+    async with session(plain_postgres_url) as other:
+        await other.execute(
+            f"CREATE ROLE {role} LOGIN; GRANT INSERT, SELECT, UPDATE ON positions TO {role};"
+            f"GRANT SELECT ON schema_migrations TO {role}"
+        )
+        try:
+            url = plain_postgres_url.replace("postgres@", f"{role}@", 1)
+            assert (await look(settings(postgres_url=url)))["table"] == Finding(
+                "table", ok=True, text="positions is a plain table"
+            )
+            await other.execute(statement.format(role=role))
+            finding = (await look(settings(postgres_url=url)))["table"]
+        finally:
+            await other.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    assert (finding.ok, finding.warning) == (("UPDATE" in statement,) * 2)
+    assert said in finding.text
 
 
 async def test_plain_table(settings: Callable[..., Settings], plain_postgres_url: str) -> None:

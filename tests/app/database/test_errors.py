@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 from telemetry_app.database import errors
 from telemetry_app.database.backoff import Backoff
 from telemetry_app.database.errors import DATABASE_ERRORS, UNUSABLE_AFTER, Outlook, describe, meaning_of
+from tests.support.database import session
 
 CASES: list[tuple[BaseException, Outlook, str]] = [
     (asyncpg.UntranslatableCharacterError(), Outlook.REFUSED, "trying again"),
@@ -68,6 +69,18 @@ def test_every_meaning_has_its_reason() -> None:
 def test_after_which_errors_a_connection_is_dropped(error: BaseException) -> None:
     """A statement may still be running on it."""
     assert isinstance(error, UNUSABLE_AFTER)
+
+
+async def test_a_description_of_a_broken_constraint_shows_no_row(plain_postgres_url: str) -> None:
+    """Logs and readiness have no positions of devices in them."""
+    async with session(plain_postgres_url) as connection:
+        with pytest.raises(asyncpg.CheckViolationError) as caught:
+            await connection.execute("CREATE TABLE t (place float8 CHECK (place < 0)); INSERT INTO t VALUES (41.99)")
+    assert "41.99" in str(caught.value)
+    assert (
+        describe(caught.value)
+        == 'CheckViolationError: new row for relation "t" violates check constraint "t_place_check"'
+    )
 
 
 def test_an_error_is_described_on_one_line_of_bounded_length() -> None:
