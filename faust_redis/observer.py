@@ -37,6 +37,9 @@ class Observer(Protocol):
     def partitions_owned(self, partitions: int) -> None:
         """The number of partitions held changed."""
 
+    def standing_by(self, stands_by: bool) -> None:  # noqa: FBT001 - one fact
+        """This instance holds no partition since others hold all, or no longer stands by."""
+
     def partitions_paused(self, partitions: int) -> None:
         """The number of partitions that are held and not read, since most of their entries were refused."""
 
@@ -87,6 +90,9 @@ class NullObserver:
         """Ignore."""
 
     def partitions_owned(self, partitions: int) -> None:
+        """Ignore."""
+
+    def standing_by(self, stands_by: bool) -> None:  # noqa: FBT001 - as above
         """Ignore."""
 
     def partitions_paused(self, partitions: int) -> None:

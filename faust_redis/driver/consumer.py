@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import weakref
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from faust.types import TP
 
@@ -30,6 +31,7 @@ from faust_redis.stream.reader import Reader
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
+    from faust import App
     from faust.types.transports import TPorTopicSet
     from mode import ServiceT
 
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
     from faust_redis.stream.reader import Read
 
 logger = logging.getLogger(__name__)
+
+#: How often a flag is looked at that nobody announces.
+_LOOK_S: Final = 0.01
 
 
 class Consumer(LedgerOffsets):
@@ -61,7 +66,7 @@ class Consumer(LedgerOffsets):
         #: Why the state of a partition that was taken cannot be loaded; None when it can.
         self.loading_failure: str | None = None
         self._crash_watch = CrashWatch()
-        self._read_in = 0
+        self._reading = asyncio.Lock()
         reader = Reader(self.client, group=group, options=options)
         self.intake = Intake(self.client, reader, options=options, stopping=self._app_stopping)
         self.ownership = Ownership(
@@ -87,14 +92,14 @@ class Consumer(LedgerOffsets):
         """Return None when this worker takes records, or stands by for some, else what it waits for."""
         if self.app.rebalancing:
             return self.loading_failure or self.ownership.failure or "partitions are being assigned"
-        failure = self.ownership.why_not_ready() or self.commits.failure or await self.intake.why_not_ready()
-        return failure or self.pauses.why_not_ready()
+        failure = self.loading_failure or self.ownership.why_not_ready() or self.commits.failure
+        return failure or await self.intake.why_not_ready() or self.pauses.why_not_ready()
 
     def standing_by(self) -> str | None:
         """Return None when this worker holds partitions, else that it waits for some."""
-        if self.holdings or not self.ownership.assigned_once:
+        if not self.ownership.stands_by:
             return None
-        return "stands by: other workers hold all partitions, and this one takes over what they leave"
+        return "stands by: other workers hold all partitions, and this standby takes over what they leave"
 
     # --- which partitions ---
 
@@ -120,41 +125,109 @@ class Consumer(LedgerOffsets):
         """Do nothing: a stream and its group come into being when a worker takes the partition."""
 
     @asynccontextmanager
-    async def _rebalance(self, leaving: Sequence[Partition]) -> AsyncIterator[None]:
-        """Surround a change of the holdings by Faust's revoke and assign callbacks, until it takes records again.
+    async def _rebalance(self, leaving: Sequence[Partition], anew: Sequence[Partition]) -> AsyncIterator[None]:
+        """Surround a change of the holdings by what Faust is to know and do, for the partitions that it concerns.
+
+        Faust's own rebalance stops everything, waits for everything and seeks everywhere. It is needed once, to start
+        Faust's recovery and its fetcher.
+        """
+        if not self.ownership.assigned_once:
+            async with self._first_assignment():
+                yield
+            return
+        await self._let_rest([*leaving, *anew])
+        # Before tables are loaded: what was dropped may change them no more.
+        for partition in anew:
+            partition.start_over()
+        yield
+        await self._take_up()
+
+    @asynccontextmanager
+    async def _first_assignment(self) -> AsyncIterator[None]:
+        """Go through Faust's revoke and assign callbacks, until it takes records.
 
         Runs in a task of the ownership, never inside `subscribe`, for whose return the callbacks wait.
         """
         self.app.on_rebalance_start()
-        await self.on_partitions_revoked({TP(*partition.tp) for partition in leaving})
-        if not self.app.should_stop:
-            # Before tables are loaded: what was dropped may change them no more.
-            for partition in self.holdings.values():
-                partition.start_over()
+        await self.on_partitions_revoked(set())
         yield
         self.app.consumer_generation_id += 1
         await self.on_partitions_assigned(self.assignment(), self.app.consumer_generation_id)
+        self._open()
         while self.app.rebalancing and not (self.should_stop or self.app.should_stop):  # noqa: ASYNC110 - Faust has a flag
             await asyncio.sleep(0.01)
+
+    async def _let_rest(self, partitions: Sequence[Partition]) -> None:
+        """Wait until nothing is read of partitions, and what agents have begun with is committed, within a time.
+
+        What is still unsettled then stays pending and is delivered again, to the next owner if there is one: a batch
+        in trouble must not keep a partition here.
+        """
+        for partition in partitions:
+            partition.open = False
+            partition.ledger.take_back()
+        waiting = [partition for partition in partitions if not partition.lost]
+        if not waiting:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.options.drain_timeout_s):
+                # What was asked for before may still come in, and would be pending here.
+                async with self._reading:
+                    pass
+                while not all(partition.lost or partition.ledger.at_rest for partition in waiting):
+                    if self.commits.given_up or self.should_stop:
+                        break
+                    await asyncio.sleep(_LOOK_S)
+        for batch in (batch for partition in waiting for batch in partition.ledger.unsettled()):
+            logger.warning("%r is not done after %g s: left pending", batch, self.options.drain_timeout_s)
+
+    async def _take_up(self) -> None:
+        """Let Faust know what is held now, load the tables of what has come, and deliver its batches."""
+        app, assigned = cast("App", self.app), self.assignment()
+        gone, fresh = app._update_assignment(assigned)  # noqa: SLF001 - what Faust's own rebalance begins with
+        app.unassigned = not assigned
+        self._active_partitions -= gone
+        self._paused_partitions -= gone
+        for tp in gone:
+            for offsets in (self._acked, self._acked_index, self._committed_offset):
+                offsets.pop(tp, None)
+        await app.agents.on_rebalance(gone, fresh)
+        await app.topics.on_partitions_assigned(assigned)
+        await app.on_partitions_revoked.send(gone)
+        for table in app.tables.values():
+            await table.on_rebalance(assigned, gone, fresh, app.consumer_generation_id)
+        await app.on_partitions_assigned.send(assigned)
+        await app.on_rebalance_complete.send()
+        for table in app.tables.values():
+            await table.on_recovery_completed(set(), set())
+        self.resume_partitions(fresh)
+        self._open()
+
+    def _open(self) -> None:
+        for partition in self.holdings.values():
+            partition.open = True
 
     # --- reading ---
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
         """Yield one message for each batch read.
 
-        A batch whose read began before a rebalance is left where it is, pending, and looked for again. Also when the
-        rebalance seems over: Faust lets messages through shortly before it seeks, which gives up what is in flight.
-        (The base class would seek at once, with batches still in flight.)
+        A batch whose partition comes to rest meanwhile is left where it is, pending, and looked for again by whoever
+        has the partition then. (The base class would seek at once, with batches still in flight; and it would sleep
+        for a second while this worker has no partition.)
         """
-        records, _ = cast("tuple[dict[TP, list[Read]] | None, object]", await self._wait_next_records(timeout))
-        left = [read for reads in (records or {}).values() for read in reads]
+        if not self.flow_active:
+            await self.wait(self.can_resume_flow)  # type: ignore[arg-type]  # mode's type is narrower
+        left: list[Read] = await self._getmany(self._get_active_partitions(), timeout)
         left.reverse()
-        del records  # what is delivered from `left` must not be kept here
         try:
             while left:
-                if self.should_stop or not self.flow_active or self._read_in != self.app.consumer_generation_id:
+                if self.should_stop or not self.flow_active:
                     return
                 partition, batch = left.pop()
+                if not partition.open:
+                    partition.claim_again()
+                    continue
                 tp = TP(*partition.tp)
                 self.options.observer.delivered(len(batch))
                 yield tp, self._to_message(tp, (partition, batch))
@@ -163,19 +236,16 @@ class Consumer(LedgerOffsets):
                 partition.claim_again()
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's
-        self._read_in = self.app.consumer_generation_id
         active = [p for tp, p in self.holdings.items() if active_partitions and tp in active_partitions and p.readable]
         # One batch in trouble pauses its own partition in the end, never the others.
         wanted = [partition for partition in active if not partition.ledger.is_held_up()]
         if not wanted:
-            await asyncio.sleep(min(timeout, 0.1))
-            return {}
-        batches = await self.intake.take(wanted, within_s=timeout)
+            await asyncio.sleep(min(timeout, _LOOK_S))
+            return []
+        async with self._reading:
+            reads = await self.intake.take(wanted, within_s=timeout)
         if any(partition.lost for partition in wanted):
             self.holdings.changed.set()
-        reads: dict[TP, list[Read]] = {}
-        for partition, batch in batches:
-            reads.setdefault(TP(*partition.tp), []).append((partition, batch))
         return reads
 
     def _to_message(self, tp: TP, record: tuple[Partition, RecordBatch]) -> BatchMessage:
@@ -228,23 +298,14 @@ class Consumer(LedgerOffsets):
         return self.app.should_stop
 
     async def wait_empty(self) -> None:
-        """Wait for batches in flight, for as long as the options allow: one in trouble must not keep a partition here.
+        """Wait for batches in flight, for as long as the options allow, and give the partitions back.
 
-        What is given up then stays pending and is delivered again, to the partition's next owner if it has one.
+        At once, since their next owners wait for them while the rest of this worker stops. Faust asks for this when
+        it stops, and not before: see `_rebalance`.
         """
-        deadline = self.loop.call_later(self.options.drain_timeout_s, self._give_up_in_flight)
-        try:
-            await super().wait_empty()
-        finally:
-            deadline.cancel()
-        # Faust's own commit commits nothing when another one is under way, which may have begun too early.
-        await self._commit_tps(self._filter_tps_with_pending_acks(), start_new_transaction=False)
-
-    def _give_up_in_flight(self) -> None:
-        for message in list(self._unacked_messages):
-            if isinstance(message, BatchMessage) and not message.acked:
-                logger.warning("%r is not done after %g s: left pending", message.value, self.options.drain_timeout_s)
-                message.give_up()
+        await self.ownership.leave()
+        await self._let_rest(list(self.holdings.values()))
+        await self.ownership.give_all_back()
 
     async def on_shutdown(self) -> None:
         """Close the connections to Redis."""

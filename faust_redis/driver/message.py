@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from faust.streams import current_event
 from faust.types.tuples import ConsumerMessage
-from mode.utils.futures import notify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,11 +50,14 @@ class BatchMessage(ConsumerMessage):
         self.ack(self._consumer)
 
     def give_up(self) -> None:
-        """Let Faust forget the message without settling its batch, whose entries stay pending."""
+        """Let Faust forget the message without settling its batch, whose entries stay pending.
+
+        A stream that has not taken the message yet skips it as one of another generation.
+        """
         self._acked = True
+        self.generation_id = None
         self.flight.given_up = True
         self._consumer.unacked.discard(self)
-        notify(getattr(self._consumer, "_waiting_for_ack", None))
 
 
 class CrashWatch:

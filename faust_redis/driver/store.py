@@ -148,9 +148,6 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
         values.clear()
         values.update(in_order)
 
-    def _count(self) -> int:
-        return sum(len(values) for values in self._partitions.values())
-
     def _evict(self, message: Any, values: dict[str, bytes], excess: int) -> None:
         if self._recency and message.tp in self._unsorted:
             self._unsorted.discard(message.tp)
@@ -221,13 +218,14 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
         held = self._consumer().holdings
         to_load = {tp for tp in assigned if tp in held and held[tp].ledger.versions.must_load(self.table_name)}
         for tp in revoked | to_load:
-            self._partitions.pop(tp, None)
             self._unsorted.discard(tp)
+            self._resize(-len(self._partitions.pop(tp, ())))
         for tp in to_load:
-            self._partitions[tp] = await self._load(held[tp])
+            values = self._partitions[tp] = await self._load(held[tp])
             if self._recency:
                 self._unsorted.add(tp)
-        self._resize(self._count() - self._size)
+            # At once: batches of other partitions go on meanwhile, and the size decides on evictions.
+            self._resize(len(values))
 
     def _consumer(self) -> Consumer:
         return cast("Consumer", self.app.consumer)

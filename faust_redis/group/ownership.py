@@ -12,6 +12,7 @@ from mode import Service
 from redis.exceptions import ResponseError
 
 from faust_redis.group.balance import share
+from faust_redis.group.changes import Changes, Sight
 from faust_redis.group.lease import Leases
 from faust_redis.group.members import Members
 from faust_redis.redis import keys
@@ -21,22 +22,22 @@ from faust_redis.redis.retry import retry_until_stopped
 from faust_redis.stream.partition import Partition
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from faust_redis.group.holdings import Holdings
     from faust_redis.options import RedisOptions
 
-    #: What surrounds a change of the holdings. It is told what leaves, and begins once nothing works on that any more;
-    #: when it ends, work begins on what is held by then.
-    Rebalance = Callable[[Sequence[Partition]], AbstractAsyncContextManager[None]]
+    #: What surrounds a change of the holdings. It is told what leaves and what begins anew, and begins once nothing
+    #: works on those any more; when it ends, work begins on what has come. What stays is worked on all the time.
+    Rebalance = Callable[[Sequence[Partition], Sequence[Partition]], AbstractAsyncContextManager[None]]
 
 logger = logging.getLogger(__name__)
 
 #: Renewals in one lease time: two may fail before the lease is lost.
 _RENEWALS_PER_TTL: Final = 3
-#: A worker that has been silent for this many lease times no longer counts when partitions are shared out.
-_SILENT_LEASES: Final = 2
+#: How often a worker looks whether others have come, gone or given something back: what moves stands still as long.
+_WATCH_S: Final = 0.1
 #: How long a stopping worker tries to give its leases back.
 _SHUTDOWN_TIMEOUT_S: Final = 2.0
 
@@ -44,7 +45,8 @@ _SHUTDOWN_TIMEOUT_S: Final = 2.0
 class Ownership(Service):
     """Renews leases, and takes and gives back partitions until every worker has its share.
 
-    Renewal runs in a task of its own, since a rebalance may wait long for batches in flight.
+    Renewal runs in a task of its own, since a rebalance may wait long for batches in flight. A worker announces itself
+    after it has renewed its leases, and for as long as they last: when it falls silent they have ended.
 
     Args:
         client: Redis.
@@ -88,6 +90,9 @@ class Ownership(Service):
         self._leases = Leases(client, group=group, instance_id=options.instance_id, ttl_ms=options.lease_ttl_ms)
         self._workers: dict[str, Members] = {}
         self._subscribed = False
+        self._changes: dict[str, Changes] = {}
+        self._seen: dict[str, Sight | None] = {}
+        self._orphans: dict[str, str] = {}
         self._unreadable: dict[str, str] = {}
         self.assigned_once = False
         self.failure: str | None = None
@@ -101,14 +106,23 @@ class Ownership(Service):
     def want(self, topics: Iterable[str]) -> None:
         """Take part in sharing out these topics from now on, and no others; with none, be assigned nothing."""
         self._subscribed = True
-        self._workers = {topic: self._workers.get(topic) or self._members(topic) for topic in sorted(topics)}
+        wanted = sorted(topics)
+        self._workers = {topic: self._workers.get(topic) or self._members(topic) for topic in wanted}
+        self._changes = {topic: self._changes.get(topic) or self._changes_of(topic) for topic in wanted}
         self._holdings.changed.set()
 
     def why_not_ready(self) -> str | None:
         """Return None when this worker has partitions or stands by for those of others, else why it has none."""
         if not self.assigned_once:
             return self.failure or "partitions are being assigned"
-        return self.failure or (None if self._holdings else next(iter(self._unreadable.values()), None))
+        if self._holdings:
+            return self.failure
+        return self.failure or next(iter((*self._unreadable.values(), *self._orphans.values())), None)
+
+    @property
+    def stands_by(self) -> bool:
+        """Whether this worker has no partition and nothing is wrong: others hold all of them."""
+        return self.assigned_once and not self._holdings and self.why_not_ready() is None
 
     @property
     def wanted_topics(self) -> list[str]:
@@ -116,7 +130,7 @@ class Ownership(Service):
         return list(self._workers)
 
     def workers(self) -> set[str]:
-        """Return the instances that take part, as of the last look."""
+        """Return the instances that take part, as of the last announcement."""
         return {name for members in self._workers.values() for name in members.alive}
 
     def _members(self, topic: str) -> Members:
@@ -124,14 +138,29 @@ class Ownership(Service):
             self._client,
             keys.workers(topic, self._group),
             instance_id=self._options.instance_id,
-            silence_ms=self._options.lease_ttl_ms * _SILENT_LEASES,
+            silence_ms=self._options.lease_ttl_ms,
         )
+
+    def _changes_of(self, topic: str) -> Changes:
+        return Changes(self._client, topic, group=self._group, silence_ms=self._options.lease_ttl_ms)
 
     @Service.task
     async def _renew_leases(self) -> None:
         async for _ in self.itertimer(self.interval_s, name="renew"):
             for partition in [p for p in self._holdings.values() if not p.lost]:
                 await self._renew(partition)
+            if not self._stopping():
+                await self._announce()
+
+    async def _announce(self) -> None:
+        try:
+            async with asyncio.timeout(self.interval_s):
+                for members in self._workers.values():
+                    await members.heartbeat()
+        except ANY_REDIS_ERROR as error:
+            self._observer.retried("renew")
+            logger.log(severity(error), "could not announce this worker (%s)", describe(error))
+            await drop_connections(self._client, error)
 
     async def _renew(self, partition: Partition) -> None:
         asked_s = time.monotonic()
@@ -155,6 +184,18 @@ class Ownership(Service):
         return asked_s + self._options.lease_ttl_ms / 1000
 
     @Service.task
+    async def _watch(self) -> None:
+        """Look at the leases soon after another worker came, left, fell silent or gave something back."""
+        while not (self.should_stop or self._stopping()):
+            await self.sleep(_WATCH_S)
+            try:
+                for topic, changes in self._changes.items():
+                    if await changes.look() != self._seen.get(topic):
+                        self._holdings.changed.set()
+            except ANY_REDIS_ERROR as error:
+                logger.debug("could not look for changes (%s)", describe(error))  # the next balance says it
+
+    @Service.task
     async def _keep_balance(self) -> None:
         while not self.should_stop:
             await self._wait_for_turn()
@@ -164,9 +205,11 @@ class Ownership(Service):
                 if self._subscribed:
                     await self._balance()
                 self.failure = None
+                self._observer.standing_by(self.stands_by)
             except ANY_REDIS_ERROR as error:
                 self.failure = f"partitions cannot be shared out ({type(error).__name__}: {error})"
                 self._observer.retried("balance")
+                self._observer.standing_by(False)  # noqa: FBT003 - one fact
                 logger.log(severity(error), "could not share out partitions: %s", error)
                 await drop_connections(self._client, error)
 
@@ -181,7 +224,7 @@ class Ownership(Service):
         lost = [p for p in held.values() if p.lost]
         if lost:
             # Regained only in a turn of its own, so that its state is loaded anew.
-            await self._change(leaving=lost, gained=[])
+            await self._change(leaving=lost)
             held.changed.set()
             return
         leaving: list[Partition] = []
@@ -190,19 +233,19 @@ class Ownership(Service):
             give, take = await self._decide(topic)
             leaving += give
             gained += take
-        abandoned = [p for p in held.values() if p.ledger.abandoned]
-        for partition in abandoned:
+        anew = [p for p in held.values() if p not in leaving and (p.parted or p.ledger.abandoned)]
+        for partition in (p for p in anew if p.ledger.abandoned):
             logger.warning("a batch of %s was dropped unprocessed: reading what is pending again", partition.stream)
-        parted = any(p.parted for p in held.values())
-        if leaving or gained or abandoned or parted or not self.assigned_once:
-            await self._change(leaving=leaving, gained=gained)
+        if leaving or gained or anew or not self.assigned_once:
+            await self._change(leaving=leaving, gained=gained, anew=anew)
 
     async def _decide(self, topic: str) -> tuple[list[Partition], list[Partition]]:
         """Return the partitions of a topic to give back, and those just taken."""
-        workers = await self._workers[topic].heartbeat()
+        seen = await self._look(topic)
         streams = self._streams_of(topic)
         holders = await self._leases.holders(streams)
-        wanted = share(self._options.instance_id, len(streams), workers, holders)
+        self._note_orphans(topic, seen, holders)
+        wanted = share(self._options.instance_id, len(streams), seen.alive, holders)
         mine = self._holdings.of_topic(topic)
         free = [(n, s) for n, s in enumerate(streams) if s not in holders and (topic, n) not in self._holdings]
         taken = []
@@ -211,6 +254,25 @@ class Ownership(Service):
             if partition is not None:
                 taken.append(partition)
         return mine[len(mine) - wanted.give :] if wanted.give else [], taken
+
+    async def _look(self, topic: str) -> Sight:
+        """Return who shares a topic, after joining them, or joining them again after a long pause."""
+        changes = self._changes[topic]
+        seen = await changes.look()
+        if self._options.instance_id not in seen.alive:
+            await self._workers[topic].heartbeat()
+            await changes.tell()
+            seen = await changes.look()
+        self._seen[topic] = seen
+        return seen
+
+    def _note_orphans(self, topic: str, seen: Sight, holders: Mapping[str, str]) -> None:
+        """Take note of leases whose owner is silent: they end soon, unless something is wrong."""
+        orphan = next((s for s, owner in holders.items() if owner not in seen.alive), None)
+        self._orphans.pop(topic, None)
+        if orphan is not None:
+            self._orphans[topic] = f"the lease of {orphan} is held by {holders[orphan]}, which is silent"
+            self._seen[topic] = None  # look again soon
 
     async def _take(self, tp: tuple[str, int], stream: str) -> Partition | None:
         """Take a partition that was free; None when somebody was faster, or Redis refuses to make its group."""
@@ -242,18 +304,35 @@ class Ownership(Service):
         self._unreadable.pop(stream, None)
         return partition
 
-    async def _change(self, *, leaving: list[Partition], gained: list[Partition]) -> None:
-        """Change what is held, while nothing works on what leaves."""
-        async with self._rebalance(leaving):
-            for partition in leaving:
-                self._holdings.drop(partition)
-                if not partition.lost:
-                    await self._give_back(partition)
+    async def _change(
+        self, *, leaving: Sequence[Partition] = (), gained: Sequence[Partition] = (), anew: Sequence[Partition] = ()
+    ) -> None:
+        """Change what is held, while nothing works on what leaves; what stays is worked on all the time."""
+        async with self._rebalance(leaving, anew):
+            await self._let_go(leaving)
             self._holdings.add(gained)
             held = len(self._holdings)
             logger.info("partitions: %d held, %d taken, %d given back or lost", held, len(gained), len(leaving))
             self._observer.partitions_owned(held)
             self.assigned_once = True
+
+    async def _let_go(self, partitions: Iterable[Partition]) -> None:
+        """Drop partitions, give their leases back, and let the other workers look."""
+        given_back = set()
+        for partition in partitions:
+            self._holdings.drop(partition)
+            if not partition.lost:
+                await self._give_back(partition)
+                given_back.add(partition.tp[0])
+        await self._tell(given_back)
+
+    async def _tell(self, topics: Iterable[str]) -> None:
+        try:
+            for topic in topics:
+                if topic in self._changes:
+                    await self._changes[topic].tell()
+        except ANY_REDIS_ERROR as error:
+            logger.debug("other workers look a little later (%s)", describe(error))
 
     async def _give_back(self, partition: Partition) -> None:
         try:
@@ -261,14 +340,27 @@ class Ownership(Service):
         except ANY_REDIS_ERROR as error:
             logger.warning("the lease of %s will expire by itself: %s", partition.stream, error)
 
-    async def on_stop(self) -> None:
-        """Give every partition back, so that other workers need not wait for the leases to expire."""
-        self._observer.partitions_owned(0)
+    async def leave(self) -> None:
+        """Let the other workers share without this one, which still holds what it has not given back."""
         try:
             async with asyncio.timeout(_SHUTDOWN_TIMEOUT_S):
-                for partition in self._holdings.values():
-                    await self._leases.release(partition.stream, partition.token)
                 for members in self._workers.values():
                     await members.leave()
+                await self._tell(self._workers)
         except ANY_REDIS_ERROR as error:
-            logger.warning("the leases and the heartbeat will expire by themselves (%s)", describe(error))
+            logger.warning("the heartbeat will expire by itself (%s)", describe(error))
+
+    async def give_all_back(self) -> None:
+        """Give every partition back, so that other workers need not wait for the leases to expire."""
+        self._observer.partitions_owned(0)
+        self._observer.standing_by(False)  # noqa: FBT003 - as above
+        try:
+            async with asyncio.timeout(_SHUTDOWN_TIMEOUT_S):
+                await self._let_go(list(self._holdings.values()))
+        except TimeoutError:
+            logger.warning("the leases will expire by themselves: Redis does not answer")
+
+    async def on_stop(self) -> None:
+        """Leave nothing behind."""
+        await self.leave()
+        await self.give_all_back()

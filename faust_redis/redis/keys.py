@@ -42,6 +42,11 @@ def workers(topic: str, group: str) -> str:
     return f"{{{topic}}}:workers:{group}"
 
 
+def changes(topic: str, group: str) -> str:
+    """Return the key whose value is another one after each change of who should look; see `group.changes`."""
+    return f"{{{topic}}}:changes:{group}"
+
+
 def broadcasters(topic: str) -> str:
     """Return the list of live readers of a broadcast; see `group.members`."""
     return f"{{{topic}}}:broadcasters"

@@ -30,6 +30,15 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2] * 10)
 return redis.call('ZRANGE', KEYS[1], 0, -1)
 """
 
+#: Look who is alive, without a trace in Redis' log of commands: this is asked often.
+#: KEYS list, mark of changes. ARGV milliseconds after which a silent instance counts as gone.
+#: Returns the mark and the ids of the live instances.
+LOOK = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+return {redis.call('GET', KEYS[2]) or '', redis.call('ZRANGE', KEYS[1], now - ARGV[1], '+inf', 'BYSCORE')}
+"""
+
 #: Create a group at the beginning of a stream, and the stream. KEYS lease, stream. ARGV token, group.
 #: Returns 1 when created, 0 when both existed, LOST when the lease is no longer ours.
 CREATE_GROUP = """

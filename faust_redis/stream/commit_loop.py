@@ -62,7 +62,8 @@ class CommitLoop(Service):
         self._observer = observer
         self._stopping = stopping
         self._settled = asyncio.Event()
-        self._given_up = False
+        #: Whether Redis did not answer before the application stopped, so that nothing more is committed.
+        self.given_up = False
         #: Why the commit under way is tried again; None when none is.
         self.failure: str | None = None
         super().__init__(**kwargs)
@@ -73,7 +74,7 @@ class CommitLoop(Service):
 
     def due(self) -> Iterator[Partition]:
         """Yield the partitions whose oldest batch is settled."""
-        if not self._given_up:
+        if not self.given_up:
             yield from (p for p in self._held() if not p.lost and p.ledger.watermark > p.ledger.committed)
 
     @Service.task
@@ -89,7 +90,7 @@ class CommitLoop(Service):
         """Commit a partition's settled batches before an offset; False when one of them cannot be."""
         async with partition.committing:
             for flight in partition.ledger.settled_before(offset):
-                if partition.lost or self._given_up:
+                if partition.lost or self.given_up:
                     return False
                 self._judge(partition, flight.batch)
                 result = await self._commit(partition, flight)
@@ -118,7 +119,7 @@ class CommitLoop(Service):
             self._reload()
         except ANY_REDIS_ERROR as error:
             logger.warning("stopping without a commit to %s (%s): left pending", partition.stream, error)
-            self._given_up = True
+            self.given_up = True
         return None
 
     async def _try_to_commit(self, partition: Partition, flight: InFlight) -> CommitResult:

@@ -53,6 +53,12 @@ class InFlight:
             self.changes[table] = changes
             self.steps[table] = self._versions.step(table, self.offset)
 
+    @property
+    def untouched(self) -> bool:
+        """Whether no agent has begun with the batch, nor ever will unless it is handed over."""
+        message = self.message() if self.message is not None else None
+        return not self.settled and message is not None and not message.tracked
+
     def drop(self) -> None:
         """Let go of the batch: nobody waits for it any more, and its entries may be read again."""
         self.dropped = True
@@ -148,6 +154,18 @@ class Ledger:
         settled = next((n for n, flight in enumerate(self._in_flight) if not flight.settled), len(self._in_flight))
         self._drop_from(settled)
 
+    def take_back(self) -> None:
+        """Give up the newest batches as far as no agent has begun with them: they are not worth waiting for."""
+        kept = len(self._in_flight)
+        while kept and self._in_flight[kept - 1].untouched:
+            kept -= 1
+        self._drop_from(kept)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is in flight that will still be committed."""
+        return not self._in_flight or self._in_flight[0].abandoned
+
     def give_up(self) -> None:
         """Give up every batch, settled ones too."""
         self._drop_from(0)
@@ -156,6 +174,10 @@ class Ledger:
         while len(self._in_flight) > position:
             self._in_flight.pop().drop()
         self.versions.compare(flight.steps for flight in self._in_flight)
+
+    def unsettled(self) -> list[RecordBatch]:
+        """Return the batches that the application is not done with."""
+        return [flight.batch for flight in self._in_flight if not flight.settled]
 
     @property
     def abandoned(self) -> bool:

@@ -40,6 +40,7 @@ class Partition:
         tally: What became of the entries that were appended.
         refusals: How many of the last records were refused.
         paused: Whether nothing is read because those were too many; what is refused stays pending meanwhile.
+        open: Whether batches may be delivered: tables are loaded, and nobody waits for the partition to come to rest.
         claiming: The walk over pending entries that comes before the next new entries, if one is wanted.
         lost: Set when the lease is known to be gone: nothing is read or committed any more.
         leased_until_s: When the lease ends unless it is renewed, by `time.monotonic`.
@@ -54,6 +55,7 @@ class Partition:
         self.tally = Tally()
         self.refusals = Refusals()
         self.paused = False
+        self.open = False
         self.claiming: ClaimPass | None = ClaimPass(min_idle_ms=0)
         self.lost = False
         self.leased_until_s = math.inf
@@ -68,10 +70,13 @@ class Partition:
     def readable(self) -> bool:
         """Whether entries may be read.
 
-        Not while a table must be loaded again. Nor after a pause longer than the lease, although nobody has said yet
-        that it is gone: somebody else may own the partition, and what is read here would be pending here.
+        Not while a table must be loaded, or the partition is about to leave. Nor after a pause longer than the lease,
+        although nobody has said yet that it is gone: somebody else may own the partition, and what is read here would
+        be pending here.
         """
-        return not (self.lost or self.parted or self.paused) and time.monotonic() < self.leased_until_s
+        if not self.open or self.lost or self.parted or self.paused:
+            return False
+        return time.monotonic() < self.leased_until_s
 
     def start_over(self) -> None:
         """Forget what is in flight and read the pending entries again, then new ones."""

@@ -115,6 +115,11 @@ class Metrics:
         self.partitions_owned = Gauge(
             "processor_partitions_owned", "Partitions this worker holds a lease on", registry=registry
         )
+        self.standby = Gauge(
+            "processor_standby",
+            "1 while this worker has no partition since others hold all of them, else 0",
+            registry=registry,
+        )
         self.partitions_paused = Gauge(
             "processor_partitions_paused",
             "Partitions this worker does not read because most of their records were refused",

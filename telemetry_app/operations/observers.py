@@ -60,6 +60,10 @@ class TransportMetrics:
         """Show the partitions held."""
         self._metrics.partitions_owned.set(partitions)
 
+    def standing_by(self, stands_by: bool) -> None:  # noqa: FBT001 - one fact
+        """Show whether this worker stands by."""
+        self._metrics.standby.set(int(stands_by))
+
     def partitions_paused(self, partitions: int) -> None:
         """Show the partitions that are paused."""
         self._metrics.partitions_paused.set(partitions)

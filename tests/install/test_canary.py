@@ -38,19 +38,21 @@ class Use(NamedTuple):
 
 PRIVATE: Final = {
     # Faust's consumer
-    "_getmany": Use(Consumer, "nothing is read: Faust's loop would call another method"),
-    "_wait_next_records": Use(Consumer, "nothing is read: our getmany waits by it for the flow and the next read"),
+    "_getmany": Use(Consumer, "the consumer cannot be made, since it lacks an abstract method"),
+    "_get_active_partitions": Use(Consumer, "paused partitions are read all the same"),
+    "_active_partitions": Use(Consumer, "a partition that left and comes back is read although nobody has opened it"),
+    "_paused_partitions": Use(Consumer, "a partition that was paused, left and comes back stays paused"),
+    "_read_offset": Use(Consumer, "Faust drops the first batches of a partition that comes back: they are never done"),
+    "_committed_offset": Use(Consumer, "Faust takes batches of a partition that comes back for acknowledged"),
+    "_update_assignment": Use(FaustApp, "moves are not told to agents and tables: no state is loaded"),
     "_to_message": Use(Consumer, "the consumer cannot be made, since it lacks an abstract method"),
     "_commit": Use(Consumer, "nothing is acknowledged: every entry stays pending and comes again"),
-    "_commit_tps": Use(Consumer, "before a rebalance nothing is committed when another commit is under way"),
     "_commit_offsets": Use(Consumer, "each commit draws Faust's debug table again, dearer than a small batch"),
     "_filter_tps_with_pending_acks": Use(Consumer, "commits are tried for partitions that are lost"),
     "_new_offset": Use(Consumer, "Faust's own reckoning commits past a batch that is still being written: lost data"),
     "_should_commit": Use(Consumer, "a commit that failed is taken for done, and never tried again"),
     "_acked": Use(Consumer, "Faust's lists of acknowledged offsets grow for as long as the worker runs"),
     "_acked_index": Use(Consumer, "the same"),
-    "_unacked_messages": Use(Consumer, "a stop waits for batches that nobody will acknowledge, for ever"),
-    "_waiting_for_ack": Use(Consumer, "a rebalance goes on waiting, up to a second, after a batch was given up"),
     "_seek": Use(Consumer, "the consumer cannot be made, since it lacks an abstract method"),
     "_new_topicpartition": Use(Consumer, "the consumer cannot be made, since it lacks an abstract method"),
     # Faust's agents, channels and tables
@@ -121,9 +123,9 @@ def test_new_use_is_found(source: str, found: set[str]) -> None:
 def test_a_name_that_is_gone_is_noticed() -> None:
     """Names that a class has on itself, in an annotation, or on its instances are told from those that it has not."""
     assert has(faust.Channel, "_subscribers")
-    assert has(Consumer, "_unacked_messages")
+    assert has(Consumer, "_paused_partitions")
     assert has(AbstractConnection, "_writer")
-    assert not has(Consumer, "_unacked_message")
+    assert not has(Consumer, "_paused_partition")
     assert not has(Store, "_writer")
 
 

@@ -16,6 +16,7 @@ class TransportObserved:
         self.dead: Counter[str] = Counter()
         self.retries: Counter[str] = Counter()
         self.owned: int | None = None
+        self.stands_by: bool | None = None
         self.paused = 0
         self.lags: list[int | None] = []
         self.backlogs: list[tuple[int | None, float]] = []
@@ -48,6 +49,9 @@ class TransportObserved:
 
     def partitions_owned(self, partitions: int) -> None:
         self.owned = partitions
+
+    def standing_by(self, stands_by: bool) -> None:  # noqa: FBT001 - one fact
+        self.stands_by = stands_by
 
     def partitions_paused(self, partitions: int) -> None:
         self.paused = partitions

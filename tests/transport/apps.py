@@ -99,7 +99,8 @@ class TransportApp:
     @property
     def fetching(self) -> bool:
         """Whether records are taken."""
-        return bool(self.consumer.assignment()) and self.consumer.flow_active and not self.app.rebalancing
+        held = self.consumer.holdings.values()
+        return all(p.open for p in held) and bool(held) and self.consumer.flow_active and not self.app.rebalancing
 
     async def start(self) -> None:
         await self.app.start()

@@ -4,7 +4,7 @@ from telemetry_app.database.indexes import DUPLICATES_QUERY
 from tests.app.database.test_older_table import TABLE
 from tests.support.waiting import eventually
 from tests.worker.conftest import Pipeline, StartWorker, record, until_drained
-from tests.worker.test_readiness import readiness
+from tests.worker.test_sharing import readiness
 
 
 async def test_a_worker_waits_for_a_table_that_has_duplicates_to_be_mended(

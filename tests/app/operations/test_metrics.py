@@ -48,6 +48,7 @@ TABLE: list[tuple[str, str, str | None, tuple[str, ...]]] = [
     ("processor_device_state_evictions_total", "counter", None, ()),
     ("processor_dead_letters_total", "counter", "reason", ()),
     ("processor_partitions_owned", "gauge", None, ()),
+    ("processor_standby", "gauge", None, ()),
     ("processor_redeliveries_total", "counter", None, ()),
     ("processor_state_conflicts_total", "counter", None, ()),
     ("processor_trimmed_records_total", "counter", None, ()),

@@ -31,8 +31,8 @@ class Holder:
 
 
 def rebalance(app: TransportApp) -> asyncio.Task[None]:
-    """Start a change of the holdings in which everything stays."""
-    return asyncio.create_task(app.consumer.ownership._change(leaving=[], gained=[]))
+    """Start a change of the holdings in which everything stays, and begins anew."""
+    return asyncio.create_task(app.consumer.ownership._change(anew=list(app.consumer.holdings.values())))
 
 
 async def _store(records: Stream, values: dict[str, int], version: bytes | None = None) -> None:
@@ -83,7 +83,8 @@ async def test_what_settles_during_a_commit_is_committed_before_tables_are_loade
     held.events[1].ack()
     held.events[2].message.give_up()
     change = rebalance(app)
-    await eventually(lambda: app.app.rebalancing)
+    (partition,) = app.consumer.holdings.values()
+    await eventually(lambda: not partition.open)
     gate.set()
     await change
     await eventually(lambda: len(held.events) == 4)
@@ -225,9 +226,9 @@ async def test_nothing_is_read_after_the_lease_may_have_ended(transport_app: App
     (partition,) = app.consumer.holdings.values()
     until_s, partition.leased_until_s = partition.leased_until_s, 0.0
     for _ in range(3):  # longer than a read that may be under way
-        assert await app.consumer._getmany(app.consumer.assignment(), timeout=0.1) == {}
+        assert await app.consumer._getmany(app.consumer.assignment(), timeout=0.1) == []
     await records.publish(["r"])
-    assert await app.consumer._getmany(app.consumer.assignment(), timeout=0.1) == {}
+    assert await app.consumer._getmany(app.consumer.assignment(), timeout=0.1) == []
     (group,) = await execute(app.consumer.client, "XINFO", "GROUPS", records.name)
     assert facts(group)["last-delivered-id"] == b"0-0"
     partition.leased_until_s = until_s

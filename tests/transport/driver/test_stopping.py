@@ -11,7 +11,7 @@ from faust_redis.redis import keys
 from tests.conftest import ProxyFactory, ValkeyFactory
 from tests.support.servers.proxy import url_through
 from tests.support.waiting import eventually
-from tests.transport.apps import GROUP, TransportApp, names
+from tests.transport.apps import GROUP, TABLE, TransportApp, names
 from tests.transport.conftest import AppFactory, Stream
 
 #: Much longer than stopping should take, much shorter than what it must not wait for.
@@ -92,10 +92,12 @@ async def test_stop_before_redis_was_ever_there(transport_app: AppFactory, valke
 async def test_stop_while_a_rebalance_waits(transport_app: AppFactory, records: Stream) -> None:
     """A rebalance that waits for batches in flight does not hold up the stop either."""
     await records.publish(names("r", 5))
-    app = await transport_app(records.name, noack=True, drain_timeout_s=0.2)
+    app = await transport_app(records.name, noack=True, drain_timeout_s=2)
     await eventually(lambda: app.batches)
-    app.consumer.holdings.lose(next(iter(app.consumer.holdings.values())))
-    await eventually(lambda: app.app.rebalancing)
+    (partition,) = app.consumer.holdings.values()
+    partition.ledger.versions.parted.add(TABLE)
+    app.consumer.holdings.changed.set()
+    await eventually(lambda: not partition.open)
     await stop(app)
     assert (await records.pending(), await records.state()) == (5, {})
     assert (await records.redis.xinfo_groups(records.name))[0]["name"] == GROUP.encode()

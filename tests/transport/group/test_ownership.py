@@ -35,6 +35,7 @@ class Worker:
         self.holdings = Holdings()
         self.observer = TransportObserved()
         self.changes: list[tuple[list[int], list[int]]] = []
+        self.anew: list[int] = []
         self.may_change = asyncio.Event()
         self.may_change.set()
         self.is_changing = False
@@ -57,8 +58,9 @@ class Worker:
         return [keys.partition_stream(topic, n, self._topics[topic]) for n in range(self._topics[topic])]
 
     @contextlib.asynccontextmanager
-    async def rebalance(self, leaving: Sequence[Partition]) -> AsyncIterator[None]:
+    async def rebalance(self, leaving: Sequence[Partition], anew: Sequence[Partition]) -> AsyncIterator[None]:
         self.is_changing = True
+        self.anew += [number for _, number in (partition.tp for partition in anew)]
         await self.may_change.wait()
         yield
         self.changes.append(([number for _, number in (p.tp for p in leaving)], self.held))
@@ -270,7 +272,7 @@ async def test_an_abandoned_batch_is_a_change(workers: Workers) -> None:
     await eventually(lambda: len(worker.changes) == 1)
     worker.only.ledger.register(RecordBatch(workers.topic, [])).given_up = True
     await eventually(lambda: len(worker.changes) == 2)
-    assert worker.changes[1] == ([], [0])
+    assert (worker.changes[1], worker.anew) == (([], [0]), [0])
 
 
 async def test_a_partition_that_cannot_be_read_holds_up_no_other(
@@ -306,4 +308,4 @@ async def test_a_table_to_load_again_is_a_change(workers: Workers) -> None:
     await eventually(lambda: len(worker.changes) == 1)
     worker.only.ledger.versions.parted.add("table")
     await eventually(lambda: len(worker.changes) == 2)
-    assert worker.changes[1] == ([], [0])
+    assert (worker.changes[1], worker.anew) == (([], [0]), [0])

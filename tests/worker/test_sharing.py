@@ -1,0 +1,134 @@
+"""Workers share the partitions: who holds which, what a move leaves alone, and what those without one answer."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import Counter
+from functools import partial
+from typing import Any
+from zlib import crc32
+
+import aiohttp
+
+from faust_redis.redis import keys
+from telemetry_app.tools.embedded.worker import WorkerProcess
+from tests.support.waiting import eventually
+from tests.worker.conftest import GROUP, Pipeline, StartWorker, record
+
+PARTITIONS = 8
+PATIENCE_S = 60
+
+
+class Sharded:
+    """A stream of eight partitions, whose records a producer puts where they belong."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self.streams = [keys.partition_stream(pipeline.stream, n, PARTITIONS) for n in range(PARTITIONS)]
+        self.published = 0
+
+    async def publish(self) -> None:
+        """Append a record of each of fifty devices."""
+        self.published += 1
+        for device in range(50):
+            payload = record(device, self.published)
+            stream = self.streams[crc32(payload["device_id"].encode()) % PARTITIONS]
+            await self._pipeline.publish([payload], stream)
+
+    async def owners(self) -> list[str | None]:
+        """Return who holds each partition."""
+        tokens: list[Any] = [await self._pipeline.redis.get(keys.lease(stream, GROUP)) for stream in self.streams]
+        return [token.decode().rpartition("#")[0] if token else None for token in tokens]
+
+    async def spread_over(self, names: str) -> bool:
+        """Tell whether the workers of these names, and no others, hold all partitions, with at most one more."""
+        held = Counter(await self.owners())
+        return held.keys() == set(names) and max(held.values()) - min(held.values()) <= 1
+
+    async def counted(self) -> bool:
+        """Tell whether every record is counted once in the states."""
+        states = [state for stream in self.streams for state in (await self._pipeline.states(stream)).values()]
+        return [state.count for state in states] == [self.published] * 50
+
+
+def loads(worker: WorkerProcess) -> Counter[str]:
+    """Return how often the worker that wrote this log has loaded the state of each stream."""
+    lines = [json.loads(line) for line in worker.log_path.read_text().splitlines() if line.startswith("{")]
+    said = (line["event"] for line in lines if line["event"].startswith("loaded "))
+    return Counter(event.rpartition("{")[2].partition("}")[0] for event in said)
+
+
+async def test_a_move_leaves_alone_what_stays(pipeline: Pipeline, start_worker: StartWorker) -> None:
+    """With one, two, four and one worker the spread is even, and who keeps a partition never loads it again."""
+    sharded = Sharded(pipeline)
+    settings = {"REDIS_TELEMETRY_PARTITIONS": str(PARTITIONS), "REDIS_TELEMETRY_PRODUCER": "sharded"}
+    workers: list[WorkerProcess] = []
+    stayed = set(sharded.streams)
+    for names in ("a", "ab", "abcd"):
+        workers += [start_worker(INSTANCE_ID=name, **settings) for name in names[len(workers) :]]
+        await eventually(partial(sharded.spread_over, names), timeout_s=PATIENCE_S, message=f"{names} share")
+        stayed &= {s for s, owner in zip(sharded.streams, await sharded.owners(), strict=True) if owner == "a"}
+        await sharded.publish()
+        await eventually(sharded.counted, timeout_s=PATIENCE_S)
+    for worker in workers[1:]:
+        assert await worker.stop() == 0
+        await sharded.publish()
+    await eventually(partial(sharded.spread_over, "a"), timeout_s=PATIENCE_S, message="one has all")
+    await eventually(sharded.counted, timeout_s=PATIENCE_S)
+    assert len(stayed) == PARTITIONS / 4
+    loaded = loads(workers[0])
+    assert [loaded[stream] for stream in stayed] == [1] * len(stayed)
+    assert all(loaded[stream] >= 2 for stream in set(sharded.streams) - stayed)
+
+
+async def readiness(worker: WorkerProcess) -> tuple[int, dict[str, Any]]:
+    """Return status and body; 0 while nobody answers."""
+    try:
+        async with aiohttp.ClientSession() as http, http.get(f"{worker.metrics_url}/readyz") as answer:
+            return answer.status, await answer.json()
+    except aiohttp.ClientConnectionError:
+        return 0, {"checks": {}}
+
+
+async def test_readiness_says_why_and_who_stands_by(pipeline: Pipeline, start_worker: StartWorker) -> None:
+    """A worker that may not run scripts says so until it may; a second one is ready and says that it stands by."""
+    user = f"user-{uuid.uuid4().hex}"
+    redis: Any = pipeline.redis
+    await redis.execute_command("ACL", "SETUSER", user, "on", "nopass", "~*", "&*", "+@all", "-evalsha")
+    try:
+        url = pipeline.env["REDIS_URL"].replace("redis://", f"redis://{user}:x@")
+        worker = start_worker(REDIS_URL=url)
+
+        async def why() -> str:
+            status, body = await readiness(worker)
+            return str(body["checks"].get("consumer", "")) if status == 503 else ""
+
+        async def names_the_command() -> bool:
+            return "evalsha" in await why()
+
+        await eventually(names_the_command, timeout_s=30, message="the reason names the command")
+        await redis.execute_command("ACL", "SETUSER", user, "+@all")
+        await worker.wait_ready()
+        assert "notes" not in (await readiness(worker))[1]
+        standby = start_worker()
+        await standby.wait_ready()
+        status, body = await readiness(standby)
+        assert (status, body["checks"]["consumer"]) == (200, "ok")
+        assert body["notes"]["consumer"].startswith("stands by: ")
+        assert "standby" in body["notes"]["consumer"]
+        metrics = [await one.metrics() for one in (worker, standby)]
+        names = ("processor_partitions_owned", "processor_standby")
+        assert [tuple(found[name] for name in names) for found in metrics] == [(1, 0), (0, 1)]
+        await redis.set(keys.lease(pipeline.stream, GROUP), "nobody#1")
+
+        async def names_the_owner() -> bool:
+            status, body = await readiness(standby)
+            return status == 503 and "held by nobody" in body["checks"]["consumer"]
+
+        await eventually(names_the_owner, timeout_s=30, message="the reason names who is silent")
+        assert (await standby.metrics())["processor_standby"] == 0
+        await redis.delete(keys.lease(pipeline.stream, GROUP))
+        await standby.wait_ready()
+    finally:
+        await redis.execute_command("ACL", "DELUSER", user)
