@@ -7,10 +7,19 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.exceptions import ResponseError
 
+from faust_redis.group import upkeep
+from faust_redis.group.holdings import Holdings
+from faust_redis.group.upkeep import Upkeep
 from faust_redis.options import RedisOptions, Retention
-from faust_redis.redis.client import close, connect
+from faust_redis.redis.client import close, connect, execute
+from faust_redis.redis.replies import streams
+from faust_redis.stream.batch import RecordBatch
+from faust_redis.stream.commit import Committer
+from faust_redis.stream.partition import Partition
+from faust_redis.stream.reader import Reader
 from faust_redis.stream.retention import Trimmer
 from tests.support.observed import TransportObserved
+from tests.support.waiting import eventually
 from tests.transport.apps import GROUP, names
 from tests.transport.conftest import Stream
 
@@ -24,6 +33,7 @@ class Shears:
         self.records = records
         self.client = connect(records.redis_url)
         self.observer = TransportObserved()
+        self.ids: list[bytes] = []
 
     async def trim(self, retention: Retention, *, by: str = "token") -> int:
         """Trim, and return how many entries are left."""
@@ -101,3 +111,56 @@ async def test_what_cannot_be_trimmed_is_counted(shears: Shears) -> None:
     with pytest.raises(ResponseError):  # of the test's own look
         await shears.trim(Retention(entries=1))
     assert shears.observer.retries["trim"] == 1
+
+
+async def test_held_streams_are_trimmed(shears: Shears, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker trims what it holds again and again."""
+    monkeypatch.setattr(upkeep, "TRIM_INTERVAL_S", 0.05)
+    stream = shears.records.name
+    await shears.records.publish(names("a", 50))
+    await shears.read(GROUP, 50, acknowledged=50)
+
+    options = RedisOptions(retention=Retention(entries=10), spared_groups=SPARED)
+    holdings, reader = Holdings(), Reader(shears.client, group=GROUP, options=options)
+    holdings.add([Partition((stream, 0), stream, "token")])
+
+    async def kept() -> bool:
+        return bool(await shears.records.redis.xlen(stream) == 10)
+
+    async with Upkeep(shears.client, holdings, group=GROUP, options=options, alive=set, look=reader.look):
+        await eventually(kept)
+
+
+async def test_committed_entries_leave_their_stream(shears: Shears) -> None:
+    """All that a commit acknowledges or buries goes with it; what is refused stays, pending."""
+    left = await committed(shears, refused=2, buried=4)
+    assert left == [2]
+    assert len(await shears.records.dead()) == 1
+
+
+async def test_committed_entries_stay_for_a_second_group(shears: Shears) -> None:
+    """With another group they go when that has acknowledged them, too, and no sooner."""
+    await shears.records.redis.xgroup_create(shears.records.name, "other", id="0")
+    assert await committed(shears) == [0, 1, 2, 3, 4, 5]
+    await shears.read("other", 100, acknowledged=100)
+    assert await committed(shears) == [5, 6, 7, 8, 9, 10, 11]
+    await shears.read("other", 100, acknowledged=100)
+    assert await committed(shears) == [11, 12, 13, 14, 15, 16, 17]
+
+
+async def committed(shears: Shears, *, refused: int | None = None, buried: int | None = None) -> list[int]:
+    """Publish, read and commit six entries; return the numbers of those that are there then, of all there ever were."""
+    stream, redis = shears.records.name, shears.records.redis
+    await shears.records.publish(names("a", 6))
+    reply = streams(await execute(shears.client, "XREADGROUP", "GROUP", GROUP, "me", "STREAMS", stream, ">"))
+    entries = reply[0][1]
+    batch = RecordBatch(stream, [(entry[0], entry[1]) for entry in entries])
+    if refused is not None:
+        batch.refuse(entries[refused][0], "kind", "reason")
+    if buried is not None:
+        batch.bury(entries[buried][0], "kind", "reason")
+    partition = Partition((stream, 0), stream, "token")
+    options = RedisOptions(removes_committed=True, spared_groups=SPARED)
+    await Committer(shears.client, group=GROUP, options=options).commit(partition, partition.ledger.register(batch))
+    shears.ids += [entry[0] for entry in entries]
+    return [shears.ids.index(entry_id) for entry_id, _ in await redis.xrange(stream)]
