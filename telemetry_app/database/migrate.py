@@ -56,6 +56,11 @@ _NEEDS_A_SESSION: Final = (
     "with a POSTGRES_URL that names the database itself instead of the pooler "
     "(or with POSTGRES_POOLER=session where the pooler is in session mode)."
 )
+# Building an index on a large table may take longer than any limit meant for ordinary work. Not every server has all.
+_SET_LIMITS: Final = (
+    "SELECT set_config(name, {}, false) FROM pg_settings WHERE name IN "
+    "('statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout')"
+)
 _CREATE_HISTORY: Final = """
 CREATE TABLE schema_migrations (
     version    integer     PRIMARY KEY,
@@ -220,15 +225,12 @@ async def _locked(connection: asyncpg.Connection[Any], timeout_s: float) -> Asyn
     """Hold the lock that lets one session migrate at a time; the server frees it when the session ends."""
     if not await take_advisory_lock(connection, LOCK_KEY, timeout_s):
         raise _busy(timeout_s)
-    # Building an index on a large table may take longer than any limit meant for ordinary statements.
-    await connection.execute("SET statement_timeout = 0; SET lock_timeout = 0")
+    await connection.execute(_SET_LIMITS.format("'0'"))
     try:
         yield
     finally:
         if not connection.is_closed():
-            await connection.execute(
-                f"SELECT pg_advisory_unlock({LOCK_KEY}); RESET statement_timeout; RESET lock_timeout"
-            )
+            await connection.execute(f"SELECT pg_advisory_unlock({LOCK_KEY}); {_SET_LIMITS.format('reset_val')}")
 
 
 def _busy(timeout_s: float) -> MigrationBusyError:

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -122,3 +123,15 @@ async def test_the_reason_is_said_again_when_it_changes(
         await eventually(lambda: it.failures >= failures + 3)
 
     assert ["0002" in text for _, text in complaints(caplog)] == [True, False]
+
+
+async def test_limits_of_the_role_end_no_migration(plain_postgres_url: str, tmp_path: Path) -> None:
+    """Whatever limits an operator has set for ordinary work, and they hold again afterwards."""
+    limits = ("statement_timeout", "lock_timeout", "transaction_timeout", "idle_in_transaction_session_timeout")
+    (tmp_path / "0001_slow.sql").write_text("SELECT pg_sleep(0.5);")
+    async with session(plain_postgres_url) as other:
+        for limit in limits:
+            await other.execute(f"ALTER DATABASE {plain_postgres_url.rpartition('/')[2]} SET {limit} = 250")
+    async with session(plain_postgres_url) as connection:
+        assert await migrate(connection, folder=tmp_path) == ["0001_slow.sql"]
+        assert {await connection.fetchval("SELECT current_setting($1)", limit) for limit in limits} == {"250ms"}
