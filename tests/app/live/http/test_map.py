@@ -62,10 +62,10 @@ class Site:
         await worker.wait_ready()
         return worker
 
-    async def publish(self, latitudes: Mapping[str, float]) -> None:
-        """Append a position of this moment for each device."""
+    async def publish(self, latitudes: Mapping[str, float], *, ahead_s: int = 0) -> None:
+        """Append a position of this moment for each device, by a clock that may be ahead."""
         for device, latitude in latitudes.items():
-            await publish(self.redis, self.stream, device, now_ms(), lat=latitude)
+            await publish(self.redis, self.stream, device, now_ms() + 1000 * ahead_s, lat=latitude)
 
     async def stored(self, rows: int) -> None:
         async def reached() -> bool:
@@ -115,6 +115,24 @@ async def test_devices_appear_and_move(site: Site) -> None:
         await seven.until_devices({ONE: 41.1, TWO: 41.3})
         await eight.until_devices({TWO: 41.3, OTHER: 41.6})
         assert (seven.complaints, eight.complaints) == ([], [])
+
+
+async def test_a_clock_that_is_set_right_is_followed(site: Site) -> None:
+    """A device goes where its last frame says, though one before was of a later time; and back when that was wrong."""
+    await enter(site.database, {"7": [ONE]})
+    worker = await site.serve(LIVE_DEVICE_EVENT_REFRESH_MS="1000")
+    async with site.page(worker) as page:
+        await page.open("7")
+        await page.until("live")
+        await site.publish({ONE: 41.1}, ahead_s=200)
+        await page.until_devices({ONE: 41.1})
+        await site.publish({ONE: 41.2}, ahead_s=23 * 3600)
+        await site.publish({ONE: 41.3})
+        await page.until_devices({ONE: 41.3})
+        await site.stored(3)
+        await site.database.execute("UPDATE positions SET faulty = true WHERE latitude = 41.3")
+        await page.until_devices({ONE: 41.1})
+        assert page.complaints == []
 
 
 async def test_snapshot_is_shown_before_anything_moves(site: Site) -> None:

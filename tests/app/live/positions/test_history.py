@@ -6,7 +6,7 @@ import msgspec
 
 from faust_redis.redis.replies import BEFORE_ALL
 from telemetry_app.live.positions.history import KEPT_S, History
-from tests.app.live.records import entry, passed, seen
+from tests.app.live.records import entry, live_position, passed, seen
 
 
 def test_the_history_keeps_the_newest_for_ever_and_the_others_for_a_while() -> None:
@@ -42,6 +42,19 @@ def test_positions_from_before() -> None:
     assert seen(history.newer(["a", "b"], {}, since=0.0)) == [("a", 4), ("b", 9), ("a", 5)]
     assert history.known("b") == (9, 9)
     assert seen(history.missed(["a", "b"], (BEFORE_ALL,))) == [("b", 9), ("a", 5)]
+
+
+def test_a_correction_takes_the_place_of_what_passed() -> None:
+    """Whoever resumes is given it, from wherever; what is read again from before it does not come back."""
+    earlier, history = History(), History()
+    before = [msgspec.structs.replace(s, seq=0) for s in passed(earlier, ("a", 8)).by_event["7"]]
+    passed(history, ("a", 9), first_id=10)
+    history.correct(live_position("a", 4), "10-0", now=101.0)
+    history.prepend(before)
+    assert history.known("a") == (4, 4)
+    assert seen(history.missed(["a"], (entry(500),))) == [("a", 4)]
+    assert seen(history.after(["a"], 1)) == [("a", 4)]
+    assert seen(passed(history, ("a", 5), first_id=20).by_event["7"]) == [("a", 5)]
 
 
 def test_what_came_late_is_not_missed() -> None:
