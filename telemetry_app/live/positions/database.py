@@ -61,7 +61,7 @@ CROSS JOIN LATERAL (
     LIMIT 1
 ) AS p
 """
-#: A millisecond and its half, in seconds: of timestamps to the microsecond the nearest millisecond is known here.
+#: In seconds: times are known here to the nearest millisecond, in the table to the microsecond.
 _HALF_MS: Final = 0.0005
 #: A map that waits longer is better off with live positions alone.
 TIMEOUT_S: Final = 5.0
@@ -106,7 +106,7 @@ class PositionsTable:
             return rows
         columns = ([row[name] for row in ahead] for name in ("device_id", "seen", "ts"))
         found = await self._fetch(_NEWEST_UNLESS_AHEAD, *columns)
-        return None if found is None else [row for row in rows if row not in ahead] + found
+        return None if found is None else [row for row in rows if row["seen"] >= row["ts"]] + found
 
     async def _fetch(self, statement: str, *arguments: Sequence[Any]) -> list[Any] | None:
         """Return the rows; None when the database cannot be read in time."""
