@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 from collections.abc import AsyncIterator
 from functools import partial
@@ -11,17 +10,15 @@ from typing import Any
 
 import asyncpg
 import pytest
-from redis.exceptions import RedisError
 
 from faust_redis.redis.client import close, connect
 from tests.support.certificates import write_certificates
 from tests.support.servers.sentinel import SentinelStack
 from tests.support.servers.server import server_folder
 from tests.support.waiting import eventually
-from tests.worker.conftest import GROUP, Pipeline, StartWorker, ms_of, record
-from tests.worker.spectators import Client, Spectators
-
-DEVICES = 10
+from tests.worker.conftest import GROUP, Pipeline, StartWorker
+from tests.worker.servers.traffic import Producer, kept, rows, until_shown
+from tests.worker.spectators import Spectators
 
 
 @pytest.fixture(params=["plain text", "TLS"])
@@ -51,60 +48,11 @@ async def pipeline(sentinels: SentinelStack, plain_postgres_url: str) -> AsyncIt
         await database.close()
 
 
-class Producer:
-    """Publishes a record of each device again and again, and tries again what Redis did not answer."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
-        self._stopping = False
-        self.second = 0
-        self.failures = 0
-
-    async def run(self) -> None:
-        while not self._stopping:
-            try:
-                await self._pipeline.publish([record(device, self.second + 1) for device in range(DEVICES)])
-            except (RedisError, OSError):
-                self.failures += 1
-                await asyncio.sleep(0.05)
-            else:
-                self.second += 1
-                await asyncio.sleep(0.01)
-
-    def stop(self) -> None:
-        self._stopping = True
-
-    async def goes_on(self, seconds: int) -> None:
-        """Wait until as many more records of each device are published."""
-        wanted = self.second + seconds
-        await eventually(lambda: self.second >= wanted, timeout_s=30, message="records are published")
-
-
-async def kept(pipeline: Pipeline) -> set[tuple[str, str]]:
-    """Return device and timestamp of each entry that the master has now."""
-    entries: Any = await pipeline.redis.xrange(pipeline.stream)
-    payloads = [json.loads(fields[fields.index(b"payload") + 1]) for _, fields in entries]
-    return {(payload["device_id"], payload["timestamp"]) for payload in payloads}
-
-
 async def drained(pipeline: Pipeline) -> bool:
     """Tell whether everything was read and acknowledged; a replica that became the master knows no lag."""
     [group] = [group for group in await pipeline.redis.xinfo_groups(pipeline.stream) if group["name"] == GROUP.encode()]
     last = (await pipeline.redis.xinfo_stream(pipeline.stream))["last-generated-id"]
     return bool(group["pending"] == 0 and group["last-delivered-id"] == last)
-
-
-async def rows(pipeline: Pipeline) -> list[tuple[str, str]]:
-    """Return device and timestamp of each row."""
-    fetched = await pipeline.database.fetch("SELECT device_id, ts FROM positions")
-    return [(row["device_id"], row["ts"].isoformat().replace("+00:00", "Z")) for row in fetched]
-
-
-async def until_shown(client: Client, second: int) -> None:
-    """Read frames until one is as new as this."""
-    async with asyncio.timeout(20):
-        while (await client.receive()).get("ts", 0) < ms_of(second):
-            pass
 
 
 @pytest.mark.timeout(120)

@@ -1,0 +1,85 @@
+"""A worker of both sides on a Redis Cluster, of which a node dies while records are stored."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import asyncpg
+import pytest
+
+from faust_redis.redis.client import close, connect
+from tests.support.servers.cluster import Cluster
+from tests.support.waiting import eventually
+from tests.worker.conftest import Pipeline, StartWorker
+from tests.worker.servers.traffic import Producer, kept, rows, until_shown
+from tests.worker.spectators import Spectators
+
+
+class OneByOne(Pipeline):
+    """Appends each record by itself: only then does the cluster's client learn of a failover."""
+
+    async def publish(self, payloads: Sequence[Mapping[str, Any]], stream: str | None = None) -> list[bytes]:
+        """Append records as tcp-ingestion does; return the entry ids."""
+        key = stream or self.stream
+        ids: list[Any] = [await self.redis.xadd(key, {"payload": json.dumps(payload)}) for payload in payloads]
+        return ids
+
+
+@pytest.fixture
+async def nodes() -> AsyncIterator[Cluster]:
+    async with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def pipeline(nodes: Cluster, plain_postgres_url: str) -> AsyncIterator[Pipeline]:
+    """A pipeline on the cluster, whose one stream is distributed to partitions, with a database of its own."""
+    database = await asyncpg.connect(plain_postgres_url)
+    env = {
+        "REDIS_URL": nodes.url,
+        "REDIS_TELEMETRY_STREAM": "telemetry",
+        "REDIS_TELEMETRY_PARTITIONS": "4",
+        "POSTGRES_URL": plain_postgres_url,
+        "LEASE_TTL_MS": "1500",
+    }
+    client: Any = connect(nodes.url)
+    try:
+        yield OneByOne(client, database, "telemetry", env)
+    finally:
+        await close(client)
+        await database.close()
+
+
+@pytest.mark.timeout(180)
+async def test_a_node_is_killed_under_load(
+    nodes: Cluster, pipeline: Pipeline, spectators: Spectators, start_both: StartWorker
+) -> None:
+    """When the node of the ingestion's stream dies, records are stored once each, and maps go on by themselves."""
+    worker = start_both()
+    await worker.wait_ready()
+    producer = Producer(pipeline)
+    publishing = asyncio.create_task(producer.run())
+    async with spectators.connect(worker) as client:
+        assert (await client.subscribe(spectators.event_id))["type"] == "subscribed"
+        await producer.goes_on(50)
+        await until_shown(client, producer.second)
+        victim = await nodes.master_of(pipeline.stream)
+        assert victim is not None
+        await asyncio.to_thread(victim.kill)
+        await eventually(lambda: producer.failures, timeout_s=30, message="the producer has noticed")
+        await producer.goes_on(50)
+        await until_shown(client, producer.second)
+        producer.stop()
+        await publishing
+
+    async def all_stored() -> bool:
+        return await kept(pipeline) <= set(await rows(pipeline))
+
+    await eventually(all_stored, timeout_s=60, message="what the cluster has is stored")
+    stored = await rows(pipeline)
+    assert len(stored) == len(set(stored))
+    await worker.wait_ready()
+    assert await worker.stop() == 0
