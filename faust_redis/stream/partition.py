@@ -19,14 +19,16 @@ class ClaimPass:
 
     Attributes:
         min_idle_ms: Only entries that nobody has touched for so long are claimed.
-        cursor: Where the next page begins.
+        cursor: Where the next page begins; None after the last one.
+        ids: What is left of the page before.
     """
 
-    __slots__ = ("cursor", "min_idle_ms")
+    __slots__ = ("cursor", "ids", "min_idle_ms")
 
     def __init__(self, min_idle_ms: int) -> None:
         self.min_idle_ms = min_idle_ms
-        self.cursor = b"0-0"
+        self.cursor: bytes | None = b"0-0"
+        self.ids: list[bytes] = []
 
 
 class Partition:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from faust_redis.options import RedisOptions
     from faust_redis.redis.replies import Entry
-    from faust_redis.stream.partition import Partition
+    from faust_redis.stream.partition import ClaimPass, Partition
     from faust_redis.stream.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -60,8 +60,9 @@ class Reader:
         Pending entries come first: while any partition has some, nobody waits for new ones. What was read and is not
         delivered, for whatever reason, stays pending: `Partition.claim_again` finds it.
         """
-        claiming = [partition for partition in partitions if partition.claiming]
-        batches = [read for partition in claiming for read in await self._claim_page(partition)]
+        claiming = self.size.together([partition for partition in partitions if partition.claiming])
+        count = self.size.count(max(1, len(claiming)))
+        batches = [read for partition in claiming for read in await self._claim_page(partition, count)]
         fresh = [partition for partition in partitions if not partition.claiming]
         if fresh and not batches:
             async with self._reading:
@@ -87,28 +88,33 @@ class Reader:
             logger.info("created group %s on stream %s", self._group, stream)
         return bool(created)
 
-    async def _claim_page(self, partition: Partition) -> list[Read]:
-        """Claim one page of pending entries that are not in flight here.
-
-        JUSTID first: it claims without counting a delivery, which would be untrue for entries still in flight.
-        """
+    async def _claim_page(self, partition: Partition, count: int) -> list[Read]:
+        """Claim so many pending entries that are not in flight here."""
         walk = partition.claiming
         if walk is None:
             return []
+        if not walk.ids:
+            await self._walk_on(partition, walk)
+        ids, walk.ids = walk.ids[:count], walk.ids[count:]
+        if walk.cursor is None and not walk.ids and partition.claiming is walk:  # else another was asked for meanwhile
+            partition.claiming = None
+        return await self._claim(partition, ids) if ids else []
+
+    async def _walk_on(self, partition: Partition, walk: ClaimPass) -> None:
+        """Look up a page of pending entries.
+
+        JUSTID: it claims without counting a delivery, which would be untrue for entries still in flight.
+        """
         reply = await self._or_recreate_group(
             [partition], "XAUTOCLAIM", partition.stream, self._group, self._options.instance_id,
-            walk.min_idle_ms, walk.cursor, "COUNT", self.size.count(), "JUSTID",
+            walk.min_idle_ms, walk.cursor, "COUNT", self._options.batch_size, "JUSTID",
         )  # fmt: skip
-        walk.cursor = reply[0] if reply else b"0-0"
-        if walk.cursor == b"0-0" and partition.claiming is walk:  # else another one was asked for meanwhile
-            partition.claiming = None
-        if reply and len(reply) > 2 and reply[2]:  # noqa: PLR2004 - the third reply lists trimmed entries
-            self._report_trimmed(partition, reply[2])
+        cursor, found, *trimmed = reply or (b"0-0", [])
+        walk.cursor = None if cursor == b"0-0" else cursor
+        if trimmed and trimmed[0]:
+            self._report_trimmed(partition, trimmed[0])
         in_flight = partition.ledger.entry_ids()
-        wanted = [entry_id for entry_id in (reply[1] if reply else ()) if entry_id not in in_flight]
-        if not wanted:
-            return []
-        return await self._claim(partition, wanted)
+        walk.ids = [entry_id for entry_id in found if entry_id not in in_flight]
 
     async def _claim(self, partition: Partition, ids: list[bytes]) -> list[Read]:
         try:

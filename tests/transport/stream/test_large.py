@@ -6,7 +6,7 @@ import pytest
 
 from faust_redis.redis import bounds
 from tests.support.waiting import eventually
-from tests.transport.apps import names
+from tests.transport.apps import GROUP, names
 from tests.transport.conftest import AppFactory, Stream
 
 #: Most bytes of a reply, and of a batch.
@@ -49,6 +49,27 @@ async def test_large_entries_of_many_streams(
         await records.publish(some, stream=f"{records.name}:{partition}")
     await eventually(lambda: app.observer.total["acknowledged"] == len(published), timeout_s=30)
     assert sorted(app.counted) == sorted(published)
+
+
+async def test_pending_entries_are_claimed_few_at_a_time(
+    transport_app: AppFactory, records: Stream, small_bounds: dict[str, int]
+) -> None:
+    """What another worker left is claimed once and in order, few at a time, and looked up many at a time."""
+    published = large("large", 120, 5_000)
+    await records.publish(published)
+    await records.redis.xgroup_create(records.name, GROUP, "0")
+    await records.redis.xreadgroup(GROUP, "gone", {records.name: ">"}, count=200)
+    before = await calls(records)
+    app = await transport_app(records.name, **small_bounds)
+    await records.committed(published)
+    assert app.counted == published
+    assert all(len(batch) <= 4 and batch.redelivered for batch in app.batches)
+    assert await calls(records) - before < len(app.batches)
+
+
+async def calls(records: Stream) -> int:
+    """Return how often pending entries were looked up."""
+    return int((await records.redis.info("commandstats")).get("cmdstat_xautoclaim", {"calls": 0})["calls"])
 
 
 @pytest.mark.parametrize("kind", ["server", "cluster"])
