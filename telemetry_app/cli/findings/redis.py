@@ -54,7 +54,7 @@ async def look_at_redis(settings: Settings) -> AsyncIterator[Finding]:
 async def _facts(client: Client) -> dict[str, Any]:
     """Return what the server says of itself; nothing when the user may not ask, which no worker does either."""
     try:
-        sections = [await client.info(name) for name in ("server", "replication", "memory", "persistence")]
+        sections = [await client.info(name) for name in ("server", "replication", "memory", "persistence", "stats")]
     except NoPermissionError:
         return {}
     return {name: value for section in sections for name, value in section.items()}
@@ -85,6 +85,8 @@ async def _dangers(client: Client, server: dict[str, Any]) -> list[Finding]:
     policy = server.get("maxmemory_policy", "noeviction")
     if policy != "noeviction":
         what = f"maxmemory-policy is {policy}: a full Redis throws away leases or the stream itself"
+        if evicted := server.get("evicted_keys"):
+            what += f" ({evicted} keys since its start)"
         found.append(warned("redis memory", what, "set maxmemory-policy noeviction"))
     if server and not server.get("aof_enabled") and not await _saves(client):
         what = "neither the append-only file nor snapshots are on: a restart loses everything"

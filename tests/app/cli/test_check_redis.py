@@ -106,6 +106,18 @@ async def test_what_redis_can_lose(settings: MakeSettings, server: Any) -> None:
     assert {name for name, finding in found.items() if finding.warning} == {"redis memory", "redis persistence"}
 
 
+async def test_what_redis_has_thrown_away(settings: MakeSettings, server: Any) -> None:
+    """The warning of an evicting policy says how many keys it has cost."""
+    await server.config_set("maxmemory-policy", "allkeys-lru")
+    await server.config_set("maxmemory", "8mb")
+    for number in range(200):
+        await server.set(f"s:filler:{number}", b"x" * 100_000)
+    await server.config_set("maxmemory", 0)
+    evicted = (await server.info("stats"))["evicted_keys"]
+    assert evicted > 0
+    assert f"({evicted} keys since its start)" in (await found_of(settings, server))["redis memory"].text
+
+
 @pytest.mark.parametrize(
     ("streams", "configured", "shown"),
     [
