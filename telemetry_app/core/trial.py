@@ -112,7 +112,7 @@ class Trial:
         else:
             self._fail_alone(piece[0], error)
             if self._suspects and not await self._others_pass():
-                self.stuck = True
+                self._blame_nobody()
         if self.stuck:
             await self._rest()
 
@@ -128,7 +128,7 @@ class Trial:
                 self._refuse(suspect.index, suspect.error)
             await self._try_suspects(self._suspects.copy(), count=1)
         else:
-            self.stuck = True
+            self._blame_nobody()
             # Another one each time: what keeps the first one from passing may be its own fault after all.
             self._suspects.append(self._suspects.pop(0))
             await self._try_suspects(self._suspects[-1:], count=0)
@@ -177,6 +177,12 @@ class Trial:
         self._pieces.clear()
         if rest:
             self._pieces.append(rest)
+
+    def _blame_nobody(self) -> None:
+        """Count no failure after which nothing passed: when the database is in order again, these rows may be, too."""
+        self.stuck = True
+        for suspect in self._suspects:
+            suspect.failures = 0
 
     async def _others_pass(self) -> bool:
         if self._tries.passed > self._passed_at_failure:

@@ -105,3 +105,34 @@ async def test_merging_waits_for_what_is_the_databases_state(url: str, code: str
         assert "not now" in (await it.writer.why_not_ready() or "")
         await other.execute("DROP TRIGGER refuse ON positions")
         assert await asyncio.wait_for(write, 30) == WriteResult(inserted=0, duplicates=0, refused=(), merged=4)
+
+
+async def test_the_probe_meets_what_only_the_commit_looks_at(url: str) -> None:
+    """Where a deferred constraint refuses whatever is stored, no row is to blame, and a lone one waits."""
+    async with desk(url, refuse_after=1) as it:
+        await it.write([position(0)])
+        await execute(
+            url,
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'at the end'; END$$; "
+            "CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON positions DEFERRABLE INITIALLY DEFERRED "
+            "FOR EACH ROW EXECUTE FUNCTION refuse()",
+        )
+        write = asyncio.create_task(it.writer.write([position(1, device_id=BAD)]))
+        await eventually(lambda: write.done() or it.observed.retries["RaiseError"] > 12, timeout_s=30)
+        await execute(url, "DROP TRIGGER refuse ON positions")
+        assert await asyncio.wait_for(write, 30) == []
+    assert await stored(url) == [0, 1]
+
+
+async def test_merging_is_repeated_after_a_timeout(url: str) -> None:
+    """A lock on a stored row, which passes, takes nothing of the second record."""
+    async with desk(url, refuse_after=10) as it:
+        await it.write(positions(4))
+        await execute(
+            url,
+            "CREATE SEQUENCE tried; CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN "
+            "IF nextval('tried') < 8 THEN RAISE 'not now' USING ERRCODE = '57014'; END IF; RETURN NULL; END$$; "
+            "CREATE TRIGGER refuse BEFORE UPDATE ON positions FOR EACH STATEMENT EXECUTE FUNCTION refuse()",
+        )
+        result = await it.write([position(n, attributes=b'{"new":1}') for n in range(4)])
+    assert result == WriteResult(inserted=0, duplicates=0, refused=(), merged=4)
