@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from faust_redis.driver.store import Table
     from faust_redis.observer import NullObserver, Observer
     from faust_redis.options import Pacing, RedisOptions, Retention
+    from faust_redis.partitions.change import Repartitioning
     from faust_redis.redis.errors import FaustRedisError, Misconfigured, PartitionLost, Unavailable
     from faust_redis.stream.batch import RecordBatch, Verdict
     from faust_redis.stream.dead_letters import DeadLetter, DeadLetters
@@ -34,6 +35,7 @@ __all__ = [
     "PartitionLost",
     "RecordBatch",
     "RedisOptions",
+    "Repartitioning",
     "Retention",
     "StreamReplay",
     "Table",
@@ -61,6 +63,7 @@ _HOMES: Final = {
     "PartitionLost": "redis.errors",
     "RecordBatch": "stream.batch",
     "RedisOptions": "options",
+    "Repartitioning": "partitions.change",
     "Retention": "options",
     "StreamReplay": "broadcast.replay",
     "Table": "driver.store",

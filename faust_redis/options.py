@@ -68,6 +68,8 @@ class RedisOptions:
         lag_interval_s: How often the group's lag is sampled.
         pacing: When records gather before they are read.
         observer: What the transport reports to.
+        partitions_setting: What the application's number of partitions is called where people set it.
+        partitions_command: What changes the number in Redis, when the number follows it.
     """
 
     instance_id: str = field(default_factory=_instance_id)
@@ -85,6 +87,8 @@ class RedisOptions:
     lag_interval_s: float = 10.0
     pacing: Pacing = field(default_factory=Pacing)
     observer: Observer = field(default_factory=NullObserver)
+    partitions_setting: str = "partitions"
+    partitions_command: str = "faust_redis.Repartitioning"
 
     @classmethod
     def of(cls, app: AppT) -> RedisOptions:

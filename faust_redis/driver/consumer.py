@@ -21,6 +21,7 @@ from faust_redis.group.ownership import Ownership
 from faust_redis.group.pauses import Pauses
 from faust_redis.group.upkeep import Upkeep
 from faust_redis.options import RedisOptions
+from faust_redis.partitions.record import PartitionRecord
 from faust_redis.redis.client import RedisProbe, close, connect
 from faust_redis.redis.replies import EntryId
 from faust_redis.stream.commit import Committer
@@ -67,11 +68,11 @@ class Consumer(LedgerOffsets):
         self.loading_failure: str | None = None
         self._crash_watch = CrashWatch()
         self._reading = asyncio.Lock()
-        reader = Reader(self.client, group=group, options=options)
+        self._reader = reader = Reader(self.client, group=group, options=options)
         self.intake = Intake(self.client, reader, options=options, stopping=self._app_stopping)
         self.ownership = Ownership(
             self.client, self.holdings, group=group, options=options, streams_of=partial(streams_of, self.app),
-            ensure_group=reader.ensure_group, rebalance=self._rebalance, stopping=self._app_stopping, **service,
+            ensure_group=self._ensure_group, rebalance=self._rebalance, stopping=self._app_stopping, **service,
         )  # fmt: skip
         self.pauses = Pauses(self.client, self.holdings, group=group, options=options, **service)
         self.commits = CommitLoop(
@@ -123,6 +124,13 @@ class Consumer(LedgerOffsets):
 
     async def create_topic(self, topic: str, partitions: int, replication: int, **_: Any) -> None:
         """Do nothing: a stream and its group come into being when a worker takes the partition."""
+
+    async def _ensure_group(self, partition: Partition) -> None:
+        """Let a partition be taken, whose lease is ours: make its group, unless the topic is of another number."""
+        topic, _ = partition.tp
+        record = PartitionRecord(self.client, topic, group=self.app.conf.id, options=self.options)
+        await record.require(partitions_of(self.app, topic))
+        await self._reader.ensure_group(partition)
 
     @asynccontextmanager
     async def _rebalance(self, leaving: Sequence[Partition], anew: Sequence[Partition]) -> AsyncIterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import faust
 import msgspec
@@ -19,7 +19,7 @@ from faust_redis.redis.errors import ANY_REDIS_ERROR, Misconfigured
 from faust_redis.redis.replies import pairs
 from faust_redis.redis.retry import retry_until_stopped
 from faust_redis.stream.ledger import DELETED
-from faust_redis.stream.versions import FIELD, UNVERSIONED
+from faust_redis.stream.versions import FIELD, NOT_A_KEY, UNVERSIONED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PAGE = 1000
-#: How the fields of a hash begin that are not keys of its table.
-_NOT_A_KEY: Final = b"\x00"
 
 
 class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values of any type
@@ -271,7 +269,7 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
         while True:
             cursor, page = await execute(self._consumer().client, "HSCAN", key, cursor, "COUNT", _PAGE)
             for field, raw in pairs(page):
-                if not field.startswith(_NOT_A_KEY):
+                if not field.startswith(NOT_A_KEY):
                     self._take(values, key, field, raw)
             if int(cursor) == 0:
                 return values

@@ -55,3 +55,13 @@ def broadcasters(topic: str) -> str:
 def distribution(stream: str) -> str:
     """Return the hash that fences distributors: epoch and position of a partition's stream, epoch of the source."""
     return f"{{{stream}}}:distribution"
+
+
+def partitions(topic: str) -> str:
+    """Return the key that says of how many partitions a topic is; see `partitions.record`."""
+    return f"{{{topic}}}:partitions"
+
+
+def moving(stream: str, run: str, what: str) -> str:
+    """Return where something of a stream is put together while the number of partitions changes."""
+    return f"{{{stream}}}:moving:{run}:{what}"

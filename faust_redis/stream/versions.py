@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 #: Field of a state hash that holds its version. Keys of a table do not begin with a NUL byte, other fields do.
 FIELD: Final = b"\x00version"
+#: How the fields of a hash begin that are not keys of its table.
+NOT_A_KEY: Final = b"\x00"
 #: Version of a hash without that field: a new one, or one that an earlier release has written.
 UNVERSIONED: Final = b""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import logging
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -11,6 +12,9 @@ from faust.app.base import BootStrategy
 from faust.web.drivers import aiohttp as aiohttp_driver
 
 import faust_redis
+from faust_redis.partitions.record import OtherPartitions, PartitionRecord
+from faust_redis.redis.client import close, connect
+from faust_redis.redis.errors import ANY_REDIS_ERROR
 from telemetry_app.assembly.operations import PROBE_CACHE_S
 from telemetry_app.assembly.worker import Worker
 from telemetry_app.operations import collector
@@ -36,6 +40,8 @@ logger = logging.getLogger(__name__)
 _WRITE_MODULES: Final = ("agents.decode", "agents.writer")
 _DISTRIBUTION_MODULES: Final = ("agents.distribute",)
 _LIVE_MODULES: Final = ("agents.broadcast",)
+#: How long a start waits for Redis before it goes on without.
+_FIRST_LOOK_S: Final = 2.0
 #: When the garbage collector settles, after the start.
 _SETTLE_AFTER_S: Final = 1.0
 
@@ -79,6 +85,30 @@ class App(faust_redis.App):
     operations: Operations
     write_side: WriteAssembly | None
     live_side: LiveAssembly | None
+
+    async def refuse_other_partitions(self) -> None:
+        """Look at the number of partitions in Redis; while that does not answer, it is looked at later.
+
+        Raises:
+            OtherPartitions: It is not the one in the settings.
+        """
+        settings = self.settings
+        client = connect(settings.redis_url)
+        record = PartitionRecord(
+            client,
+            settings.redis_telemetry_stream,
+            group=settings.redis_consumer_group,
+            options=self.operations.transport,
+        )
+        try:
+            async with asyncio.timeout(_FIRST_LOOK_S):
+                refusal = await record.why_not(settings.redis_telemetry_partitions)
+        except ANY_REDIS_ERROR:
+            return
+        finally:
+            await close(client)
+        if refusal:
+            raise OtherPartitions(refusal)
 
     async def on_first_start(self) -> None:
         """Say what is started, what is left out and what is left open."""

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 #: The group of a broadcast is this and the instance id.
 BROADCAST_PREFIX: Final = "live-broadcast-"
+#: What operators know the number of partitions by, and what changes it.
+PARTITIONS_SETTING: Final = "REDIS_TELEMETRY_PARTITIONS"
+PARTITIONS_COMMAND: Final = "telemetry partitions --to"
 _UNITS_MS: Final = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
 
@@ -30,6 +33,8 @@ def redis_options(settings: Settings, metrics: Metrics) -> RedisOptions:
         retention=_retention_of(settings.stream_retention),
         spared_groups=BROADCAST_PREFIX,
         observer=TransportMetrics(metrics),
+        partitions_setting=PARTITIONS_SETTING,
+        partitions_command=PARTITIONS_COMMAND,
     )
 
 

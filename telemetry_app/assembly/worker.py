@@ -8,6 +8,8 @@ from typing import Any
 import faust
 from faust.cli.worker import worker as faust_command
 
+from faust_redis.partitions.record import OtherPartitions
+
 logger = logging.getLogger(__name__)
 
 
@@ -36,8 +38,16 @@ class Worker(faust.Worker):
         logger.info("stopped")
 
 
-def _say_nothing(_command: faust_command, _worker: Any) -> None:
-    """Print no banner: it shows the broker's URL with its password, between lines of JSON."""
+def _before_start(command: Any, worker: Any) -> None:
+    """Refuse another number of partitions than Redis has, before anything is started.
+
+    And print no banner: it shows the broker's URL with its password, between lines of JSON.
+    """
+    try:
+        worker.loop.run_until_complete(command.app.refuse_other_partitions())
+    except OtherPartitions as error:
+        # Faust would show where it was raised.
+        raise SystemExit(f"Error: {error}") from None
 
 
-faust_command.on_worker_created = _say_nothing  # type: ignore[method-assign, assignment]  # Faust offers no setting
+faust_command.on_worker_created = _before_start  # type: ignore[method-assign, assignment]  # Faust offers no setting

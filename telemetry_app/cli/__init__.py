@@ -16,6 +16,7 @@ COMMANDS: Final = {
     "health": "Say whether the worker here lives; for containers.",
     "demo": "Run everything on embedded servers with a simulated race.",
     "simulate": "Publish realistic records to the stream.",
+    "partitions": "Look at the partitions, and change their number.",
     "dead-letters": "Look at and act on refused records.",
     "faulty": "Look at and change which positions are not shown.",
     "retention": "Remove positions that are older than an age.",

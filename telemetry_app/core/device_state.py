@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -49,6 +49,9 @@ class _Seen(msgspec.Struct, frozen=True, gc=False, array_like=True):
     last_seen: datetime
     count: int
 
+
+#: Name of the table that holds them.
+TABLE: Final = "device_state"
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_seen = msgspec.msgpack.Decoder(_Seen).decode
@@ -115,3 +118,11 @@ def fold(states: Mapping[str, bytes], positions: Sequence[Position], first_id: E
 def _is_still_to_come(state: DeviceState, now: EntryId) -> bool:
     """Tell whether a state is of a time after a later batch's first entry."""
     return state.touched < now and state.last_seen > datetime.fromtimestamp(now.ms / 1000, UTC)
+
+
+def combine(one: bytes, other: bytes) -> bytes:
+    """Return the state of a device of which two partitions have one, each of the positions that it saw."""
+    first, second = _decode(one), _decode(other)
+    last = second if second.last_seen > first.last_seen else first
+    count, touched = first.count + second.count, max(first.touched, second.touched)
+    return _encode(msgspec.structs.replace(last, count=count, touched=touched))

@@ -13,7 +13,7 @@ from telemetry_app.records.quality import NEVER, Doubted, epoch_ms
 from tests.support import records
 from tests.support.records import FIRST_TS
 
-FIRST = EntryId(1_800_000_000_000, 0)
+FIRST, AFTER = EntryId(1_800_000_000_000, 0), EntryId(1_800_000_000_000, 1)
 
 
 def position(device_id: str = "a", second: int = 0, speed: float = 0.0) -> Position:
@@ -113,3 +113,12 @@ def test_batching_does_not_matter(records: list[tuple[str, int]], sizes: list[in
     assert {d: (s.count, s.last_seen, s.speed) for d, s in states.items()} == {
         d: (s.count, s.last_seen, s.speed) for d, s in whole.items()
     }
+
+
+def test_two_states_of_a_device_become_one() -> None:
+    """What two partitions have counted is added up, and the last position of both stays the last."""
+    one, other, whole = (
+        device_state.fold({}, [position(second=second) for second in seconds], first_id)["a"]
+        for seconds, first_id in [((0, 5), FIRST), ((2, 3, 4), AFTER), ((0, 5, 2, 3, 4), AFTER)]
+    )
+    assert device_state.combine(one, other) == device_state.combine(other, one) == whole

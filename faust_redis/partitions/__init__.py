@@ -1,0 +1,1 @@
+"""Of how many partitions a topic is: recorded in Redis, looked at, and changed."""

@@ -1,0 +1,82 @@
+"""What is to be known about each partition of a topic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from faust_redis.group.lease import Leases
+from faust_redis.partitions.backlog import pending_page
+from faust_redis.partitions.found import group_of, kinds
+from faust_redis.redis import keys
+from faust_redis.redis.client import Client, execute
+from faust_redis.redis.errors import own_errors
+from faust_redis.redis.replies import EntryId
+from faust_redis.stream.versions import FIELD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from faust_redis.options import RedisOptions
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """One partition.
+
+    Attributes:
+        partition: Its number.
+        stream: Its stream.
+        owner: Instance that holds its lease; None when nobody does.
+        lag: Entries that the group has not read; None when Redis does not know.
+        pending: Entries delivered and not acknowledged.
+        oldest_pending_s: How long ago the oldest of these was appended; None when there are none.
+        state_size: Keys in its tables.
+    """
+
+    partition: int
+    stream: str
+    owner: str | None
+    lag: int | None
+    pending: int
+    oldest_pending_s: float | None
+    state_size: int
+
+
+async def overview(
+    client: Client, topic: str, partitions: int, *, group: str, options: RedisOptions, tables: Iterable[str]
+) -> list[PartitionStatus]:
+    """Look at each partition of a topic.
+
+    Raises:
+        Unavailable: Redis does not answer.
+        Misconfigured: Redis refuses.
+    """
+    with own_errors():
+        streams = [keys.partition_stream(topic, number, partitions) for number in range(partitions)]
+        leases = Leases(client, group=group, instance_id=options.instance_id, ttl_ms=options.lease_ttl_ms)
+        owners = await leases.holders(streams)
+        found = await kinds(client, streams)
+        statuses = []
+        for number, stream in enumerate(streams):
+            lag, pending, oldest_s = await _backlog(client, stream, group) if stream in found else (0, 0, None)
+            size = 0
+            for table in tables:
+                hash_key = keys.state(stream, group, table)
+                size += await execute(client, "HLEN", hash_key) - bool(await execute(client, "HGET", hash_key, FIELD))
+            statuses.append(PartitionStatus(number, stream, owners.get(stream), lag, pending, oldest_s, size))
+        return statuses
+
+
+async def _backlog(client: Client, stream: str, group: str) -> tuple[int | None, int, float | None]:
+    """Return lag, number of pending entries, and age of the oldest of these in seconds."""
+    known = await group_of(client, stream, group)
+    if known is None:
+        return await execute(client, "XLEN", stream), 0, None
+    lag, pending, oldest_s = known.get("lag"), int(known["pending"]), None
+    if pending and (first := await pending_page(client, stream, group, "-", 1)):
+        # By a script, since a cluster has several clocks.
+        seconds, microseconds = await execute(client, "EVAL", "return redis.call('TIME')", 1, stream)
+        age_s = int(seconds) + int(microseconds) / 1e6 - EntryId.parse(first[0]).ms / 1000
+        oldest_s = round(max(age_s, 0.0), 1)
+    return None if lag is None else int(lag), pending, oldest_s

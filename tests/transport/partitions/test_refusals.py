@@ -1,0 +1,117 @@
+"""What the command refuses, whom it waits for, and what it finds in places where nobody would look."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from faust_redis.partitions.alone import OtherReaders, WorkersAlive
+from faust_redis.redis import keys
+from faust_redis.redis.client import close, connect
+from faust_redis.redis.errors import Misconfigured
+from tests.conftest import ValkeyFactory
+from tests.deploy import handbook
+from tests.transport.partitions.conftest import GROUP, TABLE, Topic, require_all
+
+
+async def test_a_lease_of_a_worker(topic: Topic) -> None:
+    """A partition that somebody holds is not touched, nor any other."""
+    left = await topic.fill(3)
+    await topic.client.set(keys.lease(topic.streams(3)[1], GROUP), "worker-1#token")
+    before = await topic.names()
+    with pytest.raises(WorkersAlive, match="stop worker-1 first"):
+        await topic.change(2)
+    assert await topic.names() == before
+    assert await topic.to_be_done(3) == left
+
+
+async def test_another_group(topic: Topic) -> None:
+    """A group of somebody else is named, and loses nothing; that of the plain stream does not matter."""
+    left = await topic.fill(3)
+    await topic.client.xgroup_create(topic.streams(3)[1], "others", "0")
+    with pytest.raises(OtherReaders, match="others"):
+        await topic.change(2)
+    assert await topic.to_be_done(3) == left
+    await topic.client.xgroup_destroy(topic.streams(3)[1], "others")
+    await topic.client.xgroup_create(topic.name, "others", "0", mkstream=True)
+    await topic.change(2)
+    await require_all(topic, left, 2)
+
+
+async def test_two_at_once(topic: Topic) -> None:
+    """Of two commands the second waits for the first."""
+    left = await topic.fill(3)
+    await asyncio.gather(topic.change(2), topic.change(2))
+    await require_all(topic, left, 2)
+
+
+async def test_a_key_of_another_type(topic: Topic) -> None:
+    """It is named, and nothing is changed."""
+    await topic.client.set(topic.streams(3)[0], "text")
+    with pytest.raises(Misconfigured, match="should be a stream and is a string"):
+        await topic.change(2)
+
+
+async def test_entries_that_come_meanwhile(topic: Topic) -> None:
+    """They are counted, nothing of them is lost, and the next run brings them to where they belong."""
+    left = await topic.fill(6)
+    late = asyncio.Event()
+
+    def look(_done: int, _total: int) -> None:
+        late.set()
+
+    async def write() -> None:
+        await late.wait()
+        for name in left:
+            await topic.append(name, "late", 6)
+
+    outcome, _ = await asyncio.gather(topic.change(4, progress=look), write())
+    assert outcome.late == len(left)
+    await topic.change(4)
+    found = await topic.to_be_done(4)
+    assert {name: sorted(values) for name, values in found.items()} == {
+        name: sorted([*values, "late"]) for name, values in left.items()
+    }
+
+
+async def test_what_was_left_behind_by_a_change_of_the_setting_alone(topic: Topic) -> None:
+    """Entries and counts of the plain stream join those of the partitions that were begun beside it."""
+    left = await topic.fill(1)
+    for name in left:
+        await topic.append(name, "begun", 3)
+        await topic.client.hset(keys.state(topic.stream_of(name, 3), GROUP, TABLE), mapping={name: 5})
+    await topic.change(3)
+    assert await topic.to_be_done(3) == {name: [*values, "begun"] for name, values in left.items()}
+    assert await topic.counts(3) == dict.fromkeys(left, 7)
+
+
+async def test_the_rights_of_the_handbook_are_enough(valkey_factory: ValkeyFactory) -> None:
+    """A user who may do what docs/operations.md lists may change the number of partitions."""
+    url = valkey_factory().url
+    async with Redis.from_url(url) as admin:
+        line = handbook.block("Redis", "redis", "user processor ").split()
+        await admin.execute_command("ACL", "SETUSER", *line[1:])  # type: ignore[no-untyped-call]  # any client
+    client, user = connect(url), connect(url.replace("redis://", "redis://processor:PASSWORD@"))
+    topic = Topic(client, "telemetry:teltonika")
+    left = await topic.fill(1)
+    for partitions in (3, 1):
+        await topic.change(partitions, client=user)
+        await require_all(topic, left, partitions)
+    for one in (client, user):
+        await close(one)
+
+
+async def test_a_right_that_is_missing(valkey_factory: ValkeyFactory) -> None:
+    """Without the right to rename, nothing is begun."""
+    url = valkey_factory().url
+    client, user = connect(url), connect(url.replace("redis://", "redis://w:x@"))
+    await client.execute_command("ACL", "SETUSER", "w", "on", "nopass", "~*", "+@all", "-rename")
+    topic = Topic(client, "s")
+    left = await topic.fill(2)
+    with pytest.raises(Misconfigured, match="rename"):
+        await topic.change(3, client=user)
+    assert await topic.to_be_done(2) == left
+    for one in (client, user):
+        await close(one)
