@@ -11,7 +11,7 @@ from mode import Service
 
 from faust_redis.distribution.moving import Mover, Tenure
 from faust_redis.group.lease import Leases
-from faust_redis.redis.client import Client, close, connect, drop_connections
+from faust_redis.redis.client import Client, close, connect, drop_connections, forget_nodes
 from faust_redis.redis.errors import ANY_REDIS_ERROR, PartitionLost, ReplyTooLarge, describe, severity
 from faust_redis.redis.replies import text
 from faust_redis.redis.retry import Backoff, pause
@@ -155,6 +155,7 @@ class Distributor(Service):
             except PartitionLost:
                 self._lose(tenure)
             except ANY_REDIS_ERROR as error:
+                tenure.is_doubtful = True
                 await self._after_failure(error)
             else:
                 self._backoff.reset()
@@ -174,6 +175,8 @@ class Distributor(Service):
         """Move what one read brings. Anything may fail or take long, and is then repeated or left to somebody else."""
         if tenure.position is None:
             await self._mover.begin(tenure)
+        if tenure.is_doubtful:
+            await self._mover.reassure(tenure)
         await self._look_now_and_then(tenure)
         asked = self._size.count()
         try:
@@ -187,8 +190,7 @@ class Distributor(Service):
             if not tenure.may_work:
                 await pause(_LOOK_S, lambda: self.should_stop)
                 return
-            await self._mover.move(tenure, piece)
-            self._options.observer.distributed(len(piece))
+            self._options.observer.distributed(await self._mover.move(tenure, piece))
         if len(entries) < min(self._full_enough, asked):
             await pause(self._options.pacing.gather_s, lambda: self.should_stop)
 
@@ -220,6 +222,7 @@ class Distributor(Service):
         delay_s = self._backoff.next_s()
         logger.log(severity(error), "%s, next try in %.1f s", self._failure, delay_s)
         await drop_connections(self._client, error)
+        await forget_nodes(self._client)
         await pause(delay_s, lambda: self.should_stop)
 
     async def on_shutdown(self) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from faust_redis.distribution.routing import route
 from faust_redis.redis import distribution_scripts, keys, scripts
-from faust_redis.redis.client import Client, Script, execute
+from faust_redis.redis.client import Client, Script, execute, is_cluster
 from faust_redis.redis.errors import PartitionLost
-from faust_redis.redis.replies import EntryId, facts, streams, text
+from faust_redis.redis.replies import BEFORE_ALL, EntryId, facts, streams, text
 from faust_redis.redis.wire import ReadConnection
 from faust_redis.stream.progress import Tally
 from faust_redis.stream.reader import TOO_LARGE_DETAIL
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: How much another process moves again, by the ids, where a node may have died together with the distributor.
+_OVERLAP_MS: Final = 10_000
+
 
 class Tenure:
     """The time for which this process holds the lease of the source.
@@ -32,7 +35,10 @@ class Tenure:
         token: Fencing token of the lease.
         leased_until_s: When the lease ends unless it is renewed, by `time.monotonic`.
         epoch: What partitions know this distributor by; 0 before the first one.
-        position: The last entry that is distributed; None before it is known.
+        position: The entry after which to go on; None before it is known.
+        reached: The last entry that is distributed; the position may be before it.
+        appended: The last entry that each partition has taken, by its stream.
+        is_doubtful: Whether one may have lost some of that.
         tally: What became of the entries that were appended.
     """
 
@@ -42,7 +48,15 @@ class Tenure:
         self.leased_until_s = leased_until_s
         self.epoch = 0
         self.position: EntryId | None = None
+        self.reached = BEFORE_ALL
         self.tally = Tally()
+        self.appended: dict[str, EntryId] = {}
+        self.is_doubtful = False
+
+    def go_on_after(self, position: EntryId) -> None:
+        """Take note of how far everything is moved."""
+        self.position = position
+        self.reached = max(self.reached, position)
 
     @property
     def may_work(self) -> bool:
@@ -56,6 +70,9 @@ class Mover:
     Nothing is claimed or pending: the group's last id is how far the source is distributed, and it is moved on when
     every partition has its part. So each step may be repeated, by whomever: a partition remembers its position, and
     refuses what comes from an epoch before the one it has seen last.
+
+    A node of a cluster that dies may take with it what its replica had not got yet, while the group, on another node,
+    is beyond that. So after a failure partitions are asked for their positions, and what one has lost is moved again.
 
     Args:
         client: Redis.
@@ -89,10 +106,28 @@ class Mover:
         if created == scripts.LOST:
             raise PartitionLost(self._source)
         await self._renew_epoch(tenure, met=tenure.epoch)
-        tenure.position = await self._position()
-        logger.info("distributing %s after %s, epoch %d", self._source, tenure.position, tenure.epoch)
+        place = await self._place()
+        overlaps = is_cluster(self._client)
+        tenure.go_on_after(EntryId(max(0, place.ms - _OVERLAP_MS), 0) if overlaps else place)
+        tenure.reached = place
+        logger.info("distributing %s after %s, epoch %d", self._source, place, tenure.epoch)
 
-    async def _position(self) -> EntryId:
+    async def reassure(self, tenure: Tenure) -> None:
+        """After a failure go back to where a partition has lost what it took. One that was emptied is left."""
+        if is_cluster(self._client) and tenure.appended:
+            async with self._client.pipeline(transaction=False) as pipeline:
+                for stream in tenure.appended:
+                    pipeline.execute_command("HGET", keys.distribution(stream), "position")
+                stored = [EntryId.parse(position or b"0-0") for position in await pipeline.execute()]
+            taken = zip(tenure.appended.items(), stored, strict=True)
+            lost = {stream: there for (stream, last), there in taken if BEFORE_ALL < there < last}
+            if lost:
+                logger.warning("moving again what nodes have lost of %s", ", ".join(sorted(lost)))
+                tenure.position = min(lost.values())
+                tenure.appended.update(lost)
+        tenure.is_doubtful = False
+
+    async def _place(self) -> EntryId:
         """Return the group's last id; without a group the very beginning, and moving notices that there is none."""
         groups = map(facts, await execute(self._client, "XINFO", "GROUPS", self._source))
         places = (group["last-delivered-id"] for group in groups if text(group["name"]) == self._group)
@@ -111,7 +146,9 @@ class Mover:
         return self._reads.reply_bytes
 
     async def pass_over(self, tenure: Tenure) -> bytes | None:
-        """Move the next entry to the source's dead letters, which is too large to be read; return its id, if any.
+        """Go on behind the next entry, which is too large to be read: it goes to the source's dead letters.
+
+        Returns its id; None when there is none, or it is there already.
 
         Raises:
             PartitionLost: The lease is no longer ours.
@@ -120,16 +157,19 @@ class Mover:
             [self._lease, self._source, keys.dead_letters(self._source)],
             [tenure.token, self._group, str(tenure.position), TOO_LARGE_DETAIL],
         )
-        if passed == scripts.LOST:
+        if passed == [scripts.LOST]:
             raise PartitionLost(self._source)
         if not passed:
             return None
-        tenure.tally.received(1)
-        tenure.position = EntryId.parse(passed)
-        return bytes(passed)
+        entry_id, is_new = passed
+        tenure.tally.received(is_new)
+        tenure.go_on_after(EntryId.parse(entry_id))
+        return bytes(entry_id) if is_new else None
 
-    async def move(self, tenure: Tenure, entries: Sequence[Entry]) -> None:
+    async def move(self, tenure: Tenure, entries: Sequence[Entry]) -> int:
         """Append entries to their partitions and move the position behind them; harmless to do twice.
+
+        Returns how many of them had not been distributed.
 
         Raises:
             PartitionLost: The lease is no longer ours.
@@ -139,12 +179,16 @@ class Mover:
         while met := await self._append_all(tenure.epoch, packed):
             logger.warning("distributing %s: epoch %d was met in %d", self._source, met, tenure.epoch)
             await self._renew_epoch(tenure, met=met)
-        last = entries[-1][0]
-        moved = await self._advance([self._lease, self._source], [tenure.token, self._group, last, len(entries)])
+        tenure.appended.update((self._partitions[number], portion.last) for number, portion in portions.items())
+        last, fresh = entries[-1][0], _number_after(tenure.reached, entries)
+        moved = await self._advance([self._lease, self._source], [tenure.token, self._group, last, fresh])
         if moved == scripts.LOST:
             raise PartitionLost(self._source)
-        tenure.tally.received(len(entries))
-        tenure.position = EntryId.parse(last) if moved != distribution_scripts.GONE else None
+        tenure.tally.received(fresh)
+        tenure.go_on_after(EntryId.parse(last))
+        if moved == distribution_scripts.GONE:
+            tenure.position = None
+        return fresh
 
     async def _append_all(self, epoch: int, packed: Sequence[tuple[str, list[Any]]]) -> int:
         """Append to all partitions; return 0, or a greater epoch that one of them has seen."""
@@ -161,3 +205,9 @@ class Mover:
         if epoch == scripts.LOST:
             raise PartitionLost(self._source)
         tenure.epoch = epoch
+
+
+def _number_after(reached: EntryId, entries: Sequence[Entry]) -> int:
+    if EntryId.parse(entries[0][0]) > reached:
+        return len(entries)
+    return sum(EntryId.parse(entry_id) > reached for entry_id, _ in entries)

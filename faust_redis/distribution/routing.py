@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from faust_redis.redis import keys
+from faust_redis.redis.replies import EntryId
 from faust_redis.stream.commit import PACKED
 
 if TYPE_CHECKING:
@@ -35,6 +36,11 @@ class Portion:
     def __init__(self) -> None:
         self.counts: list[int] = []
         self.values: list[bytes] = []
+
+    @property
+    def last(self) -> EntryId:
+        """Id of the last entry."""
+        return EntryId.parse(self.values[-self.counts[-1]])
 
     def arguments(self) -> list[Any]:
         """Return three arguments for a script: thousands would cost the client far more."""

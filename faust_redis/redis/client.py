@@ -98,6 +98,12 @@ async def drop_connections(client: Client, error: BaseException) -> None:
         await client.connection_pool.disconnect(inuse_connections=False)
 
 
+async def forget_nodes(client: Client) -> None:
+    """After a failure, let a cluster's client learn anew where keys are: of a failed pipeline it learns nothing."""
+    if isinstance(client, RedisCluster):
+        await client.aclose()
+
+
 async def close(client: Client) -> None:
     """Close every connection: a cluster client that has lost one considers itself closed and would keep the others."""
     await client.aclose()

@@ -95,18 +95,20 @@ return advance(KEYS[2], ARGV[2], ARGV[3], ARGV[4])
 )
 
 #: Move the next entry to the dead letters that is too large to be read, and the group behind it.
-#: KEYS lease, source, dead letters. ARGV token, group, the id before it, reason. Returns its id, 0 when there is none,
-#: or LOST. Of more values than Lua can unpack the first are kept.
+#: KEYS lease, source, dead letters. ARGV token, group, the id before it, reason. Returns its id and 1, or 0 when it was
+#: passed over before; nothing when there is none; LOST alone. Of more values than Lua can unpack the first are kept.
 PASS_OVER: Final = (
     FUNCTIONS
     + _ADVANCE
     + r"""
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {-1} end
 local found = redis.call('XRANGE', KEYS[2], '(' .. ARGV[3], '+', 'COUNT', 1)[1]
-if not found or advance(KEYS[2], ARGV[2], found[1], 1) ~= 1 then return 0 end
+local moved = found and advance(KEYS[2], ARGV[2], found[1], 1) or -4
+if moved < 0 then return {} end
+if moved == 0 then return {found[1], 0} end
 local entry = {unpack(found[2], 1, math.min(#found[2], 7000))}
 for _, value in ipairs({'reason', ARGV[4], 'attempts', 1, 'original_id', found[1]}) do entry[#entry + 1] = value end
 redis.call('XADD', KEYS[3], '*', unpack(entry))
-return found[1]
+return {found[1], 1}
 """
 )
