@@ -166,7 +166,8 @@ class Topic:
 
     async def clear(self) -> None:
         """Remove everything."""
-        await self.client.unlink(*await self.names())
+        for name in await self.names():  # one by one, since a cluster has them in different slots
+            await self.client.unlink(name)
 
     async def names(self) -> set[str]:
         """Return all keys of the topic."""
