@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from telemetry_app.tools.embedded.postgres import EmbeddedPostgres
+from telemetry_app.tools.embedded.process import free_port
 from telemetry_app.tools.embedded.valkey import EmbeddedValkey
 from telemetry_app.tools.embedded.worker import COMMAND, WorkerProcess
 from tests.support.servers.databases import fresh_database
@@ -66,7 +67,9 @@ def valkey_factory() -> Iterator[ValkeyFactory]:
     with ExitStack() as servers:
 
         def make(*, appendonly: bool = False, extra_args: Sequence[str] = ()) -> EmbeddedValkey:
-            server = EmbeddedValkey(server_folder(), appendonly=appendonly, extra_args=extra_args)
+            # A node's second port would lie among those of outgoing connections.
+            bus = ("--cluster-port", str(free_port())) if "--cluster-enabled" in extra_args else ()
+            server = EmbeddedValkey(server_folder(), appendonly=appendonly, extra_args=(*extra_args, *bus))
             servers.callback(server.discard)
             server.start()
             return server
