@@ -11,6 +11,7 @@ from mode import Service
 
 from faust_redis.distribution.moving import Mover, Tenure
 from faust_redis.group.lease import Leases
+from faust_redis.partitions.record import PartitionRecord
 from faust_redis.redis.client import Client, close, connect, drop_connections, forget_nodes
 from faust_redis.redis.errors import ANY_REDIS_ERROR, PartitionLost, ReplyTooLarge, describe, severity
 from faust_redis.redis.replies import text
@@ -41,6 +42,8 @@ _SHUTDOWN_TIMEOUT_S: Final = 2.0
 
 class Distributor(Service):
     """Takes the lease of a stream when it is free, and distributes the stream while it holds it.
+
+    It crashes with `OtherPartitions` when Redis has another number of partitions.
 
     Args:
         url: Redis, with connections of its own.
@@ -88,6 +91,7 @@ class Distributor(Service):
         self._mover = Mover(
             self._client, source=self._source, partitions=self._partitions, group=group, key_of=self._key_of
         )
+        self._record = PartitionRecord(self._client, self._source, group=group, options=options)
         self._survey = Survey(self._client, group=group, observer=options.observer)
 
     async def why_not_ready(self) -> str | None:
@@ -174,6 +178,7 @@ class Distributor(Service):
     async def _distribute_once(self, tenure: Tenure) -> None:
         """Move what one read brings. Anything may fail or take long, and is then repeated or left to somebody else."""
         if tenure.position is None:
+            await self._record.require(len(self._partitions))
             await self._mover.begin(tenure)
         if tenure.is_doubtful:
             await self._mover.reassure(tenure)

@@ -92,7 +92,8 @@ class PartitionRecord:
         recorded = await self.read()
         if recorded is None:
             found = await other_number(self._client, self._topic, self._group, wanted)
-            recorded = Recorded(found, found) if found else Recorded(wanted, wanted)
+            # Again: streams that another worker was just making are not those of another number.
+            recorded = await self.read() or (Recorded(found, found) if found else Recorded(wanted, wanted))
         return self._refusal(recorded, wanted)
 
     async def require(self, wanted: int) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from faust_redis.distribution.distributor import Distributor
 from faust_redis.options import RedisOptions
+from faust_redis.partitions.record import OtherPartitions
 from faust_redis.redis import bounds, keys
 from tests.conftest import ProxyFactory
 from tests.support.observed import TransportObserved
@@ -118,6 +119,17 @@ async def test_what_waits_is_shown(start: Start, records: Stream) -> None:
     one.observer.backlogs.clear()
     await eventually(lambda: one.observer.backlogs[-1:] == [(0, 0.0)])
     assert one.observer.total["trimmed"] == 0
+
+
+async def test_another_number_of_partitions_is_refused(start: Start, records: Stream) -> None:
+    """Where Redis says that the topic is of another number nothing is moved, and the lease is given back."""
+    await records.redis.set(keys.partitions(records.name), PARTITIONS + 1)
+    await records.publish(names("a", 5))
+    one = await start("one")
+    await eventually(lambda: one.service.crashed)
+    assert isinstance(one.service.crash_reason, OtherPartitions)
+    await one.service.stop()
+    assert await records.redis.exists(records.lease, *partitions_of(records)) == 0
 
 
 async def test_an_entry_too_large_to_be_read_is_passed_over(

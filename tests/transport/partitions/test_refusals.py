@@ -7,9 +7,11 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 
+from faust_redis.options import RedisOptions
+from faust_redis.partitions import found, record
 from faust_redis.partitions.alone import OtherReaders, WorkersAlive
 from faust_redis.redis import keys
-from faust_redis.redis.client import close, connect
+from faust_redis.redis.client import Client, close, connect
 from faust_redis.redis.errors import Misconfigured
 from tests.conftest import ValkeyFactory
 from tests.deploy import handbook
@@ -115,3 +117,18 @@ async def test_a_right_that_is_missing(valkey_factory: ValkeyFactory) -> None:
     assert await topic.to_be_done(2) == left
     for one in (client, user):
         await close(one)
+
+
+async def test_a_worker_that_is_just_making_the_streams_is_no_other_number(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of workers that start together on an empty Redis none takes the first streams of another for all there are."""
+    find = found.other_number
+
+    async def find_after_another_began(client: Client, name: str, group: str, wanted: int) -> int | None:
+        await topic.client.set(keys.partitions(topic.name), 4)
+        await topic.client.xgroup_create(topic.name, GROUP, "0", mkstream=True)
+        return await find(client, name, group, wanted)
+
+    monkeypatch.setattr(record, "other_number", find_after_another_began)
+    await record.PartitionRecord(topic.client, topic.name, group=GROUP, options=RedisOptions()).require(4)
