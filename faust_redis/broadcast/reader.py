@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 _LONGEST_BLOCK_MS: Final = 1000
 #: So many reads may wait at the nodes of a cluster, each on a connection: as many as the smallest pool can spare.
 _MOST_WAITING: Final = LEAST_CONNECTIONS // 2
-#: Pause between two looks at the streams of a cluster when there are more.
+#: Pause between two looks at the streams of a cluster when there are more, or at whether reading is allowed.
 _POLL_S: Final = 0.02
 #: An instance that was silent for longer is gone.
 SILENCE_MS: Final = 60_000
@@ -63,6 +63,7 @@ class BroadcastReader(Service):
         group_prefix: The group is this and the instance id. Groups with this prefix whose instance is gone are removed.
         put: Takes one batch for each read of a stream, more where entries are large; reading goes on when it returns.
         options: Name of this process, size of a batch, how long a read waits (a second at most), and whom to tell.
+        may_read: Whether the group is this process's, which it is for as long as its name is.
     """
 
     logger = logger
@@ -76,6 +77,7 @@ class BroadcastReader(Service):
         group_prefix: str,
         put: Callable[[RecordBatch], Awaitable[None]],
         options: RedisOptions,
+        may_read: Callable[[], bool] = lambda: True,
         **kwargs: Any,
     ) -> None:
         self._url = url
@@ -84,6 +86,7 @@ class BroadcastReader(Service):
         self._group = f"{group_prefix}{options.instance_id}"
         self._put = put
         self._options = options
+        self._may_read = may_read
         self._size = ReadSize(options.batch_size, options.batch_bytes)
         self._block_ms = min(options.block_ms, _LONGEST_BLOCK_MS)
         self._client: Client | None = None
@@ -130,6 +133,10 @@ class BroadcastReader(Service):
     async def _read(self) -> None:
         while not self.should_stop:
             await asyncio.sleep(max(0.0, self._rest_until - asyncio.get_running_loop().time()))
+            if not self._may_read():
+                self._failure = "the broadcast is not read: another process may have this one's name"
+                await self.sleep(_POLL_S)
+                continue
             try:
                 await self._read_once()
             except ANY_REDIS_ERROR as error:
@@ -263,9 +270,10 @@ class BroadcastReader(Service):
         """Remove the group and close the connections."""
         try:
             async with asyncio.timeout(_SHUTDOWN_TIMEOUT_S):
-                for stream in self.streams:
-                    await execute(self.client, "XGROUP", "DESTROY", stream, self._group)
-                await self._members().leave()
+                if self._may_read():
+                    for stream in self.streams:
+                        await execute(self.client, "XGROUP", "DESTROY", stream, self._group)
+                    await self._members().leave()
         except ANY_REDIS_ERROR as error:
             logger.warning("group %s is left for others to remove: %s", self._group, error)
         await close(self.client)

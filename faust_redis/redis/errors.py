@@ -92,6 +92,13 @@ class Misconfigured(FaustRedisError, ClickException):  # noqa: N818 - reads bett
     """
 
 
+class InstanceTaken(Misconfigured):
+    """Another process that lives has the same instance id.
+
+    Stop: both would read as one, and each would see half.
+    """
+
+
 @contextlib.contextmanager
 def own_errors() -> Iterator[None]:
     """Raise what the client library raises as the transport's own errors, for callers that know no Redis.

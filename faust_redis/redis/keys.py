@@ -47,6 +47,11 @@ def changes(topic: str, group: str) -> str:
     return f"{{{topic}}}:changes:{group}"
 
 
+def instance(topic: str, instance_id: str) -> str:
+    """Return the key that the process of this name holds; see `group.instance`."""
+    return f"{{{topic}}}:instance:{instance_id}"
+
+
 def broadcasters(topic: str) -> str:
     """Return the list of live readers of a broadcast; see `group.members`."""
     return f"{{{topic}}}:broadcasters"

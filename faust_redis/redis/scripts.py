@@ -19,6 +19,22 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) 
 return 0
 """
 
+#: Take the name of a process, or keep it. KEYS name. ARGV token, what else its holder says, ttl in ms.
+#: Returns what the holder says when that is another one, else nothing.
+KEEP_NAME = """
+local held = redis.call('GET', KEYS[1])
+if held and string.sub(held, 1, #ARGV[1]) ~= ARGV[1] then return held end
+redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2], 'PX', ARGV[3])
+return ''
+"""
+
+#: Give a name back if it is still ours. KEYS name. ARGV token. Returns 1 when deleted.
+FREE_NAME = """
+local held = redis.call('GET', KEYS[1])
+if held and string.sub(held, 1, #ARGV[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
 #: Announce an instance and list the live ones by the server's clock.
 #: KEYS list. ARGV instance id, milliseconds after which a silent instance counts as gone. Returns their ids.
 HEARTBEAT = """

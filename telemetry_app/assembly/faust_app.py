@@ -14,7 +14,7 @@ from faust.web.drivers import aiohttp as aiohttp_driver
 import faust_redis
 from faust_redis.partitions.record import OtherPartitions, PartitionRecord
 from faust_redis.redis.client import close, connect
-from faust_redis.redis.errors import ANY_REDIS_ERROR
+from faust_redis.redis.errors import ANY_REDIS_ERROR, InstanceTaken
 from telemetry_app.assembly.operations import PROBE_CACHE_S
 from telemetry_app.assembly.worker import Worker
 from telemetry_app.operations import collector
@@ -55,6 +55,7 @@ class Boot(BootStrategy):
         """Return the services in the order in which they start; they stop in reverse."""
         write_side, live_side = self.app.write_side, self.app.live_side
         return [
+            self.app.operations.instance,
             self.app.operations.monitoring,
             *(write_side.services if write_side else ()),
             *(live_side.services if live_side else ()),
@@ -130,6 +131,11 @@ class App(faust_redis.App):
             logger.error("the live side is not started: neither DIRECTUS_BASE_URL is set nor LIVE_AUTH=none")
         if settings.has_live_side and settings.everybody_may_see:
             logger.warning("LIVE_AUTH=none: everybody may see every event")
+        try:
+            await self.operations.instance.claim()
+        except InstanceTaken as taken:
+            logger.error("%s", taken)  # noqa: TRY400 - it says it
+            raise SystemExit(1) from None
         await super().on_first_start()
 
     async def on_started(self) -> None:

@@ -136,6 +136,7 @@ def _build_reader(settings: Settings, operations: Operations, put: Put) -> Broad
         group_prefix=BROADCAST_PREFIX,
         put=put,
         options=operations.transport,
+        may_read=lambda: operations.instance.held,
     )
 
 

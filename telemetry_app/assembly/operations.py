@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from faust_redis.group.instance import InstanceName
 from telemetry_app.assembly.transport import redis_options
 from telemetry_app.operations.health import Readiness
 from telemetry_app.operations.metrics import Metrics
@@ -28,6 +29,7 @@ class Operations:
         readiness: Asks the probes of whatever runs.
         monitoring: Serves both.
         transport: How the worker talks to the streams, which is shared since some metrics are sums over all that does.
+        instance: Holds the name of this process.
         stopping: Set when the worker begins to stop.
     """
 
@@ -35,6 +37,7 @@ class Operations:
     readiness: Readiness
     monitoring: MonitoringServer
     transport: RedisOptions
+    instance: InstanceName
     stopping: asyncio.Event
 
 
@@ -42,4 +45,7 @@ def build_operations(settings: Settings) -> Operations:
     """Return the operations of one worker; nothing listens yet."""
     metrics, readiness = Metrics(), Readiness()
     monitoring = MonitoringServer(settings.metrics_host, settings.metrics_port, metrics, readiness)
-    return Operations(metrics, readiness, monitoring, redis_options(settings, metrics), asyncio.Event())
+    transport, stopping = redis_options(settings, metrics), asyncio.Event()
+    topic = settings.redis_telemetry_stream
+    instance = InstanceName(settings.redis_url, topic, options=transport, stopping=stopping.is_set)
+    return Operations(metrics, readiness, monitoring, transport, instance, stopping)

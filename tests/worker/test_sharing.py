@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import uuid
 from collections import Counter
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any
 from zlib import crc32
 
 import aiohttp
+import pytest
 
 from faust_redis.redis import keys
 from telemetry_app.tools.embedded.worker import WorkerProcess
@@ -132,3 +134,37 @@ async def test_readiness_says_why_and_who_stands_by(pipeline: Pipeline, start_wo
         await standby.wait_ready()
     finally:
         await redis.execute_command("ACL", "DELUSER", user)
+
+
+@pytest.mark.parametrize("roles", ["write", "live"])
+async def test_a_name_has_one_process(start_worker: StartWorker, roles: str) -> None:
+    """A second process of a name ends with one sentence that names the first; after a kill the next one gets it."""
+    settings = {"INSTANCE_ID": "same", "ROLES": roles, "LIVE_AUTH": "none"}
+    first = start_worker(**settings)
+    await first.wait_ready()
+    second = start_worker(**settings)
+    await eventually(lambda: second.exit_code is not None, timeout_s=30, message="the second ends")
+    assert second.exit_code == 1
+    (error,) = [line for line in map(json.loads, second.log_path.read_text().splitlines()) if line["level"] == "error"]
+    assert f"same is the process {first.pid} on {socket.gethostname()} since " in error["event"]
+    assert "exception" not in error
+    assert first.exit_code is None
+    first.kill()
+    third = start_worker(**settings)
+    await third.wait_ready()
+    assert await third.stop() == 0
+
+
+async def test_who_lost_its_name_ends(start_worker: StartWorker) -> None:
+    """A process that was paused for longer than its name lasts finds that another one has it, and ends."""
+    settings = {"INSTANCE_ID": "same", "ROLES": "write,live", "LIVE_AUTH": "none"}
+    first = start_worker(**settings)
+    await first.wait_ready()
+    first.pause()
+    second = start_worker(**settings)
+    await second.wait_ready()
+    first.resume()
+    await eventually(lambda: first.exit_code is not None, timeout_s=30, message="the first ends")
+    assert first.exit_code == 1
+    assert f"same is the process {second.pid} " in first.log_tail()
+    assert await second.stop() == 0

@@ -8,6 +8,7 @@ import pytest
 from mode import ServiceT
 
 from faust_redis import RecordBatch
+from faust_redis.group.instance import InstanceName
 from telemetry_app.assembly.live_side import LiveAssembly, build_live_side
 from telemetry_app.assembly.operations import Operations, build_operations
 from telemetry_app.assembly.write_side import WriteAssembly, build_write_side
@@ -103,15 +104,18 @@ async def _store(side: WriteAssembly, rows: int) -> None:
 async def test_two_live_sides_of_one_process_stand_beside_each_other(settings_of: Any) -> None:
     """Each has the rights, the limits and the routes of its own settings, and becomes ready."""
     sides: list[LiveAssembly] = []
+    names: list[InstanceName] = []
     for overrides in (
         {"instance_id": "one", "live_path": "/one"},
         {"instance_id": "two", "live_path": "/two", "live_auth": "directus", "directus_base_url": "http://127.0.0.1:1",
          "live_max_subscriptions": 7},
     ):  # fmt: skip
         settings = settings_of(**overrides)
-        sides.append(build_live_side(settings, build_operations(settings), ignore))
+        operations = build_operations(settings)
+        names.append(operations.instance)
+        sides.append(build_live_side(settings, operations, ignore))
     one, two = sides
-    async with started(*one.services, *one.feeds, *two.services, *two.feeds):
+    async with started(*names, *one.services, *one.feeds, *two.services, *two.feeds):
         for side in sides:
             await eventually(say({"broadcast": None}, side.probes))
     assert [any(isinstance(service, Directus) for service in side.services) for side in sides] == [False, True]

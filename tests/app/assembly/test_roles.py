@@ -62,7 +62,7 @@ def test_a_writing_worker_has_nothing_of_the_live_side(tmp_path: Path) -> None:
     assert of("agents", found["modules"]) == ["agents", "agents.decode", "agents.writer"]
     assert of("faust_redis.broadcast", found["modules"]) == []
     assert found["pools"] == 1
-    assert found["services"][:4] == ["MonitoringServer", "Postgres", "Migrator", "WriteQueue"]
+    assert found["services"][:5] == ["InstanceName", "MonitoringServer", "Postgres", "Migrator", "WriteQueue"]
     assert not {"Web", "LiveSide", "BroadcastReader"} & set(found["services"])
 
 
@@ -74,7 +74,8 @@ def test_a_live_worker_has_nothing_of_the_durable_side(tmp_path: Path) -> None:
     assert of("tables", found["modules"]) == []
     assert of("agents", found["modules"]) == ["agents", "agents.broadcast"]
     assert found["pools"] == 1
-    assert found["services"][:4] == ["MonitoringServer", "Postgres", "CachedDeviceEvents", "LiveSide"]
+    first = ["InstanceName", "MonitoringServer", "Postgres", "CachedDeviceEvents", "LiveSide"]
+    assert found["services"][:5] == first
     assert found["services"][-1] == "BroadcastReader"
     assert not {"Consumer", "WriteQueue"} & set(found["services"])
 
@@ -84,8 +85,8 @@ def test_a_worker_of_both_sides_starts_both_around_its_streams(tmp_path: Path) -
     found = look(tmp_path, ROLES="write,live", DIRECTUS_BASE_URL="http://127.0.0.1:1")
     services = found["services"]
     assert found["pools"] == 2
-    assert services[:8] == [
-        "MonitoringServer", "Postgres", "Migrator", "WriteQueue",
+    assert services[:9] == [
+        "InstanceName", "MonitoringServer", "Postgres", "Migrator", "WriteQueue",
         "Postgres", "Directus", "CachedDeviceEvents", "LiveSide",
     ]  # fmt: skip
     assert services[-1] == "BroadcastReader"

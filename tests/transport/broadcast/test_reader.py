@@ -41,6 +41,7 @@ class Desk:
     def __init__(self, url: str, topic: str, *, partitions: int = 1, **options: Any) -> None:
         self.numbers: list[int] = []
         self.is_handed_more = False
+        self.may_read = True
         self.open = asyncio.Event()
         self.open.set()
         self.retries = Retries()
@@ -52,6 +53,7 @@ class Desk:
             group_prefix=PREFIX,
             put=self.put,
             options=RedisOptions(**{**given, **options}),
+            may_read=lambda: self.may_read,
         )
 
     async def put(self, batch: RecordBatch) -> None:
