@@ -214,12 +214,17 @@ class Store(base.Store):  # type: ignore[type-arg]  # keys are strings, values o
         come again, and their changes must not be counted twice.
         """
         held = self._consumer().holdings
-        to_load = {tp for tp in assigned if tp in held and held[tp].ledger.versions.must_load(self.table_name)}
-        for tp in revoked | to_load:
+        to_load = {
+            tp: held[tp] for tp in assigned if tp in held and held[tp].ledger.versions.must_load(self.table_name)
+        }
+        for tp in revoked | to_load.keys():
             self._unsorted.discard(tp)
             self._resize(-len(self._partitions.pop(tp, ())))
-        for tp in to_load:
-            values = self._partitions[tp] = await self._load(held[tp])
+        for tp, partition in to_load.items():
+            values = await self._load(partition)
+            if held.get(tp) is not partition:  # a worker that stops has given it back meanwhile
+                continue
+            self._partitions[tp] = values
             if self._recency:
                 self._unsorted.add(tp)
             # At once: batches of other partitions go on meanwhile, and the size decides on evictions.

@@ -1,5 +1,7 @@
 """The table's hash: loaded before records come, bounded, and gone from memory with its partition."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -64,3 +66,24 @@ async def test_unreadable_value_is_ignored(
     assert len(said) == 2
     assert all(hash_key in message and "unreadable" in message for message in said)
     assert any("'bad'" in message for message in said)
+
+
+async def test_what_is_given_back_during_the_load_is_left_out(
+    transport_app: AppFactory, records: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a worker stops while it loads tables, what it has given back by then is no mistake, and not kept."""
+    app = await transport_app(records.name, partitions=2)
+    store: Any = app.table.data
+    load = store._load
+
+    async def overtaken(partition: Any) -> Any:
+        for held in list(app.consumer.holdings.values()):
+            app.consumer.holdings.drop(held)
+        return await load(partition)
+
+    monkeypatch.setattr(store, "_load", overtaken)
+    assigned = app.consumer.assignment()
+    for partition in app.consumer.holdings.values():
+        partition.ledger.versions.parted.add(TABLE)
+    await store.on_rebalance(assigned, set(), set())
+    assert not assigned & store._partitions.keys()
