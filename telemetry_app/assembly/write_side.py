@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from telemetry_app.assembly.distribution import build_distributor
 from telemetry_app.assembly.operations import PROBE_CACHE_S
+from telemetry_app.core.positions.writer import PositionWriter
 from telemetry_app.core.write_queue import WriteQueue
-from telemetry_app.core.writer import PositionWriter
 from telemetry_app.database.migrator import Migrator
 from telemetry_app.database.postgres import Postgres
 from telemetry_app.operations.health import Probe

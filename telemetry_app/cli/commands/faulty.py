@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import asyncpg
 
-    from telemetry_app.core.marks import Span
+    from telemetry_app.core.positions.marks import Span
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(*, device_id: str | None, first: datetime | None, last: datetime | None, most: int, as_json: bool) -> None:
     """Print faulty positions, the newest first: timestamp, device, reason, place, and when each came in."""
-    from telemetry_app.core.marks import find
+    from telemetry_app.core.positions.marks import find
 
     begin = datetime.now(UTC) - _A_DAY if first is None else first
     found = _with_database(lambda connection: find(connection, device_id, begin, last or _LAST, most=most))
@@ -85,7 +85,7 @@ def list_(*, device_id: str | None, first: datetime | None, last: datetime | Non
 @click.option("--reason", default="operator", show_default=True, help="Why, in a few words.")
 def mark(*, device_id: str, first: datetime, last: datetime | None, reason: str) -> None:
     """Mark positions of a device as faulty: they stay stored and are not shown."""
-    from telemetry_app.core import marks
+    from telemetry_app.core.positions import marks
 
     span = _span(device_id, first, last)
     click.echo(f"marked {_with_database(lambda connection: marks.mark(connection, span, reason))}")
@@ -97,14 +97,14 @@ def mark(*, device_id: str, first: datetime, last: datetime | None, reason: str)
 @_last
 def unmark(*, device_id: str, first: datetime, last: datetime | None) -> None:
     """Let positions of a device be shown again, whoever marked them."""
-    from telemetry_app.core import marks
+    from telemetry_app.core.positions import marks
 
     span = _span(device_id, first, last)
     click.echo(f"unmarked {_with_database(lambda connection: marks.unmark(connection, span))}")
 
 
 def _span(device_id: str, first: datetime, last: datetime | None) -> Span:
-    from telemetry_app.core.marks import Span
+    from telemetry_app.core.positions.marks import Span
 
     span = Span(device_id, first, last or first)
     if span.last < span.first:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 
 from telemetry_app.cli.findings.finding import TIMEOUT_S, Finding, good, warned, wrong
-from telemetry_app.core.insert import insert
-from telemetry_app.core.rows import columns, doubt_columns
+from telemetry_app.core.positions.insert import insert
+from telemetry_app.core.positions.rows import columns, doubt_columns
 from telemetry_app.database.errors import describe, meaning_of
 from telemetry_app.database.migrate import MigrationError, status
 from telemetry_app.database.postgres import Postgres, connect

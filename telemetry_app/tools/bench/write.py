@@ -15,8 +15,8 @@ import msgspec
 import psutil
 
 from faust_redis.redis.client import Client, connect, execute
-from telemetry_app.core.insert import insert
-from telemetry_app.core.rows import columns
+from telemetry_app.core.positions.insert import insert
+from telemetry_app.core.positions.rows import columns
 from telemetry_app.database.migrate import migrate
 from telemetry_app.records.codec import decode_entry
 from telemetry_app.tools.bench.usage import cpu_s, peak_rss_mb
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from asyncpg.pool import PoolConnectionProxy
 
-    from telemetry_app.core.rows import Columns
+    from telemetry_app.core.positions.rows import Columns
     from telemetry_app.tools.embedded.worker import WorkerProcess
 
 BATCH = 1000

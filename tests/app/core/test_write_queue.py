@@ -9,8 +9,8 @@ import pytest
 from telemetry_app.core.sink import Refused, Sink, WriteAbandoned
 from telemetry_app.core.write_queue import WriteQueue
 from telemetry_app.database.migrate import migrate
+from tests.app.core.positions.writing import Desk, desk
 from tests.app.core.sinks import HeldSink, SpeedSink, decoded
-from tests.app.core.writing import Desk, desk
 from tests.support.database import session
 from tests.support.waiting import eventually
 

@@ -10,7 +10,7 @@ import pytest
 from telemetry_app.database.ailing import Ailing
 from telemetry_app.database.migrate import migrate
 from telemetry_app.tools.embedded.postgres import EmbeddedPostgres
-from tests.app.core.writing import desk, stored, writing
+from tests.app.core.positions.writing import desk, stored, writing
 from tests.conftest import PostgresFactory, ProxyFactory
 from tests.support.database import pool, session
 from tests.support.records import positions

@@ -21,7 +21,7 @@ from telemetry_app.database.migrate import (
 )
 from telemetry_app.database.postgres import Postgres
 from telemetry_app.live.positions.database import PositionsTable
-from tests.app.core.writing import Desk, desk, stored
+from tests.app.core.positions.writing import Desk, desk, stored
 from tests.conftest import BouncerFactory, ProxyFactory
 from tests.support.database import pool, session
 from tests.support.observed import LiveObserved

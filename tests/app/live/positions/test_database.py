@@ -14,7 +14,7 @@ from telemetry_app.live.positions.database import NEWEST, PositionsTable
 from telemetry_app.live.wire.position import LivePosition
 from telemetry_app.records.position import Position
 from telemetry_app.records.quality import Doubted, epoch_ms
-from tests.app.core.writing import desk
+from tests.app.core.positions.writing import desk
 from tests.support.database import pool, session
 from tests.support.observed import LiveObserved
 from tests.support.records import FIRST_TS, position, positions

@@ -4,11 +4,11 @@ from typing import Any
 import pytest
 from msgspec.structs import asdict
 
-from telemetry_app.core.insert import LONGEST_REASON
+from telemetry_app.core.positions.insert import LONGEST_REASON
 from telemetry_app.core.sink import Refused
 from telemetry_app.database.migrate import migrate
 from telemetry_app.records.quality import Doubted
-from tests.app.core.writing import WriteResult, desk, stored
+from tests.app.core.positions.writing import WriteResult, desk, stored
 from tests.support.database import session
 from tests.support.records import FIRST_TS, position, positions
 

@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 import pytest
 from msgspec.structs import asdict
 
-from telemetry_app.core.insert import INSERT_POSITIONS
-from telemetry_app.core.merge import Merger
-from telemetry_app.core.rows import columns
+from telemetry_app.core.positions.insert import INSERT_POSITIONS
+from telemetry_app.core.positions.merge import Merger
+from telemetry_app.core.positions.rows import columns
 from telemetry_app.database.migrate import migrate
 from telemetry_app.database.postgres import Postgres
 from telemetry_app.records.position import Position
 from telemetry_app.records.quality import Doubted
-from tests.app.core.writing import Desk, WriteResult, desk, writer_waits
+from tests.app.core.positions.writing import Desk, WriteResult, desk, writer_waits
 from tests.conftest import ProxyFactory
 from tests.support.database import session
 from tests.support.records import FIRST_TS, position

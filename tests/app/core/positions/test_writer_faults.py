@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from telemetry_app.core.positions.writer import PositionWriter
 from telemetry_app.core.sink import WriteAbandoned
-from telemetry_app.core.writer import PositionWriter
 from telemetry_app.database.backoff import Backoff
 from telemetry_app.database.migrate import migrate
 from telemetry_app.tools.embedded.postgres import EmbeddedPostgres
-from tests.app.core.writing import Desk, WriteResult, desk, stored, writer_waits, writing
+from tests.app.core.positions.writing import Desk, WriteResult, desk, stored, writer_waits, writing
 from tests.conftest import PostgresFactory, ProxyFactory
 from tests.support.database import session
 from tests.support.records import position, positions

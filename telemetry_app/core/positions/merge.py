@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from asyncpg.pool import PoolConnectionProxy
 
-    from telemetry_app.core.rows import Columns, DoubtColumns
+    from telemetry_app.core.positions.rows import Columns, DoubtColumns
 
     Key = tuple[str, float]
 

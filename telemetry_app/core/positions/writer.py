@@ -9,13 +9,13 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from telemetry_app.core.insert import RowsRefusedError, insert, reason_of
-from telemetry_app.core.merge import Merger
 from telemetry_app.core.place import give_up_place
-from telemetry_app.core.probe import takes_a_row
-from telemetry_app.core.rows import columns, doubt_columns, statements
+from telemetry_app.core.positions.insert import RowsRefusedError, insert, reason_of
+from telemetry_app.core.positions.merge import Merger
+from telemetry_app.core.positions.probe import takes_a_row
+from telemetry_app.core.positions.rows import columns, doubt_columns, statements
+from telemetry_app.core.positions.trial import Trial
 from telemetry_app.core.sink import Refused, WriteAbandoned
-from telemetry_app.core.trial import Trial
 from telemetry_app.database.backoff import Backoff
 from telemetry_app.database.errors import DATABASE_ERRORS, describe, meaning_of
 from telemetry_app.database.outage import COMPLAIN_EVERY_S
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from asyncpg.pool import PoolConnectionProxy
 
-    from telemetry_app.core.insert import Stored
     from telemetry_app.core.observer import WriteObserver
-    from telemetry_app.core.rows import Columns, DoubtColumns
+    from telemetry_app.core.positions.insert import Stored
+    from telemetry_app.core.positions.rows import Columns, DoubtColumns
     from telemetry_app.database.postgres import Postgres
     from telemetry_app.records.position import Position
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
-from telemetry_app.core.insert import RowsRefusedError, reason_of
 from telemetry_app.core.place import give_up_place
+from telemetry_app.core.positions.insert import RowsRefusedError, reason_of
 from telemetry_app.core.sink import Refused, WriteAbandoned
 from telemetry_app.database.errors import TIMED_OUT, describe, meaning_of
 

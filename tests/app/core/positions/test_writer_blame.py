@@ -6,8 +6,8 @@ from typing import Final
 import pytest
 
 from telemetry_app.database.migrate import migrate
-from tests.app.core.test_writer_trouble import BAD, execute, url
-from tests.app.core.writing import WriteResult, desk, stored
+from tests.app.core.positions.test_writer_trouble import BAD, execute, url
+from tests.app.core.positions.writing import WriteResult, desk, stored
 from tests.conftest import PostgresFactory
 from tests.support.database import session
 from tests.support.records import position, positions

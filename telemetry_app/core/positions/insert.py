@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import asyncpg
 
-from telemetry_app.core.rows import COLUMN_NAMES
+from telemetry_app.core.positions.rows import COLUMN_NAMES
 from telemetry_app.database.errors import Outlook, meaning_of
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from asyncpg.pool import PoolConnectionProxy
 
-    from telemetry_app.core.rows import Columns, DoubtColumns
+    from telemetry_app.core.positions.rows import Columns, DoubtColumns
 
 # Of the forms measured (60,000 rows of 490 bytes, batches of 1,000) this one is the fastest for the server and the
 # cheapest for the client: the arrays as text and float8 instead of jsonb and timestamptz, and only the number of

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, NamedTuple
 
+from telemetry_app.core.positions.writer import PositionWriter
 from telemetry_app.core.sink import Refused
-from telemetry_app.core.writer import PositionWriter
 from telemetry_app.database.backoff import Backoff
 from telemetry_app.database.postgres import Postgres
 from telemetry_app.records.position import Position

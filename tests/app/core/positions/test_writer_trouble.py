@@ -8,8 +8,8 @@ import pytest
 
 from telemetry_app.core.write_queue import WriteQueue
 from telemetry_app.database.migrate import migrate
+from tests.app.core.positions.writing import WriteResult, desk, stored, writing
 from tests.app.core.sinks import decoded
-from tests.app.core.writing import WriteResult, desk, stored, writing
 from tests.conftest import PostgresFactory
 from tests.support.database import session
 from tests.support.records import position, positions
@@ -89,7 +89,7 @@ async def test_finding_a_row_that_times_out_does_not_take_the_whole_timeout_each
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Smaller pieces are given less, by us instead of the server, whose statements end with that as well."""
-    monkeypatch.setattr("telemetry_app.core.trial._SHORT_TRY_S", 0.2)
+    monkeypatch.setattr("telemetry_app.core.positions.trial._SHORT_TRY_S", 0.2)
     await execute(
         url,
         "CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN "

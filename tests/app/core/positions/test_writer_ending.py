@@ -4,7 +4,7 @@ import pytest
 
 from telemetry_app.core.sink import WriteAbandoned
 from telemetry_app.database.migrate import migrate
-from tests.app.core.writing import desk, stored, writer_waits, writing
+from tests.app.core.positions.writing import desk, stored, writer_waits, writing
 from tests.support.database import session
 from tests.support.records import position, positions
 from tests.support.waiting import eventually

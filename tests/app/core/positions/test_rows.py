@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import given, strategies as st
 
-from telemetry_app.core.rows import COLUMN_NAMES, columns
+from telemetry_app.core.positions.rows import COLUMN_NAMES, columns
 from tests.support.records import FIRST_TS, position
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,0 +1,1 @@
+"""The table `positions`: rows and statements, and how they get in through every failure."""
