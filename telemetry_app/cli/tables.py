@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from telemetry_app.tools.bench.latency import Compared, LatencyResult, Stalled
     from telemetry_app.tools.bench.live import LiveResult
     from telemetry_app.tools.bench.probe import Latency
+    from telemetry_app.tools.bench.scale import ScaleResult
     from telemetry_app.tools.bench.targets import Load
     from telemetry_app.tools.bench.write import WriteResult
 
@@ -24,6 +25,27 @@ def of_write(result: WriteResult) -> Table:
         used, peak = f"{worker.cpu_us_per_record:.2f} us", f"{worker.peak_rss_mb:.0f} MB"
         table.add_row("worker", kind, f"{worker.records_per_s:,.0f}", used, peak)
         table.add_row("ratio", kind, f"{measured.throughput_ratio:.2f}", f"{measured.cpu_ratio:.2f}", end_section=True)
+    return table
+
+
+def of_scale(result: ScaleResult) -> Table:
+    """Return the table of `telemetry bench scale`."""
+    title = f"{result.records:,} records of {result.devices:,} devices"
+    table = _table(title, "workers", "partitions", "records/s", "CPU/record")
+    for name, rows in (
+        ("one stream", [result.single]),
+        ("sharded", result.sharded),
+        ("distributed", result.distributed),
+    ):
+        for row in rows:
+            used = f"{row.cpu_us_per_record:.2f} us"
+            table.add_row(name, str(row.workers), str(row.partitions), f"{row.records_per_s:,.0f}", used)
+        table.add_section()
+    hops = ", ".join(f"{hop_us:.2f}" for hop_us in result.hop_us)
+    table.caption = (
+        f"most workers to fewest, sharded: {result.cpu_growth:.2f} times the CPU for each record; "
+        f"the distribution: {hops} us (a bare loop: {result.bare_hop_us:.2f} us)"
+    )
     return table
 
 

@@ -22,15 +22,17 @@ _Result = TypeVar("_Result")
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
-class Rates(click.ParamType):
-    """Records per second, separated by commas."""
+class Numbers(click.ParamType):
+    """Whole numbers, separated by commas."""
 
-    name = "RATE,…"
-    _bounds = click.IntRange(1, 100_000)
+    name = "N,…"
+
+    def __init__(self, least: int, most: int) -> None:
+        self._bounds = click.IntRange(least, most)
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
-        """Return the rates in the order given."""
-        return [self._bounds.convert(rate, param, ctx) for rate in str(value).split(",")]
+        """Return the numbers in the order given."""
+        return [self._bounds.convert(number, param, ctx) for number in str(value).split(",")]
 
 
 @click.group()
@@ -95,7 +97,9 @@ def live(subscribers: int, idle: int, seconds: float, as_json: bool) -> None:  #
 
 
 @command.command()
-@click.option("--rates", type=Rates(), default="100,1000,5000", show_default=True, help="Records per second.")
+@click.option(
+    "--rates", type=Numbers(1, 100_000), default="100,1000,5000", show_default=True, help="Records per second."
+)
 @click.option(
     "--seconds",
     # The worker's pings go unanswered during the other ways' turns.
@@ -112,6 +116,23 @@ def latency(rates: list[int], seconds: float, as_json: bool) -> None:  # noqa: F
 
     result = _run(lambda folder, say: measure(LatencyPlan(rates, seconds), folder, say))
     _show(result, of_latency, as_json=as_json)
+
+
+@command.command()
+@click.option("--records", type=click.IntRange(1000, 10_000_000), default=200_000, show_default=True)
+@click.option("--devices", type=click.IntRange(8, 1_000_000), default=500, show_default=True)
+@click.option("--workers", type=Numbers(1, 8), default="1,2,4", show_default=True, help="Numbers of workers.")
+@_as_json
+def scale(records: int, devices: int, workers: list[int], as_json: bool) -> None:  # noqa: FBT001 - see above
+    """Measure several workers draining a backlog of 8 partitions, sharded by the producer and from one stream.
+
+    Beside them one worker on one stream, and a bare loop that reads a stream and appends to the partitions.
+    """
+    from telemetry_app.cli.tables import of_scale
+    from telemetry_app.tools.bench.scale import ScalePlan, measure
+
+    result = _run(lambda folder, say: measure(ScalePlan(records, devices, workers), folder, say))
+    _show(result, of_scale, as_json=as_json)
 
 
 def _run(measure: Measure[_Result]) -> _Result:

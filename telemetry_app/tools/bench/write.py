@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -17,14 +16,14 @@ import psutil
 from faust_redis.redis.client import Client, connect, execute
 from telemetry_app.core.positions.insert import insert
 from telemetry_app.core.positions.rows import columns
-from telemetry_app.database.migrate import migrate
 from telemetry_app.records.codec import decode_entry
+from telemetry_app.tools.bench.feeding import BATCH, append_all, fresh_database
 from telemetry_app.tools.bench.usage import cpu_s, peak_rss_mb
 from telemetry_app.tools.embedded.stack import Stack
 from telemetry_app.tools.simulation.backlog import RecordKind, bench_records
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from asyncpg.pool import PoolConnectionProxy
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
     from telemetry_app.core.positions.rows import Columns
     from telemetry_app.tools.embedded.worker import WorkerProcess
 
-BATCH = 1000
 #: A worker that stores nothing for this long will not finish.
 _STALLED_S = 60.0
 _POLL_S = 0.02
@@ -147,9 +145,9 @@ async def _measure_both(backlog: _Backlog, stack: Stack, say: Callable[[str, flo
     def say_of_kind(what: str, done: float) -> None:
         say(f"{backlog.kind}, round {backlog.round + 1}: {what}", done)
 
-    async with _fresh_database(stack.postgres.url, "bench_raw") as url:
+    async with fresh_database(stack.postgres.url, "bench_raw") as url:
         raw = await _raw_limit(backlog, url, say_of_kind)
-    async with _fresh_database(stack.postgres.url, "bench_worker") as url:
+    async with fresh_database(stack.postgres.url, "bench_worker") as url:
         return raw, await _drain(backlog, stack, url, say_of_kind)
 
 
@@ -183,7 +181,7 @@ async def _drain(backlog: _Backlog, stack: Stack, url: str, say: Callable[[str, 
     redis = connect(stack.valkey.url)
     database = await asyncpg.connect(url)
     try:
-        await _publish(backlog, redis, say)
+        await append_all(redis, ((backlog.stream, fields) for fields in backlog.entries()), backlog.records, say)
         worker = stack.start_worker(POSTGRES_URL=url, REDIS_TELEMETRY_STREAM=backlog.stream)
         drain = await _time_drain(backlog, _Watched(redis, database, worker, backlog.stream), say)
         # The next measurement has the machine for itself.
@@ -232,33 +230,3 @@ async def _time_drain(backlog: _Backlog, watched: _Watched, say: Callable[[str, 
         raise RuntimeError(f"{stored} rows stored of {backlog.records} records")
     timed = backlog.records - first
     return Drain(round(timed / elapsed_s), round(used_s / timed * 1e6, 2), round(peak_rss_mb(process), 1))
-
-
-async def _publish(backlog: _Backlog, redis: Client, say: Callable[[str, float], None]) -> None:
-    pending, sent = [], 0
-    for fields in backlog.entries():
-        pending.append(fields)
-        if len(pending) == BATCH:
-            sent += await _append(redis, backlog.stream, pending)
-            say("publishing", sent / backlog.records)
-    await _append(redis, backlog.stream, pending)
-
-
-async def _append(redis: Client, stream: str, entries: list[list[bytes]]) -> int:
-    pipeline = redis.pipeline(transaction=False)
-    for fields in entries:
-        pipeline.execute_command("XADD", stream, "*", *fields)
-    sent = len(await pipeline.execute()) if entries else 0
-    entries.clear()
-    return sent
-
-
-@asynccontextmanager
-async def _fresh_database(server_url: str, name: str) -> AsyncIterator[str]:
-    connection = await asyncpg.connect(server_url)
-    await connection.execute(f"CREATE DATABASE {name}")  # the names are this module's own
-    url = server_url.rpartition("/")[0] + f"/{name}"
-    await migrate(url)
-    yield url
-    await connection.execute(f"DROP DATABASE {name}")
-    await connection.close()

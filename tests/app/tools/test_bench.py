@@ -15,11 +15,12 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from telemetry_app.cli.tables import of_latency
+from telemetry_app.cli.tables import of_latency, of_scale
 from telemetry_app.live.wire.frames import PING, text_frame
 from telemetry_app.tools.bench.entries import Chunk, Clock, Entries
 from telemetry_app.tools.bench.helper import Helper
 from telemetry_app.tools.bench.latency import LatencyResult
+from telemetry_app.tools.bench.scale import ScaleResult
 from telemetry_app.tools.bench.sink import Connect, Connected
 from telemetry_app.tools.bench.usage import allow_open_files
 from telemetry_app.tools.bench.write import Drain, Measured, RawLimit
@@ -61,6 +62,27 @@ def test_ratios_are_those_within_a_round() -> None:
     assert Measured.of(rounds) == Measured(RawLimit(200.0, 1.0), Drain(160.0, 3.0, 102.0), 0.8, 3.0)
     uneven = [(RawLimit(100.0, 1.0), Drain(50.0, 4.0, 1.0)), (RawLimit(300.0, 1.0), Drain(90.0, 2.0, 1.0)), rounds[0]]
     assert (Measured.of(uneven).throughput_ratio, Measured.of(uneven).cpu_ratio) == (0.5, 3.0)
+
+
+def test_scale(tmp_path: Path) -> None:
+    """`bench scale` stores every record once with each number of workers, sharded and distributed, and adds up."""
+    result = result_of(tmp_path, "scale", "--records", "4000", "--workers", "1,2")
+    assert [result["single"][name] for name in ("workers", "partitions")] == [1, 1]
+    for rows, distributed in ((result["sharded"], False), (result["distributed"], True)):
+        assert [(row["workers"], row["partitions"], row["distributed"]) for row in rows] == [
+            (1, 8, distributed),
+            (2, 8, distributed),
+        ]
+        assert all(row["records_per_s"] > 0 and row["cpu_us_per_record"] > 0 for row in rows)
+    one, two = (row["cpu_us_per_record"] for row in result["sharded"])
+    assert result["cpu_growth"] == pytest.approx(two / one, abs=0.01)
+    hops = [row["cpu_us_per_record"] - one_us for row, one_us in zip(result["distributed"], (one, two), strict=True)]
+    assert result["hop_us"] == pytest.approx(hops, abs=0.01)
+    assert result["bare_hop_us"] > 0
+    shown = Console(width=160, record=True, file=io.StringIO())
+    shown.print(of_scale(msgspec.convert(result, ScaleResult)))
+    lines = shown.export_text().splitlines()
+    assert [sum(f" {way} " in line for line in lines) for way in ("one stream", "sharded", "distributed")] == [1, 2, 2]
 
 
 def test_live(tmp_path: Path) -> None:
