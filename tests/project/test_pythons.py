@@ -1,5 +1,6 @@
 """Which Pythons are supported: said alike everywhere, and refused in one sentence where another is used."""
 
+import os
 import re
 import subprocess
 import sys
@@ -33,7 +34,9 @@ def make(tmp_path: Path, python: str | Path, *goals: str) -> subprocess.Complete
     command = ["make", "--dry-run", f"--file={ROOT / 'Makefile'}", f"PYTHON={python}", *goals]
     for name in ("pyproject.toml", "constraints.txt"):
         (tmp_path / name).touch()
-    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    # Not as part of the `make` that runs the tests, whose options it would take over and whose folders it would name.
+    alone = {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name != "MFLAGS"}
+    return subprocess.run(command, cwd=tmp_path, env=alone, capture_output=True, text=True, check=False)
 
 
 def pretend(tmp_path: Path, version: str) -> Path:
