@@ -69,7 +69,7 @@ async def _change(settings: Settings, client: Client, number: int) -> Outcome:
 
 def _with_redis(settings: Settings, act: Callable[[Client], Awaitable[T]]) -> T:
     from faust_redis.redis.client import close, connect
-    from faust_redis.redis.errors import FaustRedisError
+    from faust_redis.redis.errors import ANY_REDIS_ERROR, FaustRedisError, describe
 
     async def acting() -> T:
         client = connect(settings.redis_url)
@@ -82,6 +82,8 @@ def _with_redis(settings: Settings, act: Callable[[Client], Awaitable[T]]) -> T:
         return run(acting())
     except FaustRedisError as error:
         raise click.ClickException(str(error)) from error
+    except ANY_REDIS_ERROR as error:
+        raise click.ClickException(f"Redis does not answer as it should ({describe(error)}).") from error
 
 
 def _show(statuses: list[PartitionStatus]) -> None:

@@ -6,14 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
-from redis.exceptions import RedisClusterException, RedisError
+import asyncpg
+from redis.exceptions import AuthenticationError, RedisClusterException, RedisError
 
 from telemetry_app.cli.findings.directus import look_at_directus
 from telemetry_app.cli.findings.finding import TIMEOUT_S, Finding, wrong
 from telemetry_app.cli.findings.ports import look_at_ports
 from telemetry_app.cli.findings.postgres import look_at_postgres
 from telemetry_app.cli.findings.redis import look_at_redis
-from telemetry_app.database.errors import DATABASE_ERRORS, describe
+from telemetry_app.database.errors import DATABASE_ERRORS, describe, meaning_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -39,6 +40,15 @@ async def dependencies(settings: Settings) -> AsyncIterator[Finding]:
         except TimeoutError:
             findings = [wrong(name, f"no answer within {TIMEOUT_S:g} s", remedy)]
         except _UNREACHABLE as exc:
-            findings = [wrong(name, describe(exc), remedy)]
+            findings = [wrong(name, describe(exc), _advice(exc) or remedy)]
         for finding in findings:
             yield finding
+
+
+def _advice(error: Exception) -> str | None:
+    """Return what to do about an answer, where more is known than that there was none."""
+    if isinstance(error, AuthenticationError):
+        return "correct the user or the password in REDIS_URL"
+    if isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in {"28", "3D", "42"}:
+        return meaning_of(error).advice
+    return None

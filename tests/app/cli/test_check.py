@@ -340,3 +340,15 @@ async def test_the_command(
     assert named[: len(Settings.model_fields)] == [field.upper() for field in Settings.model_fields]
     assert f"ok     REDIS_TELEMETRY_STREAM        {stream} (set)" in lines
     assert "ok     DIRECTUS_BASE_URL             unset (default)" in lines
+
+
+async def test_answers_have_advice_of_their_own(
+    settings: Callable[..., Settings], valkey_factory: ValkeyFactory, postgres_url: str
+) -> None:
+    """Who is not let in, or asks for what is not there, is told what to correct, not to start a server that runs."""
+    redis = valkey_factory(extra_args=("--user", "worker", "on", ">right", "~*", "+@all"))
+    nowhere = postgres_url.rpartition("/")[0] + "/nowhere"
+    wrong = redis.url.replace("redis://", "redis://worker:wrong@")
+    found = await look(settings(redis_url=wrong, postgres_url=nowhere))
+    assert found["redis"].text.endswith(": correct the user or the password in REDIS_URL")
+    assert found["postgres"].text.endswith(": create the database that POSTGRES_URL names")

@@ -130,3 +130,18 @@ def test_a_missing_module_of_ours(runner: CliRunner, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(main, "get_command", lambda *_: failing)
     result = runner.invoke(main, ["demo"])
     assert isinstance(result.exception, ModuleNotFoundError)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["partitions"], ["partitions", "--to", "3"], ["dead-letters", "list"], ["dead-letters", "resume"]]
+)
+def test_a_redis_that_is_away_is_one_sentence(
+    runner: CliRunner, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """A command that asks Redis ends with status 1 and says so, without a traceback."""
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    result = runner.invoke(main, arguments)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert result.output.startswith("Error: ")
+    assert "Redis" in result.output
