@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis, RedisCluster
@@ -126,10 +127,16 @@ def as_lost_connections() -> Iterator[None]:
         if "the handler is closed" not in str(error):
             raise
         raise RedisConnectionError(str(error)) from error
-    except AttributeError as error:
-        if "'NoneType' object has no attribute '_add_writer'" not in str(error):
+    except (AttributeError, TypeError) as error:
+        if not _is_of_a_lost_transport(error):
             raise
         raise RedisConnectionError("the connection was lost") from error
+
+
+def _is_of_a_lost_transport(error: Exception) -> bool:
+    """Tell whether it was asyncio itself that stumbled, over what a closed transport no longer has."""
+    *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
+    return "'NoneType' object" in str(error) and innermost.f_globals.get("__name__") == "asyncio.selector_events"
 
 
 async def execute(client: Client, *args: Any, **options: Any) -> Any:

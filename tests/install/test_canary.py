@@ -155,7 +155,7 @@ TEXTS: Final = {
     "no such key": "the same, where only the stream is gone",
     "ERR no such key": "the same, as a client without the prefix's removal hands it on",
     "UNBLOCKED": "a failover during a read is logged as an error for people instead of a warning",
-    "'NoneType' object has no attribute '_add_writer'": "the same with asyncio of Python 3.12 and 3.13.0",
+    "'NoneType' object": "the same with asyncio of Python 3.12 and 3.13.0",
     "the handler is closed": "a connection that was reset at the wrong moment ends the worker instead of being retried",
 }
 

@@ -13,6 +13,7 @@ from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
+from faust_redis.redis.client import as_lost_connections
 from faust_redis.redis.errors import (
     FaustRedisError,
     Misconfigured,
@@ -92,3 +93,14 @@ def test_the_docstring_is_the_message() -> None:
 def test_an_error_is_described_by_its_kind_and_its_words(error: Exception, words: str) -> None:
     """Neither a message without words nor one that says only what kind it is."""
     assert describe(error) == words
+
+
+@pytest.mark.parametrize("stumbling", ["nothing()", "nothing._add_writer"])
+def test_asyncio_that_stumbles_over_a_lost_connection(stumbling: str) -> None:
+    """As Python 3.13.0 does, whose transports write without looking; from elsewhere it is a defect."""
+    for module, expected in (("asyncio.selector_events", RedisConnectionError), ("elsewhere", Exception)):
+        names: dict[str, Any] = {"__name__": module}
+        exec(f"def write(nothing=None):\n    {stumbling}", names)  # noqa: S102 - so that it is raised in a module of that name
+        with pytest.raises(expected) as caught, as_lost_connections():
+            names["write"]()
+        assert isinstance(caught.value, RedisConnectionError) == (module == "asyncio.selector_events")
