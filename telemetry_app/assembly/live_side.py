@@ -110,8 +110,11 @@ def build_live_side(settings: Settings, operations: Operations, put: Put) -> Liv
     async def broadcast_not_ready() -> str | None:
         return await reader.why_not_ready() or (None if live.accepting else "clients are not let in yet")
 
+    async def database_not_ready() -> str | None:
+        return await postgres.why_not_ready() or await device_events.why_not_ready()
+
     # Beside a write side it is the same server, which that side asks already.
-    database = () if settings.has_write_side else (Probe("postgres", postgres.why_not_ready, PROBE_CACHE_S),)
+    database = () if settings.has_write_side else (Probe("postgres", database_not_ready, PROBE_CACHE_S),)
     return LiveAssembly(
         services=(postgres, *rights.services, device_events, live),
         feeds=(reader,),

@@ -23,6 +23,7 @@ from telemetry_app.tools.embedded.process import Account, free_port
 from tests.conftest import PROJECT
 from tests.deploy import dockerfile
 from tests.worker.conftest import Pipeline, StartWorker, record, until_drained
+from tests.worker.spectators import TABLES
 
 BIN = Path(sys.executable).parent
 #: Not in /etc/passwd, and in the group 0, as OpenShift does it.
@@ -115,8 +116,9 @@ def test_the_check_is_cheap() -> None:
     assert done.stdout == "[]\n"
 
 
-async def test_every_address_of_both_families(start_worker: StartWorker) -> None:
+async def test_every_address_of_both_families(pipeline: Pipeline, start_worker: StartWorker) -> None:
     """`::` is listened on for IPv4 and IPv6 alike, by the metrics and by the live side."""
+    await pipeline.database.execute(TABLES)
     everywhere = "::" if has_ipv6() else EVERYWHERE_IPV4
     worker = start_worker(ROLES="live", LIVE_AUTH="none", METRICS_HOST=everywhere, LIVE_HOST=everywhere)
     await worker.wait_ready()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 from datetime import timedelta
+from http import HTTPStatus
 
 import aiohttp
 import asyncpg
@@ -274,6 +275,22 @@ async def test_each_side_runs_alone(
             assert (await client.receive())["speed"] == 1
         assert await pipeline.stored() == 0
     assert await worker.stop() == 0
+
+
+async def test_a_live_worker_without_its_tables_says_so(pipeline: Pipeline, start_worker: StartWorker) -> None:
+    """It is not ready on a database that Directus knows nothing of, and is as soon as the tables are there."""
+    worker = start_worker(ROLES="live", LIVE_AUTH="none", LIVE_DEVICE_EVENT_REFRESH_MS="1000")
+    await eventually(lambda: _says(worker, "Directus has not made the tables entries and entry_devices"))
+    await pipeline.database.execute(TABLES)
+    await worker.wait_ready()
+
+
+async def _says(worker: WorkerProcess, reason: str) -> bool:
+    try:
+        async with aiohttp.ClientSession() as http, http.get(f"{worker.metrics_url}/readyz") as answer:
+            return answer.status == HTTPStatus.SERVICE_UNAVAILABLE and reason in await answer.text()
+    except aiohttp.ClientConnectorError:
+        return False
 
 
 async def _copy_entries(pipeline: Pipeline, url: str) -> None:

@@ -58,8 +58,13 @@ class CachedDeviceEvents(Service):
         self._observer = observer
         self._events: Mapping[str, frozenset[str]] = {}
         self._devices: Mapping[str, frozenset[str]] = {}
+        self._missing: str | None = None
         self._outage = Outage(logger, "refreshing device events (the last known stay in use)")
         super().__init__(**kwargs)
+
+    async def why_not_ready(self) -> str | None:
+        """Return None unless the tables are not there, which is said at once; an outage of the database is not."""
+        return self._missing
 
     def events_of(self, device_id: str) -> frozenset[str]:
         """Return the ids of a device's events."""
@@ -80,8 +85,11 @@ class CachedDeviceEvents(Service):
                 pairs = [(row[0], row[1]) for row in await connection.fetch(_QUERY)]
         except DATABASE_ERRORS as error:
             self._observer.retried("device events")
-            self._outage.failed(_reason(error))
+            reason = _reason(error)
+            self._missing = reason if isinstance(error, asyncpg.UndefinedTableError) else self._missing
+            self._outage.failed(reason)
             return False
+        self._missing = None
         self._outage.over()
         self._events = _grouped(pairs)
         self._devices = _grouped((event_id, device_id) for device_id, event_id in pairs)
