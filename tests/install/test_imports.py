@@ -10,6 +10,7 @@ import pytest
 
 from tests.conftest import WorkerFactory
 from tests.worker.conftest import Pipeline
+from tests.worker.spectators import TABLES
 
 # Runs a program of the environment and writes down at its end what was imported.
 PROGRAM: Final = """
@@ -57,6 +58,7 @@ async def test_a_worker_imports_what_it_runs(
 ) -> None:
     """Of the tools it imports nothing, of the commands its own, of a side that does not run nothing."""
     path = tmp_path / "imported"
+    await pipeline.database.execute(TABLES)
     worker = worker_process(
         {**pipeline.env, "ROLES": roles, "LIVE_AUTH": "none"}, [sys.executable, "-c", PROGRAM, str(path), *command]
     )

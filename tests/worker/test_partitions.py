@@ -18,6 +18,7 @@ from faust_redis.redis import keys
 from tests.conftest import PROJECT
 from tests.support.waiting import eventually
 from tests.worker.conftest import GROUP, Pipeline, StartWorker, record, until_drained
+from tests.worker.spectators import TABLES
 
 DEVICES = 40
 #: Of a worker that sets refused records aside at once, so that none is pending for that.
@@ -185,6 +186,7 @@ async def test_a_command_that_is_killed_and_run_again(
 
 async def test_it_refuses_while_a_worker_is_alive(pipeline: Pipeline, start_worker: StartWorker) -> None:
     """It names the worker in one sentence and changes nothing, whichever side the worker has."""
+    await pipeline.database.execute(TABLES)
     await pipeline.publish([record(1, 1)])
     for roles in ("write", "live"):
         worker = start_worker(ROLES=roles, LIVE_AUTH="none", INSTANCE_ID=f"worker-{roles}")

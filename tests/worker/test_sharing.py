@@ -17,6 +17,7 @@ from faust_redis.redis import keys
 from telemetry_app.tools.embedded.worker import WorkerProcess
 from tests.support.waiting import eventually
 from tests.worker.conftest import GROUP, Pipeline, StartWorker, record
+from tests.worker.spectators import TABLES
 
 PARTITIONS = 8
 PATIENCE_S = 60
@@ -137,8 +138,9 @@ async def test_readiness_says_why_and_who_stands_by(pipeline: Pipeline, start_wo
 
 
 @pytest.mark.parametrize("roles", ["write", "live"])
-async def test_a_name_has_one_process(start_worker: StartWorker, roles: str) -> None:
+async def test_a_name_has_one_process(pipeline: Pipeline, start_worker: StartWorker, roles: str) -> None:
     """A second process of a name ends with one sentence that names the first; after a kill the next one gets it."""
+    await pipeline.database.execute(TABLES)
     settings = {"INSTANCE_ID": "same", "ROLES": roles, "LIVE_AUTH": "none"}
     first = start_worker(**settings)
     await first.wait_ready()
