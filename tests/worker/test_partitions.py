@@ -11,11 +11,13 @@ from collections import Counter
 from datetime import datetime
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from faust_redis.redis import keys
-from tests.conftest import PROJECT
+from tests.conftest import PROJECT, ProxyFactory
+from tests.support.servers.proxy import url_through
 from tests.support.waiting import eventually
 from tests.worker.conftest import GROUP, Pipeline, StartWorker, record, until_drained
 from tests.worker.spectators import TABLES
@@ -157,21 +159,26 @@ async def test_what_workers_store_and_count_is_exact(
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("producer", ["sharded", "single"])
 async def test_a_command_that_is_killed_and_run_again(
-    pipeline: Pipeline, start_worker: StartWorker, producer: str
+    pipeline: Pipeline, start_worker: StartWorker, tcp_proxy: ProxyFactory, producer: str
 ) -> None:
     """Killed in the middle, it lets no worker start, and is finished by the next run."""
     trackers = Trackers(pipeline, producer)
     await trackers.send(8, 4)
     await run_until_done(start_worker, pipeline, spread(4, producer))
     await trackers.send(8, 4)
-    env = {"PYTHONPATH": str(PROJECT), **pipeline.env, **spread(4, producer)}
+    parts = urlsplit(pipeline.env["REDIS_URL"])
+    line = await tcp_proxy(parts.hostname or "", parts.port or 6379)
+    # It takes a tenth of a second: over a slow line there is time to kill it in the middle, whatever the machine does.
+    line.latency_s = 0.1
+    slow = {"REDIS_URL": url_through(line, pipeline.env["REDIS_URL"])}
+    env = {"PYTHONPATH": str(PROJECT), **pipeline.env, **spread(4, producer), **slow}
     command = [sys.executable, "-m", "telemetry_app", "partitions", "--to", "6"]
     process = await asyncio.create_subprocess_exec(*command, env=env, cwd=PROJECT)
 
-    async with asyncio.timeout(30):
-        # Without a pause: it takes a tenth of a second.
-        while b">" not in bytes(await pipeline.redis.get(keys.partitions(pipeline.stream)) or b""):  # type: ignore[arg-type]  # bytes
-            pass
+    async def is_changing() -> bool:
+        return b">" in bytes(await pipeline.redis.get(keys.partitions(pipeline.stream)) or b"")  # type: ignore[arg-type]  # bytes
+
+    await eventually(is_changing, timeout_s=30, message="the change has begun")
     process.kill()
     await process.wait()
     worker = start_worker(**spread(4, producer))
