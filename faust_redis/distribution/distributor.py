@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mode import Service
 
 from faust_redis.distribution.moving import Mover, Tenure
-from faust_redis.group.lease import Leases
+from faust_redis.group.lease import Leases, renewal_interval_s
 from faust_redis.partitions.record import PartitionRecord
 from faust_redis.redis.client import Client, close, connect, drop_connections, forget_nodes
 from faust_redis.redis.errors import ANY_REDIS_ERROR, PartitionLost, ReplyTooLarge, describe, severity
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Renewals in one lease time: two may fail before the lease is lost.
-_RENEWALS_PER_TTL: Final = 3
 #: How often a process without the lease tries to take it.
 _LOOK_S: Final = 0.25
 #: Longer blocks would look like a dead connection and delay shutdown.
@@ -106,7 +104,7 @@ class Distributor(Service):
 
     @Service.task
     async def _keep_lease(self) -> None:
-        renew_s = self._options.lease_ttl_ms / 1000 / _RENEWALS_PER_TTL
+        renew_s = renewal_interval_s(self._options.lease_ttl_ms)
         while not self.should_stop:
             try:
                 # A silent connection must not cost the whole lease: the next try has a connection of its own.

@@ -7,10 +7,11 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from faust_redis.distribution.routing import route
+from faust_redis.partitions.discovery import group_of
 from faust_redis.redis import distribution_scripts, keys, scripts
-from faust_redis.redis.client import Client, Script, execute, is_cluster
+from faust_redis.redis.client import Client, Script, is_cluster
 from faust_redis.redis.errors import PartitionLost
-from faust_redis.redis.replies import BEFORE_ALL, EntryId, facts, streams, text
+from faust_redis.redis.replies import BEFORE_ALL, EntryId, streams
 from faust_redis.redis.wire import ReadConnection
 from faust_redis.stream.progress import Tally
 from faust_redis.stream.reader import TOO_LARGE_DETAIL
@@ -129,9 +130,8 @@ class Mover:
 
     async def _place(self) -> EntryId:
         """Return the group's last id; without a group the very beginning, and moving notices that there is none."""
-        groups = map(facts, await execute(self._client, "XINFO", "GROUPS", self._source))
-        places = (group["last-delivered-id"] for group in groups if text(group["name"]) == self._group)
-        return EntryId.parse(next(places, b"0-0"))
+        group = await group_of(self._client, self._source, self._group)
+        return EntryId.parse(group["last-delivered-id"]) if group else BEFORE_ALL
 
     async def read(self, tenure: Tenure, *, count: int, block_ms: int) -> list[Entry]:
         """Return the entries that come next; none when there are none in time."""

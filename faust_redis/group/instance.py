@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mode import Service
 
+from faust_redis.group.lease import renewal_interval_s
 from faust_redis.redis import keys, scripts
 from faust_redis.redis.client import Client, Script, close, connect, drop_connections
 from faust_redis.redis.errors import ANY_REDIS_ERROR, InstanceTaken, describe, severity
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Renewals in one lease time: two may fail before the name is anybody's.
-_RENEWALS_PER_TTL: Final = 3
 #: How often a name is asked for that another process has.
 _LOOK_S: Final = 0.2
 #: So many renewals prove nothing: one that was sent before its process was killed may arrive late.
@@ -120,7 +119,7 @@ class InstanceName(Service):
                 if other is not None:
                     self._held_until_s = float("-inf")
                     raise self._taken(other)
-            await self.sleep(self._options.lease_ttl_ms / 1000 / _RENEWALS_PER_TTL)
+            await self.sleep(renewal_interval_s(self._options.lease_ttl_ms))
 
     def _taken(self, other: str) -> InstanceTaken:
         return InstanceTaken(f"{self._options.instance_id} is {_who(other)}; give each process a name of its own")

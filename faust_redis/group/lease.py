@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from faust_redis.redis import keys, scripts
 from faust_redis.redis.client import Client, Script, execute
@@ -11,6 +11,15 @@ from faust_redis.redis.replies import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+
+#: Renewals in one lease time: two may fail before the lease is lost.
+_RENEWALS_PER_TTL: Final = 3
+
+
+def renewal_interval_s(ttl_ms: int) -> float:
+    """Return how often something is renewed that lasts for so long."""
+    return ttl_ms / 1000 / _RENEWALS_PER_TTL
 
 
 class Leases:

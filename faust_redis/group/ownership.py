@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 
 from faust_redis.group.balance import share
 from faust_redis.group.changes import Changes, Sight
-from faust_redis.group.lease import Leases
+from faust_redis.group.lease import Leases, renewal_interval_s
 from faust_redis.group.members import Members
 from faust_redis.redis import keys
 from faust_redis.redis.client import Client, drop_connections
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Renewals in one lease time: two may fail before the lease is lost.
-_RENEWALS_PER_TTL: Final = 3
 #: How often a worker looks whether others have come, gone or given something back: what moves stands still as long.
 _WATCH_S: Final = 0.1
 #: How long a stopping worker tries to give its leases back.
@@ -101,7 +99,7 @@ class Ownership(Service):
     @property
     def interval_s(self) -> float:
         """Time between two renewals."""
-        return self._options.lease_ttl_ms / 1000 / _RENEWALS_PER_TTL
+        return renewal_interval_s(self._options.lease_ttl_ms)
 
     def want(self, topics: Iterable[str]) -> None:
         """Take part in sharing out these topics from now on, and no others; with none, be assigned nothing."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from redis.exceptions import ResponseError
 
-from faust_redis.partitions.found import group_of
+from faust_redis.partitions.discovery import group_of
 from faust_redis.redis import keys
 from faust_redis.redis.client import Client, execute
 from faust_redis.redis.errors import is_no_group

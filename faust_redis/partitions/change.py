@@ -6,9 +6,9 @@ import secrets
 from typing import TYPE_CHECKING, NamedTuple
 
 from faust_redis.partitions import backlog
-from faust_redis.partitions.alone import Alone
 from faust_redis.partitions.copy import Copy, Moved
-from faust_redis.partitions.found import group_of, kinds, other_number, streams_with_anything
+from faust_redis.partitions.discovery import group_of, kinds, other_number, streams_with_anything
+from faust_redis.partitions.exclusive import ExclusiveAccess
 from faust_redis.partitions.layout import Layout
 from faust_redis.partitions.places import Places
 from faust_redis.partitions.record import PartitionRecord, Recorded
@@ -89,8 +89,8 @@ class Repartitioning:
         self._broadcast_prefix = broadcast_prefix
         self._distributed = distributed
         self._record = PartitionRecord(client, topic, group=group, options=options)
-        self._alone = Alone(client, topic, group=group, options=options)
-        self._places = Places(client, self._alone)
+        self._access = ExclusiveAccess(client, topic, group=group, options=options)
+        self._places = Places(client, self._access)
 
     async def to(self, partitions: int, progress: Progress) -> Outcome:
         """Change the number of partitions; with the same number, bring what is misplaced to where it belongs.
@@ -103,19 +103,19 @@ class Repartitioning:
             PartitionLost: Another process took over.
         """
         with own_errors():
-            await self._alone.refuse_workers()
+            await self._access.refuse_workers()
             streams = [self._topic, *self._layout(partitions).streams, *await self._found()]
             interrupted = await self._record.read()
             if interrupted and interrupted.run:
                 streams += self._layout(interrupted.after).streams
-            async with self._alone.holding(list(dict.fromkeys(streams))):
+            async with self._access.holding(list(dict.fromkeys(streams))):
                 return await self._to(partitions, progress)
 
     async def _to(self, partitions: int, progress: Progress) -> Outcome:
         await self._places.require_permissions(self._topic)
         streams = await self._streams()
         rebuilt = streams if partitions == 1 else [stream for stream in streams if stream != self._topic]
-        await self._alone.refuse_readers(streams, rebuilt, self._broadcast_prefix)
+        await self._access.refuse_readers(streams, rebuilt, self._broadcast_prefix)
         recorded, finished, late = await self._record.read(), None, 0
         if recorded and recorded.copied:
             late += await self._finish(recorded)
@@ -171,10 +171,10 @@ class Repartitioning:
 
     async def _streams(self) -> list[str]:
         """Return the streams with anything; not those that were made since their leases were taken."""
-        return [stream for stream in await self._found() if stream in self._alone.tokens]
+        return [stream for stream in await self._found() if stream in self._access.tokens]
 
     async def _write(self, recorded: Recorded) -> None:
-        await self._record.write(recorded, self._alone.tokens[self._topic])
+        await self._record.write(recorded, self._access.tokens[self._topic])
 
     async def _all_in_place(self, streams: Sequence[str], partitions: int) -> bool:
         layout, page = self._layout(partitions), backlog.page_size(1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from faust_redis.group.lease import Leases
 from faust_redis.partitions.backlog import pending_page
-from faust_redis.partitions.found import group_of, kinds
+from faust_redis.partitions.discovery import group_of, kinds
 from faust_redis.redis import keys
 from faust_redis.redis.client import Client, execute
 from faust_redis.redis.errors import own_errors

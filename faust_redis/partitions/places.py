@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 from redis.exceptions import NoPermissionError, ResponseError
 
 from faust_redis.partitions import scripts
-from faust_redis.partitions.found import kinds
+from faust_redis.partitions.discovery import kinds
 from faust_redis.redis import keys
 from faust_redis.redis.client import Client, Script, execute
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from faust_redis.partitions.alone import Alone
+    from faust_redis.partitions.exclusive import ExclusiveAccess
     from faust_redis.partitions.layout import Layout
     from faust_redis.partitions.sources import Sources
 
@@ -27,12 +27,12 @@ class Places:
 
     Args:
         client: Redis.
-        alone: Holds the leases.
+        access: Holds the leases.
     """
 
-    def __init__(self, client: Client, alone: Alone) -> None:
+    def __init__(self, client: Client, access: ExclusiveAccess) -> None:
         self._client = client
-        self._alone = alone
+        self._access = access
         self._set = Script(client, scripts.SET)
         self._switch = Script(client, scripts.SWITCH)
         self._retire = Script(client, scripts.RETIRE)
@@ -61,15 +61,15 @@ class Places:
         for stream in sources.streams:
             until = sources.until.get(stream)
             if until is not None:
-                await self._alone.run(self._set, stream, [layout.until(stream)], str(until))
+                await self._access.run(self._set, stream, [layout.until(stream)], str(until))
             if sources.epoch:
-                await self._alone.run(self._fence, stream, [keys.distribution(stream)], sources.epoch + 1)
+                await self._access.run(self._fence, stream, [keys.distribution(stream)], sources.epoch + 1)
 
     async def remove_copies(self, layout: Layout, streams: Sequence[str]) -> None:
         """Remove what a change has copied that ended before all was."""
         for stream in dict.fromkeys([*layout.streams, *streams]):
             copies = [layout.copied(stream), layout.until(stream), *layout.copies_beside(stream).values()]
-            await self._alone.run(self._remove, stream, copies)
+            await self._access.run(self._remove, stream, copies)
 
     async def take(self, layout: Layout, streams: Sequence[str], *, distributed: bool) -> int:
         """Let the copies be what there is, and nothing else; return how many entries came since they were made.
@@ -86,7 +86,7 @@ class Places:
             if stream not in layout.streams:
                 plain = stream == layout.topic
                 names = [stream, layout.until(stream), *layout.beside(stream)]
-                left = await self._alone.run(self._retire, stream, names, layout.group, "keep" if plain else "remove")
+                left = await self._access.run(self._retire, stream, names, layout.group, "keep" if plain else "remove")
                 late += 0 if plain and distributed else left - 1
         return late
 
@@ -94,9 +94,9 @@ class Places:
         copied, until = layout.copied(stream), layout.until(stream)
         pairs = [name for pair in layout.copies_beside(stream).items() for name in pair]
         if not layout.stays(stream):
-            return await self._alone.run(self._switch, stream, [copied, until, *pairs, stream, copied], stream) - 1
+            return await self._access.run(self._switch, stream, [copied, until, *pairs, stream, copied], stream) - 1
         if await kinds(self._client, [copied]):
-            await self._alone.run(self._settle, stream, [stream, until], layout.group)
-            while await self._alone.run(self._append, stream, [stream, copied], layout.group, _PAGE) > 1:
+            await self._access.run(self._settle, stream, [stream, until], layout.group)
+            while await self._access.run(self._append, stream, [stream, copied], layout.group, _PAGE) > 1:
                 pass
-        return await self._alone.run(self._switch, stream, [copied, until, *pairs], "") - 1
+        return await self._access.run(self._switch, stream, [copied, until, *pairs], "") - 1

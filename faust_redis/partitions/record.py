@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from faust_redis.partitions import scripts
-from faust_redis.partitions.found import other_number
+from faust_redis.partitions.discovery import other_number
 from faust_redis.redis import keys
 from faust_redis.redis.client import Client, Script, execute
 from faust_redis.redis.errors import Misconfigured, PartitionLost

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from faust_redis.partitions.backlog import last_id, pending, unread
-from faust_redis.partitions.found import group_of, kinds
+from faust_redis.partitions.discovery import group_of, kinds
 from faust_redis.redis import keys
 from faust_redis.redis.client import Client, execute
 from faust_redis.redis.replies import BEFORE_ALL, EntryId

@@ -14,6 +14,7 @@ import msgspec
 import psutil
 
 from faust_redis.redis.client import Client, connect, execute
+from faust_redis.redis.replies import facts
 from telemetry_app.core.positions.insert import insert
 from telemetry_app.core.positions.rows import columns
 from telemetry_app.records.codec import decode_entry
@@ -201,9 +202,8 @@ class _Watched(NamedTuple):
 
     async def acknowledged(self) -> int:
         """Return how many entries the group has read and acknowledged."""
-        for info in await execute(self.redis, "XINFO", "GROUPS", self.stream):
-            facts = info if isinstance(info, dict) else dict(zip(info[::2], info[1::2], strict=True))
-            return int(facts[b"entries-read"] or 0) - int(facts[b"pending"])
+        for group in map(facts, await execute(self.redis, "XINFO", "GROUPS", self.stream)):
+            return int(group["entries-read"] or 0) - int(group["pending"])
         return 0
 
 

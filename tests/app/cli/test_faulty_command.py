@@ -1,14 +1,12 @@
 """`telemetry faulty`: looking at marks and changing them."""
 
-import asyncio
 import json
-import os
-import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from telemetry_app.database.migrate import migrate
+from tests.app.cli.running import telemetry
 from tests.support.database import session
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -36,22 +34,6 @@ def at(second: int) -> str:
     return (NOW + timedelta(seconds=second)).isoformat()
 
 
-async def faulty(url: str, *arguments: str) -> tuple[int | None, str, str]:
-    """Run `telemetry faulty`; return its exit code, output and errors."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "telemetry_app",
-        "faulty",
-        *arguments,
-        env={**os.environ, "POSTGRES_URL": url},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, errors = await process.communicate()
-    return process.returncode, output.decode().strip(), errors.decode().strip()
-
-
 async def marked(url: str) -> list[tuple[str, int, str | None]]:
     """Return device, second and reason of each faulty position of today."""
     async with session(url) as connection:
@@ -63,13 +45,15 @@ async def marked(url: str) -> list[tuple[str, int, str | None]]:
 
 async def test_listing(url: str) -> None:
     """Faulty positions of the last day, the newest first; of one device, of another time, and as JSON if asked."""
-    code, output, errors = await faulty(url, "list")
+    code, output, errors = await telemetry(url, "faulty", "list")
     assert (code, errors) == (0, "2 faulty positions")
     assert [line.split("  ")[1:4] for line in output.splitlines()] == [
         ["a", "ahead", "1.5,2.0"],
         ["b", "null-island", "1.5,2.0"],
     ]
-    _, output, _ = await faulty(url, "list", *DEVICE, "--from", (NOW - timedelta(days=31)).isoformat(), "--json")
+    _, output, _ = await telemetry(
+        url, "faulty", "list", *DEVICE, "--from", (NOW - timedelta(days=31)).isoformat(), "--json"
+    )
     listed = json.loads(output)
     assert [row["device_id"] for row in listed] == ["a", "a"]
     assert set(listed[0]) == {"device_id", "ts", "latitude", "longitude", "satellites", "reason", "ingested_at"}
@@ -78,12 +62,12 @@ async def test_listing(url: str) -> None:
 
 async def test_marking(url: str) -> None:
     """A device's positions from one time to another are marked with a reason; who is marked already keeps theirs."""
-    assert await faulty(url, "mark", *DEVICE, "--from", at(3), "--to", at(9), "--reason", "towed") == (
+    assert await telemetry(url, "faulty", "mark", *DEVICE, "--from", at(3), "--to", at(9), "--reason", "towed") == (
         0,
         "marked 1",
         "",
     )
-    assert await faulty(url, "mark", *DEVICE, "--from", at(1)) == (0, "marked 1", "")
+    assert await telemetry(url, "faulty", "mark", *DEVICE, "--from", at(1)) == (0, "marked 1", "")
     assert await marked(url) == [
         ("a", 1, "operator"), ("a", 3, "towed"), ("a", 4, "ahead"), ("b", 0, "null-island"),
     ]  # fmt: skip
@@ -91,7 +75,7 @@ async def test_marking(url: str) -> None:
 
 async def test_unmarking(url: str) -> None:
     """Whoever marked them, they are good again, and have no reason."""
-    assert await faulty(url, "unmark", *DEVICE, "--from", at(0), "--to", at(9)) == (0, "unmarked 1", "")
+    assert await telemetry(url, "faulty", "unmark", *DEVICE, "--from", at(0), "--to", at(9)) == (0, "unmarked 1", "")
     assert await marked(url) == [("b", 0, "null-island")]
 
 
@@ -105,14 +89,14 @@ async def test_unmarking(url: str) -> None:
 )
 async def test_times_that_are_none(arguments: tuple[str, ...], complaint: str) -> None:
     """A time without its zone could mean another hour; nothing is marked."""
-    code, _, errors = await faulty("postgresql://127.0.0.1:1/none", "mark", *DEVICE, *arguments)
+    code, _, errors = await telemetry("postgresql://127.0.0.1:1/none", "faulty", "mark", *DEVICE, *arguments)
     assert code == 2
     assert complaint in errors
 
 
 async def test_a_table_that_is_not_migrated(plain_postgres_url: str) -> None:
     """One sentence says what to do."""
-    code, _, errors = await faulty(plain_postgres_url, "list")
+    code, _, errors = await telemetry(plain_postgres_url, "faulty", "list")
     assert code == 1
     assert "run `telemetry migrate`" in errors
     assert "Traceback" not in errors

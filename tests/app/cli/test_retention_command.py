@@ -1,9 +1,5 @@
 """Old positions go by chunk or in batches, and nothing else goes."""
 
-import asyncio
-import os
-import subprocess
-import sys
 import uuid
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -13,6 +9,7 @@ import pytest
 from telemetry_app.database import retention
 from telemetry_app.database.migrate import migrate
 from telemetry_app.database.retention import age_of, find_old, remove
+from tests.app.cli.running import telemetry
 from tests.support.database import session
 
 #: A position for each of the last 60 days, at noon.
@@ -29,22 +26,6 @@ async def url(postgres_url: str) -> str:
     return postgres_url
 
 
-async def run(url: str, *arguments: str) -> tuple[int | None, str, str]:
-    """Run `telemetry retention`; return its exit code, output and errors."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "telemetry_app",
-        "retention",
-        *arguments,
-        env={**os.environ, "POSTGRES_URL": url},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    output, errors = await process.communicate()
-    return process.returncode, output.decode().strip(), errors.decode().strip()
-
-
 async def rows(url: str) -> int:
     async with session(url) as connection:
         number: int = await connection.fetchval("SELECT count(*) FROM positions")
@@ -56,14 +37,14 @@ async def test_rows_of_an_ordinary_table(plain_postgres_url: str) -> None:
     await migrate(plain_postgres_url)
     async with session(plain_postgres_url) as connection:
         await connection.execute(FILL)
-    code, output, errors = await run(plain_postgres_url, "--older-than", "30d", "--dry-run")
+    code, output, errors = await telemetry(plain_postgres_url, "retention", "--older-than", "30d", "--dry-run")
     assert (code, errors, await rows(plain_postgres_url)) == (0, "", 60)
     assert output.startswith("would remove 30 rows of positions older than ")
 
-    code, output, errors = await run(plain_postgres_url, "--older-than", "30d")
+    code, output, errors = await telemetry(plain_postgres_url, "retention", "--older-than", "30d")
     assert (code, errors, await rows(plain_postgres_url)) == (0, "", 30)
     assert output.startswith("removed 30 rows of positions older than ")
-    assert (await run(plain_postgres_url, "--older-than", "30d"))[1].startswith("removed 0 rows")
+    assert (await telemetry(plain_postgres_url, "retention", "--older-than", "30d"))[1].startswith("removed 0 rows")
 
 
 async def test_chunks_of_a_hypertable(timescale_postgres_url: str) -> None:
@@ -75,7 +56,7 @@ async def test_chunks_of_a_hypertable(timescale_postgres_url: str) -> None:
         removed = await remove(connection, expected, lambda _done: None)
         young = await connection.fetchval("SELECT count(*) FROM positions WHERE ts >= $1", expected.before)
         old = await connection.fetchval("SELECT count(*) FROM positions WHERE ts < $1", expected.before)
-    code, output, _ = await run(timescale_postgres_url, "--older-than", "30d")
+    code, output, _ = await telemetry(timescale_postgres_url, "retention", "--older-than", "30d")
 
     assert removed == expected
     assert (removed.kind, removed.number in (3, 4, 5), young) == ("chunk", True, 30)
@@ -142,7 +123,7 @@ def test_what_is_no_age(text: str) -> None:
 
 async def test_a_bad_age_asks_nothing() -> None:
     """A bad age ends the command before any server is asked."""
-    code, output, errors = await run("postgresql://127.0.0.1:1/nowhere", "--older-than", "10y")
+    code, output, errors = await telemetry("postgresql://127.0.0.1:1/nowhere", "retention", "--older-than", "10y")
 
     assert (code, output) == (2, "")
     assert "such as 36h, 400d or 26w" in " ".join(errors.split())
@@ -150,17 +131,17 @@ async def test_a_bad_age_asks_nothing() -> None:
 
 async def test_less_than_a_day(url: str) -> None:
     """An age below a day has to be meant: it needs --yes, but a dry run needs nothing."""
-    code, _, errors = await run(url, "--older-than", "1h")
+    code, _, errors = await telemetry(url, "retention", "--older-than", "1h")
     assert (code, await rows(url)) == (2, 60)
     assert "add --yes" in errors
 
-    assert (await run(url, "--older-than", "1h", "--dry-run"))[0] == 0
-    assert (await run(url, "--older-than", "1h", "--yes"))[0] == 0
+    assert (await telemetry(url, "retention", "--older-than", "1h", "--dry-run"))[0] == 0
+    assert (await telemetry(url, "retention", "--older-than", "1h", "--yes"))[0] == 0
 
 
 async def test_without_a_table(plain_postgres_url: str) -> None:
     """Without a table it ends with 1 and one sentence."""
-    code, _, errors = await run(plain_postgres_url, "--older-than", "400d")
+    code, _, errors = await telemetry(plain_postgres_url, "retention", "--older-than", "400d")
 
     assert (code, errors) == (1, "Error: There is no table positions: `telemetry migrate` makes it.")
 
@@ -173,7 +154,7 @@ async def test_without_the_right(url: str) -> None:
         await connection.execute(f"CREATE ROLE {role} LOGIN; GRANT SELECT, INSERT ON positions TO {role}")
         try:
             theirs = parts._replace(netloc=f"{role}@{parts.hostname}:{parts.port}").geturl()
-            code, _, errors = await run(theirs, "--older-than", "30d")
+            code, _, errors = await telemetry(theirs, "retention", "--older-than", "30d")
         finally:
             await connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
 

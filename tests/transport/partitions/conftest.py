@@ -11,7 +11,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from faust_redis import RedisOptions, Repartitioning
-from faust_redis.partitions import found
+from faust_redis.partitions import discovery
 from faust_redis.partitions.change import Outcome
 from faust_redis.redis import keys
 from faust_redis.redis.client import Client, close, connect
@@ -202,4 +202,4 @@ async def clustered(cluster: Stream) -> AsyncIterator[Topic]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look at a few streams only, in tests that change the number again and again."""
-    monkeypatch.setattr(found, "MOST", 4)
+    monkeypatch.setattr(discovery, "MOST", 4)

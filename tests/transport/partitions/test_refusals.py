@@ -8,8 +8,8 @@ import pytest
 from redis.asyncio import Redis
 
 from faust_redis.options import RedisOptions
-from faust_redis.partitions import found, record
-from faust_redis.partitions.alone import OtherReaders, WorkersAlive
+from faust_redis.partitions import discovery, record
+from faust_redis.partitions.exclusive import OtherReaders, WorkersAlive
 from faust_redis.redis import keys
 from faust_redis.redis.client import Client, close, connect
 from faust_redis.redis.errors import Misconfigured
@@ -123,7 +123,7 @@ async def test_a_worker_that_is_just_making_the_streams_is_no_other_number(
     topic: Topic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of workers that start together on an empty Redis none takes the first streams of another for all there are."""
-    find = found.other_number
+    find = discovery.other_number
 
     async def find_after_another_began(client: Client, name: str, group: str, wanted: int) -> int | None:
         await topic.client.set(keys.partitions(topic.name), 4)

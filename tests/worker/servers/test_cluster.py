@@ -7,14 +7,12 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-import asyncpg
 import pytest
 
-from faust_redis.redis.client import close, connect
 from tests.support.servers.cluster import Cluster
 from tests.support.waiting import eventually
 from tests.worker.conftest import Pipeline, StartWorker
-from tests.worker.servers.traffic import Producer, kept, rows, until_shown
+from tests.worker.servers.traffic import Producer, kept, pipeline_of, rows, until_shown
 from tests.worker.spectators import Spectators
 
 
@@ -37,20 +35,8 @@ async def nodes() -> AsyncIterator[Cluster]:
 @pytest.fixture
 async def pipeline(nodes: Cluster, plain_postgres_url: str) -> AsyncIterator[Pipeline]:
     """A pipeline on the cluster, whose one stream is distributed to partitions, with a database of its own."""
-    database = await asyncpg.connect(plain_postgres_url)
-    env = {
-        "REDIS_URL": nodes.url,
-        "REDIS_TELEMETRY_STREAM": "telemetry",
-        "REDIS_TELEMETRY_PARTITIONS": "4",
-        "POSTGRES_URL": plain_postgres_url,
-        "LEASE_TTL_MS": "1500",
-    }
-    client: Any = connect(nodes.url)
-    try:
-        yield OneByOne(client, database, "telemetry", env)
-    finally:
-        await close(client)
-        await database.close()
+    async with pipeline_of(nodes.url, plain_postgres_url, OneByOne, REDIS_TELEMETRY_PARTITIONS="4") as pipeline:
+        yield pipeline
 
 
 @pytest.mark.timeout(180)

@@ -6,18 +6,15 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any
 
-import asyncpg
 import pytest
 
-from faust_redis.redis.client import close, connect
 from tests.support.certificates import write_certificates
 from tests.support.servers.sentinel import SentinelStack
 from tests.support.servers.server import server_folder
 from tests.support.waiting import eventually
 from tests.worker.conftest import GROUP, Pipeline, StartWorker
-from tests.worker.servers.traffic import Producer, kept, rows, until_shown
+from tests.worker.servers.traffic import Producer, kept, pipeline_of, rows, until_shown
 from tests.worker.spectators import Spectators
 
 
@@ -33,19 +30,8 @@ async def sentinels(request: pytest.FixtureRequest) -> AsyncIterator[SentinelSta
 @pytest.fixture
 async def pipeline(sentinels: SentinelStack, plain_postgres_url: str) -> AsyncIterator[Pipeline]:
     """A pipeline behind the sentinels, with a database of its own."""
-    database = await asyncpg.connect(plain_postgres_url)
-    env = {
-        "REDIS_URL": sentinels.url,
-        "REDIS_TELEMETRY_STREAM": "telemetry",
-        "POSTGRES_URL": plain_postgres_url,
-        "LEASE_TTL_MS": "1500",
-    }
-    client: Any = connect(sentinels.url)
-    try:
-        yield Pipeline(client, database, "telemetry", env)
-    finally:
-        await close(client)
-        await database.close()
+    async with pipeline_of(sentinels.url, plain_postgres_url) as pipeline:
+        yield pipeline
 
 
 async def drained(pipeline: Pipeline) -> bool:

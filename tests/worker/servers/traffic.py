@@ -3,15 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
+
+from faust_redis.redis.client import close, connect
 from faust_redis.redis.errors import ANY_REDIS_ERROR
 from tests.support.waiting import eventually
 from tests.worker.conftest import Pipeline, ms_of, record
 from tests.worker.spectators import Client
 
 DEVICES = 10
+
+
+@contextlib.asynccontextmanager
+async def pipeline_of(
+    redis_url: str, postgres_url: str, kind: type[Pipeline] = Pipeline, **variables: str
+) -> AsyncIterator[Pipeline]:
+    """A pipeline on servers of the test's own.
+
+    Args:
+        redis_url: Where the stream is.
+        postgres_url: A database of its own.
+        kind: How it publishes.
+        variables: Further environment variables of its workers.
+    """
+    database = await asyncpg.connect(postgres_url)
+    env = {
+        "REDIS_URL": redis_url,
+        "REDIS_TELEMETRY_STREAM": "telemetry",
+        "POSTGRES_URL": postgres_url,
+        "LEASE_TTL_MS": "1500",
+        **variables,
+    }
+    client: Any = connect(redis_url)
+    try:
+        yield kind(client, database, "telemetry", env)
+    finally:
+        await close(client)
+        await database.close()
 
 
 class Producer:

@@ -7,8 +7,8 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final
 
 from faust_redis.group.changes import Changes
-from faust_redis.group.lease import Leases
-from faust_redis.partitions.found import kinds
+from faust_redis.group.lease import Leases, renewal_interval_s
+from faust_redis.partitions.discovery import kinds
 from faust_redis.redis import keys
 from faust_redis.redis.client import Client, Script, execute
 from faust_redis.redis.errors import ANY_REDIS_ERROR, FaustRedisError, PartitionLost
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 _NAME: Final = "partitions:"
 #: Whoever goes on with a change that was killed waits for so long.
 _TTL_MS: Final = 5000
-_RENEWALS_PER_TTL: Final = 3
 #: Who broadcasts reads several times in a second.
 _BROADCAST_SILENCE_MS: Final = 10_000
 _LOOK_S: Final = 0.1
@@ -37,7 +36,7 @@ class OtherReaders(FaustRedisError):  # noqa: N818 - a state of the streams, not
     """Others read the streams too."""
 
 
-class Alone:
+class ExclusiveAccess:
     """Holds the leases of streams, so that no worker takes one, and refuses where one is alive.
 
     Args:
@@ -135,7 +134,7 @@ class Alone:
 
     async def _renew(self) -> None:
         while True:
-            await asyncio.sleep(_TTL_MS / 1000 / _RENEWALS_PER_TTL)
+            await asyncio.sleep(renewal_interval_s(_TTL_MS))
             for stream, token in list(self.tokens.items()):
                 # Whatever is to be changed is refused when a lease is lost.
                 with contextlib.suppress(*ANY_REDIS_ERROR):
