@@ -290,6 +290,7 @@ class Ownership(Service):
             )
         except PartitionLost as lost:
             logger.warning("%s", lost)
+            self._seen[tp[0]] = None  # look again soon, as nobody may tell that it is free
             return None
         except ResponseError as error:
             # One key of another type must not hold up the other partitions; it is tried again in every turn.

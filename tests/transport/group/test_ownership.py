@@ -40,19 +40,26 @@ class Worker:
         self.may_change.set()
         self.is_changing = False
         self.stops = False
+        self.leases_to_end = 0
         self._topics = topics
         options = RedisOptions(instance_id=name, lease_ttl_ms=ttl_ms, observer=self.observer)
+        self._reader = Reader(self.client, group=GROUP, options=options)
         self.ownership = Ownership(
             self.client,
             self.holdings,
             group=GROUP,
             options=options,
             streams_of=self.streams_of,
-            ensure_group=Reader(self.client, group=GROUP, options=options).ensure_group,
+            ensure_group=self.ensure_group,
             rebalance=self.rebalance,
             stopping=lambda: self.stops,
         )
-        self.ownership.want(topics)
+
+    async def ensure_group(self, partition: Partition) -> bool:
+        if self.leases_to_end:
+            self.leases_to_end -= 1
+            await self.client.delete(keys.lease(partition.stream, GROUP))
+        return await self._reader.ensure_group(partition)
 
     def streams_of(self, topic: str) -> list[str]:
         return [keys.partition_stream(topic, n, self._topics[topic]) for n in range(self._topics[topic])]
@@ -86,9 +93,18 @@ class Workers:
         self._stack = stack
 
     async def start(
-        self, name: str, partitions: int = 1, *, ttl_ms: int = TTL_MS, topics: dict[str, int] | None = None
+        self,
+        name: str,
+        partitions: int = 1,
+        *,
+        ttl_ms: int = TTL_MS,
+        topics: dict[str, int] | None = None,
+        leases_to_end: int = 0,
     ) -> Worker:
-        worker = Worker(self._url, name, topics or {self.topic: partitions}, ttl_ms)
+        wanted = topics or {self.topic: partitions}
+        worker = Worker(self._url, name, wanted, ttl_ms)
+        worker.leases_to_end = leases_to_end
+        worker.ownership.want(wanted)
         self._stack.push_async_callback(close, worker.client)
         await self._stack.enter_async_context(worker.ownership)
         return worker
@@ -118,6 +134,14 @@ async def test_a_free_partition_is_taken(workers: Workers) -> None:
     assert worker.only.token.startswith("one#")
     assert [group["name"] for group in await workers.redis.xinfo_groups(workers.topic)] == [GROUP.encode()]
     assert worker.observer.owned == 1
+
+
+async def test_a_lease_that_ends_while_it_is_taken(workers: Workers) -> None:
+    """A lease that ends before the stream has its group is taken again at the next look, long before a renewal."""
+    worker = await workers.start("one", ttl_ms=120_000, leases_to_end=2)
+    await eventually(lambda: worker.held == [0])
+    assert worker.leases_to_end == 0
+    assert await workers.lease() == worker.only.token
 
 
 async def test_a_held_partition_is_left_alone(workers: Workers) -> None:
