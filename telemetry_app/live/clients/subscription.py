@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from telemetry_app.live.wire.encoding import Form
 from telemetry_app.live.wire.position import is_newer
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Subscription:
         connection: The client's.
         topic: As the client wrote it.
         event_id: The topic's event.
+        form: How it is sent positions.
         seq: Number of the last position that the client does not need: sent, or covered by what it got first.
         gate: What must be held back for now.
         owed: Devices whose known position has not been sent; until then their positions are held back, and no frame
@@ -56,6 +58,7 @@ class Subscription:
     connection: Connection
     topic: str
     event_id: str
+    form: Form = Form.EACH
     seq: int = 0
     gate: Gate | None = None
     owed: frozenset[str] = frozenset()

@@ -8,9 +8,10 @@ import time
 from typing import TYPE_CHECKING
 
 from faust_redis.redis.replies import BEFORE_ALL, EntryId
-from telemetry_app.live.delivery.grouping import frames, group
+from telemetry_app.live.delivery.grouping import group
 from telemetry_app.live.delivery.pacing import rest_s
 from telemetry_app.live.wire import cursor
+from telemetry_app.live.wire.encoding import Encoded, encoded
 from telemetry_app.live.wire.protocol import topic_of
 from telemetry_app.records.decoding import decode_entries
 from telemetry_app.records.quality import good
@@ -128,7 +129,7 @@ class FanOut:
         ]
         found.sort(key=lambda item: item[0])
         for number, items in itertools.groupby(found, key=lambda item: item[0]):
-            written = [frames(s.topic, [sighting], cursors=not s.owed) for _, s, sighting in items]
+            written = [encoded(s.form, s.topic, [sighting.written], cursors=not s.owed) for _, s, sighting in items]
             yield number, b"".join(written), len(written)
 
     def forget(self) -> None:
@@ -175,16 +176,19 @@ class FanOut:
         subscribers = self._registry.subscribers(topic)
         if not subscribers:
             return False
-        joined = frames(topic, sightings)
+        for_all = Encoded(topic, [sighting.written for sighting in sightings])
         number = len(sightings)
         seq = sightings[-1].seq
         sent = 0
         for subscription in subscribers:
-            offered, positions = joined, number
-            if not subscription.passes_all:
-                passing = subscription.passing(sightings)
-                offered, positions = frames(topic, passing, cursors=not subscription.owed), len(passing)
-            if positions and subscription.connection.offer(offered, positions, before):
+            positions = number
+            if subscription.passes_all:
+                frames = for_all.frames(subscription.form)
+            else:
+                passing = [sighting.written for sighting in subscription.passing(sightings)]
+                frames = encoded(subscription.form, topic, passing, cursors=not subscription.owed)
+                positions = len(passing)
+            if positions and subscription.connection.offer(frames, positions, before):
                 subscription.seq = seq
                 sent += positions
         self._observer.frames("sent", sent)

@@ -1,4 +1,4 @@
-"""From decoded positions to the frames of each event, without I/O."""
+"""From decoded positions to those of each event, without I/O."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from faust_redis.redis.replies import EntryId
 from telemetry_app.live.positions.history import History, Sighting, sight
-from telemetry_app.live.wire.frames import text_frame
 from telemetry_app.live.wire.position import LivePosition, is_newer
-from telemetry_app.live.wire.protocol import position_head, without_cursor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -63,11 +61,3 @@ def group(
         for event_id in events:
             by_event.setdefault(event_id, []).append(sighting)
     return Passed(by_event, late, orphans)
-
-
-def frames(topic: str, sightings: Iterable[Sighting], *, cursors: bool = True) -> bytes:
-    """Return the frames of positions, joined; without `cursors`, each with an empty one."""
-    head = position_head(topic)
-    if cursors:
-        return b"".join([text_frame(head + sighting.body) for sighting in sightings])
-    return b"".join([text_frame(head + without_cursor(sighting.body, sighting.cursor)) for sighting in sightings])

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from telemetry_app.live.clients.subscription import Gate, Subscription
-from telemetry_app.live.delivery.grouping import frames
 from telemetry_app.live.wire import cursor
+from telemetry_app.live.wire.encoding import Form, encoded
 from telemetry_app.live.wire.frames import text_frame
 from telemetry_app.live.wire.position import is_newer
-from telemetry_app.live.wire.protocol import position_body, position_head, subscribed
+from telemetry_app.live.wire.protocol import position_body, subscribed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -177,19 +177,27 @@ class Opener:
 
     def _written(self, opening: _Opening, page: _Page) -> bytes:
         """Return a page as it is sent: the answer and what follows it, or ordinary frames without cursors."""
-        topic, since, whole = opening.subscription.topic, opening.since, opening.is_last
+        topic, form = opening.subscription.topic, opening.subscription.form
+        since, whole = opening.since, opening.is_last
+        following = [sighting.written for sighting in page.following]
         if opening.answered:
-            head = position_head(topic)
-            known = b"".join([text_frame(head + position_body(position, "")) for position in page.positions])
-            return known + frames(topic, page.following, cursors=False)
+            known = [(position_body(position, ""), "") for position in page.positions]
+            return encoded(form, topic, [*known, *following], cursors=False)
         if not whole:
             reached = ""
         elif since is None:
             reached = self._just_before(page.following)
         else:
             reached = cursor.of(since)
-        answer = subscribed(topic, page.positions, reached, reference=opening.reference, resumed=since is not None)
-        return text_frame(answer) + frames(topic, page.following, cursors=whole)
+        answer = subscribed(
+            topic,
+            page.positions,
+            reached,
+            reference=opening.reference,
+            resumed=since is not None,
+            batch=form is not Form.EACH,
+        )
+        return text_frame(answer) + encoded(form, topic, following, cursors=whole)
 
     def _just_before(self, following: list[Sighting]) -> str:
         """Return the cursor just before the first of these, or, without any, before everything to come."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from telemetry_app.live.clients.subscription import Subscription
 from telemetry_app.live.wire import cursor
+from telemetry_app.live.wire.encoding import Form
 from telemetry_app.live.wire.protocol import (
     BadRequestError,
     CloseCode,
@@ -64,8 +65,8 @@ class RequestHandler:
             connection.send(encode(Error("bad-request", str(error), id=error.reference)))
             return
         match request.frame:
-            case Subscribe():
-                await self._subscribe(connection, request)
+            case Subscribe() as frame:
+                await self._subscribe(connection, request, frame)
             case Unsubscribe(topic=topic):
                 self.registry.unsubscribe(connection, topic)
                 connection.send(encode(Unsubscribed(topic, request.reference)))
@@ -84,16 +85,17 @@ class RequestHandler:
         code, message = _REFUSALS[verdict.result]
         connection.send(encode(Error(code, message, topic)))
 
-    async def _subscribe(self, connection: Connection, request: Request) -> None:
-        topic = request.frame.topic
+    async def _subscribe(self, connection: Connection, request: Request, frame: Subscribe) -> None:
+        topic = frame.topic
         event_id = event_of(topic)
         if event_id is None:
             _refuse(connection, request, "unknown-topic", "A topic is `event:` and the id of an event.")
         elif self._is_full(connection, topic):
             _refuse(connection, request, "limit", f"No more than {self.limits.max_subscriptions} subscriptions.")
         elif await self._is_allowed(connection, request, event_id):
-            subscription = Subscription(connection, topic, event_id, authorize_at=self._next_authorization())
-            since = await self._reachable(request.frame)
+            form = Form.BATCH if frame.batch else Form.EACH
+            subscription = Subscription(connection, topic, event_id, form, authorize_at=self._next_authorization())
+            since = await self._reachable(frame.since)
             await self.opener.open(subscription, since, request.reference)
 
     def _is_full(self, connection: Connection, topic: str) -> bool:
@@ -108,9 +110,8 @@ class RequestHandler:
             _refuse(connection, request, *_REFUSALS[verdict.result])
         return verdict.result == "ok"
 
-    async def _reachable(self, frame: Subscribe | Unsubscribe) -> Vector | None:
+    async def _reachable(self, text: str | None) -> Vector | None:
         """Return the client's cursor, if everything after it can be read."""
-        text = frame.since if isinstance(frame, Subscribe) else None
         since = cursor.parse(text, len(self.fan_out.vector)) if text else None
         return since if since is not None and await self.resumer.reach(since) else None
 

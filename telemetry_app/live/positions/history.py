@@ -16,6 +16,7 @@ from telemetry_app.live.wire.protocol import position_body
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from telemetry_app.live.wire.encoding import Body
     from telemetry_app.live.wire.position import LivePosition, Rank
 
 #: How long positions of a device are kept; its newest one is kept for ever. Longer than it takes to store a position
@@ -49,6 +50,11 @@ class Sighting(msgspec.Struct, frozen=True, gc=False):
     seen_at: float
     cursor: str
     body: bytes
+
+    @property
+    def written(self) -> Body:
+        """What is sent of it, in whichever form."""
+        return self.body, self.cursor
 
 
 def sight(live: LivePosition, entry_id: EntryId, *, partition: int, tail: str, seq: int, now: float) -> Sighting:

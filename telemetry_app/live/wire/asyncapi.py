@@ -16,7 +16,13 @@ from pydantic import TypeAdapter
 from telemetry_app.live.wire import protocol
 
 _REQUESTS: Final = (protocol.Subscribe, protocol.Unsubscribe)
-_ANSWERS: Final = (protocol.Subscribed, protocol.Unsubscribed, protocol.Error, protocol.PositionFrame)
+_ANSWERS: Final = (
+    protocol.Subscribed,
+    protocol.Unsubscribed,
+    protocol.Error,
+    protocol.PositionFrame,
+    protocol.PositionsFrame,
+)
 _REFS: Final = "#/components/schemas/{name}"
 #: What msgspec has no schema for.
 _FOREIGN: Final[dict[type, dict[str, Any]]] = {msgspec.Raw: {"description": "The `id` of the request"}}
@@ -31,11 +37,12 @@ _DESCRIPTION: Final = """\
 Live positions of the devices of events, as text frames of one JSON object each.
 
 The upgrade is refused with 401 (no session), 403 (foreign origin) or 503 (no room, or the session cannot be checked;
-with Retry-After). A subscription begins with a snapshot; then every new position is a frame. Each frame's `cursor` is
-good for resuming its own topic, on any worker: with it as `since` a client is given the newest position of each device
-that moved meanwhile. Cursors are opaque. Of a device's positions the one that comes last is where it is: a client goes
-by the order of frames, not by their `ts`, which is what the tracker's clock said. A frame that is none of these is
-answered with the error `bad-request`.
+with Retry-After). A subscription begins with a snapshot; then every new position is a frame, or, with
+`batch`, those that are sent together are one. Each frame's `cursor` is good for resuming its own topic, on any worker:
+with it as `since` a client is given the newest position of each device that moved meanwhile. Cursors are opaque. Of a
+device's positions the one that comes last is where it is: a client goes by the order of frames, and of positions within
+one, not by their `ts`, which is what the tracker's clock said. A frame that is none of these is answered with the error
+`bad-request`.
 
 Close codes: """
 

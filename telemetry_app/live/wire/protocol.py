@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, Valid
 from pydantic_core import from_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from telemetry_app.live.wire.position import LivePosition
 
@@ -51,6 +51,7 @@ class Subscribe(_ClientFrame):
     since: str | None = Field(
         None, max_length=MAX_TEXT, description="Cursor of the last frame of this topic, from whichever worker"
     )
+    batch: bool = Field(default=False, description="`true`: positions come as `positions` frames, many in one")
 
 
 class Unsubscribe(_ClientFrame):
@@ -149,8 +150,16 @@ class PositionFrame(msgspec.Struct, frozen=True, gc=False, tag="position"):
     course: float | UnsetType = UNSET
 
 
+class PositionsFrame(msgspec.Struct, frozen=True, gc=False, tag="positions"):
+    """Positions of devices of the event, in order, for a subscription with `batch`; `cursor` as with one position."""
+
+    topic: str
+    cursor: str
+    positions: list[Position]
+
+
 class Subscribed(msgspec.Struct, frozen=True, tag="subscribed"):
-    """The subscription stands; with `resumed` the missed positions follow as ordinary frames.
+    """The subscription stands, with `batch` as asked for; with `resumed` the missed positions follow as frames.
 
     So do the devices of an event that is too large for one answer: then `cursor` is empty.
     """
@@ -160,6 +169,7 @@ class Subscribed(msgspec.Struct, frozen=True, tag="subscribed"):
     cursor: str
     id: msgspec.Raw | UnsetType = UNSET
     resumed: Literal[True] | UnsetType = UNSET
+    batch: Literal[True] | UnsetType = UNSET
 
 
 class Unsubscribed(msgspec.Struct, frozen=True, tag="unsubscribed"):
@@ -178,13 +188,14 @@ class Error(msgspec.Struct, frozen=True, tag="error"):
     id: msgspec.Raw | UnsetType = UNSET
 
 
-ServerFrame = PositionFrame | Subscribed | Unsubscribed | Error
+ServerFrame = PositionFrame | PositionsFrame | Subscribed | Unsubscribed | Error
 
 
 class _Body(Position, frozen=True, gc=False, kw_only=True):
     cursor: str
 
 
+_CURSOR: Final = b',"cursor":"'
 _END: Final = b'"}'
 
 encode = msgspec.json.Encoder().encode
@@ -209,10 +220,15 @@ def subscribed(
     *,
     reference: msgspec.Raw | UnsetType = UNSET,
     resumed: bool = False,
+    batch: bool = False,
 ) -> bytes:
     """Return the answer to a subscribe."""
     positions = [to_wire(position) for position in snapshot]
-    return encode(Subscribed(topic, positions, cursor, reference, resumed=True if resumed else UNSET))
+    return encode(Subscribed(topic, positions, cursor, reference, _if_true(resumed), _if_true(batch)))
+
+
+def _if_true(value: bool) -> Literal[True] | UnsetType:  # noqa: FBT001
+    return True if value else UNSET
 
 
 def position_body(position: LivePosition, cursor: str) -> bytes:
@@ -233,6 +249,13 @@ def position_body(position: LivePosition, cursor: str) -> bytes:
 def without_cursor(body: bytes, cursor: str) -> bytes:
     """Return a position's body with an empty cursor instead; a cursor comes last and needs no escapes."""
     return body[: -len(cursor) - len(_END)] + _END
+
+
+def positions_frame(topic: str, bodies: Iterable[tuple[bytes, str]], cursor: str) -> bytes:
+    """Return a frame of positions, of which bodies and the cursors in them are given."""
+    objects = [b"{" + body[: -len(_CURSOR) - len(own) - len(_END)] + b"}" for body, own in bodies]
+    head = b'{"type":"positions","topic":' + encode(topic) + _CURSOR + cursor.encode()
+    return head + b'","positions":[' + b",".join(objects) + b"]}"
 
 
 @lru_cache(maxsize=4096)

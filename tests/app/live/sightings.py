@@ -6,6 +6,12 @@ from collections import defaultdict
 from typing import Any
 
 
+def positions_of(frame: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the positions of a snapshot, of a frame of positions, or of one."""
+    positions: list[dict[str, Any]] = frame.get("snapshot", frame.get("positions", [frame]))
+    return positions
+
+
 class Shown:
     """Writes down what a client is shown; timestamps in epoch ms, by device."""
 
@@ -13,8 +19,8 @@ class Shown:
         self.seen: dict[str, list[int]] = defaultdict(list)
 
     def note(self, frame: dict[str, Any]) -> None:
-        """Take note of a snapshot or a position."""
-        for position in frame.get("snapshot", [frame]):
+        """Take note of a snapshot or positions."""
+        for position in positions_of(frame):
             self.seen[position["deviceId"]].append(position["ts"])
 
     def has_reached(self, ts_ms: int, devices: list[str]) -> bool:

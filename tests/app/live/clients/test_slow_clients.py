@@ -14,6 +14,7 @@ from tests.app.live.directus.rights import EIGHT, SEVEN, TOPIC_7, TOPIC_8
 from tests.app.live.harness import LiveFactory, Side, Stored, ask, publish, race_ms, receive
 from tests.app.live.rawsocket import RawClient
 from tests.app.live.records import live_position
+from tests.app.live.sightings import positions_of
 from tests.support.waiting import eventually
 
 DEVICES = [f"device-{number}" for number in range(50)]
@@ -27,10 +28,10 @@ async def side(live: LiveFactory) -> AsyncIterator[Side]:
         yield side
 
 
-async def stalled_client(side: Side, *topics: str) -> RawClient:
+async def stalled_client(side: Side, *topics: str, batch: bool = False) -> RawClient:
     client = await RawClient.connect(side.port, side.cookie)
     for topic in topics:
-        await client.send_json(type="subscribe", topic=topic)
+        await client.send_json(type="subscribe", topic=topic, batch=batch)
         assert (await client.json())["type"] == "subscribed"
     return client
 
@@ -60,9 +61,10 @@ class Flood:
         await self.side.idle()
 
 
-async def test_a_stalled_client_is_conflated(side: Side) -> None:
+@pytest.mark.parametrize("batch", [False, True])
+async def test_a_stalled_client_is_conflated(side: Side, *, batch: bool) -> None:
     """It costs no more than the limit; when it reads again it is given the newest of each device, in order."""
-    client = await stalled_client(side, TOPIC_7, TOPIC_8)
+    client = await stalled_client(side, TOPIC_7, TOPIC_8, batch=batch)
     flood = Flood(side)
     await flood.until_behind(1)
     for _ in range(30):
@@ -72,16 +74,19 @@ async def test_a_stalled_client_is_conflated(side: Side) -> None:
     wanted = [(TOPIC_7, device) for device in DEVICES] + [(TOPIC_8, device) for device in DEVICES[:10]]
     while any(not seen[key] or seen[key][-1] < flood.ts_ms for key in wanted):
         frame = await client.json()
-        seen[frame["topic"], frame["deviceId"]].append(frame["ts"])
+        for position in positions_of(frame):
+            seen[frame["topic"], position["deviceId"]].append(position["ts"])
     assert all(times == sorted(set(times)) for times in seen.values())
     received = sum(len(times) for times in seen.values())
     await eventually(lambda: not side.live.registry.slow, message="the client keeps up again")
     assert side.observed.counts["sent"] == received
     assert side.observed.counts["conflated"] == flood.rounds * len(wanted) - received > 0
     await flood.round()
-    frames = [await client.json() for _ in wanted]
-    assert {(frame["topic"], frame["deviceId"]) for frame in frames} == set(wanted)
-    assert {frame["ts"] for frame in frames} == {flood.ts_ms}
+    last: dict[tuple[str, str], int] = {}
+    while len(last) < len(wanted):
+        frame = await client.json()
+        last |= {(frame["topic"], position["deviceId"]): position["ts"] for position in positions_of(frame)}
+    assert last == dict.fromkeys(wanted, flood.ts_ms)
     client.close()
 
 

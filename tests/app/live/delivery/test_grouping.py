@@ -1,14 +1,11 @@
-"""Sorting positions by event, and joining their frames."""
+"""Sorting positions by event."""
 
 from __future__ import annotations
 
-import json
-
 from hypothesis import given, strategies as st
 
-from telemetry_app.live.delivery.grouping import frames
 from telemetry_app.live.positions.history import History
-from tests.app.live.records import entry, passed, seen
+from tests.app.live.records import passed, seen
 
 
 def test_positions_are_sorted_by_event() -> None:
@@ -36,15 +33,6 @@ def test_what_the_database_knows_makes_late() -> None:
     history.learn({"a": (4, 4)})
     result = passed(history, ("a", 10), ("a", 11))
     assert (seen(result.by_event["7"]), result.late) == ([("a", 11)], 1)
-
-
-def test_frames_are_joined_once() -> None:
-    """The frames of a topic are one piece of bytes, each frame with its own cursor."""
-    found = passed(History(), ("a", 1), ("b", 2)).by_event["7"]
-    joined = frames("event:7", found)
-    first = json.loads(joined[4 : 4 + int.from_bytes(joined[2:4])])
-    assert (first["topic"], first["deviceId"], first["cursor"]) == ("event:7", "a", str(entry(1)))
-    assert joined.count(b'"type":"position"') == 2
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 20)), max_size=60))

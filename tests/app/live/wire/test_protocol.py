@@ -85,6 +85,7 @@ def test_an_id_comes_back(value: Any) -> None:
         b'{"type":"subscribe","topic":"' + b"x" * 256 + b'"}',
         b'{"type":"subscribe","topic":"event:7","since":7}',
         b'{"type":"subscribe","topic":"event:7","since":"' + b"1" * 256 + b'"}',
+        b'{"type":"subscribe","topic":"event:7","batch":1}',
         b'{"type":"subscribe","topic":"event:7","id":1e999}',
         b'{"type":"subscribe","topic":"event:7","id":NaN}',
         b'{"type":"subscribe","topic":"event:7","id":' + b"9" * 4300 + b"}",
@@ -105,7 +106,7 @@ def test_bad_requests(data: bytes) -> None:
 def test_requests() -> None:
     """Both requests are understood; fields of a later version are ignored."""
     request = parse('{"type":"subscribe","topic":"event:7","since":"1-0","id":null,"new":1}')
-    assert request.frame == Subscribe(type="subscribe", topic="event:7", since="1-0", id=None)
+    assert request.frame == Subscribe(type="subscribe", topic="event:7", since="1-0", batch=False, id=None)
     assert bytes(request.reference) == b"null"  # type: ignore[arg-type]  # it is set
     request = parse(b'{"type":"unsubscribe","topic":"event:7"}')
     assert (request.frame, request.reference) == (
