@@ -90,9 +90,9 @@ def build_live_side(settings: Settings, operations: Operations, put: Put) -> Liv
     postgres = Postgres(settings.postgres_url, size=_POOL_SIZE, pooler=settings.postgres_pooler, writes=False)
     reader = _build_reader(settings, operations, put)
     replay = StreamReplay(settings.redis_url)
-    rights = _build_rights(settings, postgres, observer)
     refresh_s = settings.live_device_event_refresh_ms / 1000
     device_events = CachedDeviceEvents(postgres, refresh_s=refresh_s, observer=observer)
+    rights = _build_rights(settings, postgres, device_events, observer)
     live = LiveSide(
         streams=reader.streams,
         source=reader,
@@ -143,7 +143,9 @@ def _build_reader(settings: Settings, operations: Operations, put: Put) -> Broad
     )
 
 
-def _build_rights(settings: Settings, postgres: Postgres, observer: LiveMetrics) -> _Rights:
+def _build_rights(
+    settings: Settings, postgres: Postgres, device_events: CachedDeviceEvents, observer: LiveMetrics
+) -> _Rights:
     if settings.everybody_may_see:
         return _Rights((), OpenAuthenticator(), OpenAuthorizer(postgres))
     directus = Directus(
@@ -151,7 +153,8 @@ def _build_rights(settings: Settings, postgres: Postgres, observer: LiveMetrics)
         timeout_s=settings.directus_timeout_ms / 1000,
         cache_s=settings.directus_cache_ms / 1000,
     )
-    return _Rights((directus,), DirectusAuthenticator(directus, observer), DirectusAuthorizer(directus, observer))
+    authorizer = DirectusAuthorizer(directus, observer, device_events.can_be_an_event)
+    return _Rights((directus,), DirectusAuthenticator(directus, observer), authorizer)
 
 
 def _limits(settings: Settings) -> LiveLimits:

@@ -13,6 +13,7 @@ from mode import Service
 from telemetry_app.database.backoff import Backoff
 from telemetry_app.database.errors import DATABASE_ERRORS, describe
 from telemetry_app.database.outage import Outage
+from telemetry_app.live.positions.event_ids import can_be_an_event_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,6 +29,9 @@ SELECT ed.device_id::text, e.event_id::text
 FROM entry_devices ed JOIN entries e ON e.id = ed.entry_id
 WHERE ed.device_id IS NOT NULL AND e.event_id IS NOT NULL
 """
+_TYPE: Final = (
+    "SELECT format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = 'entries'::regclass AND attname = 'event_id'"
+)
 #: Reading a hundred thousand rows takes less than a second.
 _TIMEOUT_S: Final = 10.0
 #: Longest wait after the first failure; it grows with each further one, up to the ordinary time between refreshes.
@@ -58,6 +62,7 @@ class CachedDeviceEvents(Service):
         self._observer = observer
         self._events: Mapping[str, frozenset[str]] = {}
         self._devices: Mapping[str, frozenset[str]] = {}
+        self._id_type: str | None = None
         self._missing: str | None = None
         self._outage = Outage(logger, "refreshing device events (the last known stay in use)")
         super().__init__(**kwargs)
@@ -74,6 +79,10 @@ class CachedDeviceEvents(Service):
         """Return the devices of an event."""
         return self._devices.get(event_id, _NONE)
 
+    def can_be_an_event(self, event_id: str) -> bool:
+        """Tell whether an event can have this id; until the tables have been read, any can."""
+        return can_be_an_event_id(event_id, self._id_type)
+
     async def on_start(self) -> None:
         """Read the tables, so that the first positions already have their events."""
         await self.refresh()
@@ -83,6 +92,7 @@ class CachedDeviceEvents(Service):
         try:
             async with asyncio.timeout(_TIMEOUT_S), self._postgres.acquire() as connection:
                 pairs = [(row[0], row[1]) for row in await connection.fetch(_QUERY)]
+                id_type: str | None = await connection.fetchval(_TYPE)
         except DATABASE_ERRORS as error:
             self._observer.retried("device events")
             reason = _reason(error)
@@ -91,6 +101,7 @@ class CachedDeviceEvents(Service):
             return False
         self._missing = None
         self._outage.over()
+        self._id_type = id_type
         self._events = _grouped(pairs)
         self._devices = _grouped((event_id, device_id) for device_id, event_id in pairs)
         return True

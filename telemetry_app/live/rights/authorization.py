@@ -12,7 +12,7 @@ from telemetry_app.live.ports import Authorization
 from telemetry_app.live.rights.directus import Answer, Unavailable, can_be_sent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from telemetry_app.live.ports import Credentials, LiveObserver
     from telemetry_app.live.rights.directus import Directus
@@ -52,11 +52,18 @@ class _EventList(BaseModel):
 
 
 class DirectusAuthorizer:
-    """Knows rights by asking Directus. Never raises: a failure is a result."""
+    """Knows rights by asking Directus. Never raises: a failure is a result.
 
-    def __init__(self, directus: Directus, observer: LiveObserver) -> None:
+    Args:
+        directus: What is asked.
+        observer: Told of each result.
+        can_be_an_event: Whether an event can have an id; Directus is not asked about others.
+    """
+
+    def __init__(self, directus: Directus, observer: LiveObserver, can_be_an_event: Callable[[str], bool]) -> None:
         self._directus = directus
         self._observer = observer
+        self._can_be_an_event = can_be_an_event
 
     async def may_see(self, event_id: str, credentials: Credentials) -> Authorization:
         """Tell whether a session may see an event.
@@ -94,7 +101,7 @@ class DirectusAuthorizer:
         cookie, forwarded_for = credentials
         if cookie is None or not can_be_sent(cookie):
             return _RESULTS[401]
-        if not can_be_an_id(event_id):
+        if not can_be_an_id(event_id) or not self._can_be_an_event(event_id):
             return _RESULTS[404]
         path = f"/items/events/{quote(event_id, safe='')}?fields=id"
         answer = await self._directus.ask(path, _Event, cookie=cookie, forwarded_for=forwarded_for)
@@ -102,8 +109,8 @@ class DirectusAuthorizer:
             return Authorization("error", answer.retry_after_s)
         if answer.content is None:
             return _RESULTS[answer.status]
-        # Any other event than the one asked for would be shown under the wrong topic.
-        return Authorization("ok" if str(answer.content.data.id) == event_id else "error")
+        # Directus takes several spellings for one event, but positions are published under one: `7` and not `007`.
+        return Authorization("ok") if str(answer.content.data.id) == event_id else _RESULTS[404]
 
     async def _list(self, path: str, cookie: str, forwarded_for: str) -> Answer[_EventList] | Unavailable:
         return await self._directus.ask(
@@ -112,11 +119,12 @@ class DirectusAuthorizer:
 
 
 def can_be_an_id(event_id: str) -> bool:
-    """Tell whether an event can have this id: a text that fits a path segment and a database.
+    """Tell whether an event can have this id: a text without blanks around it that fits a path segment and a database.
 
     `.` and `..` stay what they are when percent-encoded, and would be another path.
     """
-    return 0 < len(event_id) <= MAX_ID_CHARS and event_id not in {".", ".."} and can_be_sent(event_id)
+    fits = len(event_id) <= MAX_ID_CHARS and event_id == event_id.strip()
+    return fits and event_id not in {"", ".", ".."} and can_be_sent(event_id)
 
 
 def _shown(event: _ListedEvent) -> dict[str, Any]:

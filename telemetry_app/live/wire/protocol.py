@@ -180,7 +180,10 @@ class Unsubscribed(msgspec.Struct, frozen=True, tag="unsubscribed"):
 
 
 class Error(msgspec.Struct, frozen=True, tag="error"):
-    """Something was refused or has ended; with a `topic`, that subscription does not stand."""
+    """Something was refused or has ended; with a `topic`, that subscription does not stand.
+
+    Only `error` passes by itself: try again. The other codes stay until something else changes.
+    """
 
     code: ErrorCode
     message: str

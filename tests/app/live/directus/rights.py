@@ -11,7 +11,7 @@ from telemetry_app.live.ports import Authentication, Authorization, Credentials
 from telemetry_app.live.rights.authentication import DirectusAuthenticator
 from telemetry_app.live.rights.authorization import DirectusAuthorizer
 from telemetry_app.live.rights.directus import Directus
-from tests.app.live.directus.client import client_of
+from tests.app.live.directus.client import any_id, client_of
 from tests.app.live.directus.stand_in import DirectusServer
 from tests.support.observed import LiveObserved
 
@@ -35,7 +35,7 @@ class Spectator:
     def __init__(self, client: Directus, user_id: str, cookie: str) -> None:
         observed = LiveObserved()
         self._authenticator = DirectusAuthenticator(client, observed)
-        self._authorizer = DirectusAuthorizer(client, observed)
+        self._authorizer = DirectusAuthorizer(client, observed, any_id)
         self.user_id = user_id
         self.cookie = cookie
         self.questions = Counter[str]()

@@ -164,7 +164,13 @@ async def test_a_faulty_position_does_not_come_back(side: Side) -> None:
 
 @pytest.mark.parametrize(
     ("event_id", "code"),
-    [(MISSING, "forbidden"), ("malformed", "forbidden"), ("..", "not-found")],
+    [
+        (MISSING, "forbidden"),
+        ("malformed", "forbidden"),
+        ("..", "not-found"),
+        (" ", "not-found"),
+        (f"{SEVEN} ", "not-found"),
+    ],
 )
 async def test_an_event_that_there_is_not(side: Side, event_id: str, code: str) -> None:
     """Directus hides which events there are; ids that no event can have are not found."""

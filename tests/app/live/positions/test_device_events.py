@@ -71,6 +71,20 @@ async def test_numbered_events(plain_postgres_url: str) -> None:
         assert events.devices_of("7") == {"356"}
 
 
+@pytest.mark.parametrize(
+    ("column_type", "possible"),
+    [("int", ["7"]), ("bigint", ["7", "99999999999"]), ("uuid", [A]), ("text", ["7", "007", "99999999999", A, "é"])],
+)
+async def test_ids_that_no_event_can_have(plain_postgres_url: str, column_type: str, possible: list[str]) -> None:
+    """The type of the column says which ids an event can have; before the tables are there, it can have any."""
+    ids = ["7", "007", "99999999999", A, "é"]
+    async with known(plain_postgres_url, LiveObserved()) as events, session(plain_postgres_url) as connection:
+        assert all(events.can_be_an_event(event_id) for event_id in ids)
+        await connection.execute(TABLES.format(column_type))
+        assert await events.refresh()
+        assert [event_id for event_id in ids if events.can_be_an_event(event_id)] == possible
+
+
 async def test_changes_arrive(url: str) -> None:
     """A change in the tables is known after the next refresh, without being asked for."""
     async with session(url) as connection, known(url, LiveObserved(), refresh_s=0.05) as events:
