@@ -1,7 +1,8 @@
 // Watch an event: node client.mjs ws://localhost:8081/live 7 (Node 22; before it, with --experimental-websocket).
 // In a page the browser sends the session cookie by itself.
 const [url, eventId, cookie = "session=none"] = process.argv.slice(2);
-const request = { type: "subscribe", topic: `event:${eventId}` };
+// With `batch` a frame holds all positions that are sent together.
+const request = { type: "subscribe", topic: `event:${eventId}`, batch: true };
 
 function watch() {
   const socket = new WebSocket(url, { headers: { Cookie: cookie } });
@@ -12,9 +13,9 @@ function watch() {
       console.error(`${frame.code}: ${frame.message}`);
       process.exit(1);
     }
-    for (const { deviceId, lat, lon, ts } of frame.snapshot ?? [frame]) console.log(deviceId, lat, lon, ts);
+    for (const { deviceId, lat, lon, ts } of frame.snapshot ?? frame.positions ?? []) console.log(deviceId, lat, lon, ts);
     // With the cursor of the last frame the next connection goes on where this one ended.
-    request.since = frame.cursor;
+    request.since = frame.cursor ?? request.since;
   };
   socket.onclose = ({ code }) => {
     if (code === 4401) process.exit(1);

@@ -7,8 +7,9 @@ import aiohttp
 
 
 async def watch(url: str, event_id: str, cookie: str) -> None:
-    """Print every position; come back after a lost connection with the cursor of the last one."""
-    request = {"type": "subscribe", "topic": f"event:{event_id}"}
+    """Print every position; come back after a lost connection with the cursor of the last frame."""
+    # With `batch` a frame holds all positions that are sent together.
+    request = {"type": "subscribe", "topic": f"event:{event_id}", "batch": True}
     async with aiohttp.ClientSession(headers={"Cookie": cookie}) as session:
         while True:
             try:
@@ -18,9 +19,9 @@ async def watch(url: str, event_id: str, cookie: str) -> None:
                         frame = message.json()
                         if frame["type"] == "error":
                             sys.exit(f"{frame['code']}: {frame['message']}")
-                        for position in frame.get("snapshot", [frame]):
+                        for position in frame.get("snapshot") or frame.get("positions", []):
                             print(position["deviceId"], position["lat"], position["lon"], position["ts"], flush=True)  # noqa: T201
-                        request["since"] = frame["cursor"]
+                        request["since"] = frame.get("cursor", request.get("since"))
             except aiohttp.WSServerHandshakeError as error:
                 if error.status != 503:  # noqa: PLR2004 - no room, or Directus is away: both pass
                     sys.exit(f"refused: {error.status}")

@@ -2,7 +2,7 @@
 import { Backoff } from "./backoff.ts";
 import { afterClose, afterError, afterRefusal, type Ending } from "./endings.ts";
 import type { FeedEnvironment, FeedListener, Socket } from "./environment.ts";
-import { CloseCode, parseFrame, type ErrorFrame, type PositionFrame, type Subscribed } from "./protocol.ts";
+import { CloseCode, parseFrame, type ErrorFrame, type PositionsFrame, type Subscribed } from "./protocol.ts";
 import { CONNECTING } from "./state.ts";
 
 /** Connected, but without a position for this long: the state is stale. */
@@ -68,7 +68,7 @@ export class Feed {
   private subscribe(): void {
     this.opened = true;
     const since = this.cursor === undefined ? {} : { since: this.cursor };
-    this.socket?.send(JSON.stringify({ type: "subscribe", topic: this.topic, ...since }));
+    this.socket?.send(JSON.stringify({ type: "subscribe", topic: this.topic, batch: true, ...since }));
     this.timer(SUBSCRIBE_TIMEOUT_MS, () => this.giveUp());
   }
 
@@ -76,17 +76,17 @@ export class Feed {
     this.lastFrameAt = this.environment.now();
     const frame = parseFrame(data);
     if (frame === undefined) return;
-    if (frame.type === "position") this.onPosition(frame);
+    if (frame.type === "positions") this.onPositions(frame);
     else if (frame.type === "subscribed") this.onSubscribed(frame);
     else if (frame.type === "error") this.onError(frame);
   }
 
-  private onPosition(frame: PositionFrame): void {
+  private onPositions(frame: PositionsFrame): void {
     if (frame.topic !== this.topic) return;
     this.cursor = frame.cursor ?? this.cursor;
     const wasStale = this.lastPositionAt === 0;
     this.lastPositionAt = this.lastFrameAt;
-    this.listener.position(frame.position);
+    for (const position of frame.positions) this.listener.position(position);
     if (wasStale && this.subscribed) this.live();
   }
 

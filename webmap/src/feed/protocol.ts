@@ -10,10 +10,11 @@ export interface Position {
   readonly course: number;
 }
 
-export interface PositionFrame {
-  readonly type: "position";
+/** Positions in order; also a `position` frame, in which a server that knows no batches sends each alone. */
+export interface PositionsFrame {
+  readonly type: "positions";
   readonly topic: string;
-  readonly position: Position;
+  readonly positions: readonly Position[];
   readonly cursor: string | undefined;
 }
 
@@ -38,7 +39,7 @@ export interface ErrorFrame {
   readonly id: unknown;
 }
 
-export type ServerFrame = PositionFrame | Subscribed | Unsubscribed | ErrorFrame;
+export type ServerFrame = PositionsFrame | Subscribed | Unsubscribed | ErrorFrame;
 
 /** Why a connection ends; `normal` is this page's own. */
 export const CloseCode = {
@@ -62,7 +63,9 @@ export function parseFrame(text: unknown): ServerFrame | undefined {
   const fields = parseObject(text);
   switch (fields?.["type"]) {
     case "position":
-      return parsePositionFrame(fields);
+      return parsePositionsFrame(fields, [fields]);
+    case "positions":
+      return parsePositionsFrame(fields, fields["positions"]);
     case "subscribed":
       return parseSubscribed(fields);
     case "unsubscribed":
@@ -89,20 +92,20 @@ function isFields(value: unknown): value is Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-function parsePositionFrame(fields: Fields): ServerFrame | undefined {
-  const position = parsePosition(fields);
-  if (position === undefined || typeof fields["topic"] !== "string") return undefined;
-  return { type: "position", topic: fields["topic"], position, cursor: parseCursor(fields["cursor"]) };
+function parsePositionsFrame(fields: Fields, positions: unknown): ServerFrame | undefined {
+  if (typeof fields["topic"] !== "string" || !Array.isArray(positions)) return undefined;
+  const good = parsePositions(positions);
+  if (good.length === 0) return undefined;
+  return { type: "positions", topic: fields["topic"], positions: good, cursor: parseCursor(fields["cursor"]) };
 }
 
 function parseSubscribed(fields: Fields): ServerFrame | undefined {
   if (typeof fields["topic"] !== "string" || !Array.isArray(fields["snapshot"])) return undefined;
-  const snapshot = fields["snapshot"].map(parsePosition).filter((position) => position !== undefined);
   return {
     type: "subscribed",
     topic: fields["topic"],
     resumed: fields["resumed"] === true,
-    snapshot,
+    snapshot: parsePositions(fields["snapshot"]),
     cursor: parseCursor(fields["cursor"]),
   };
 }
@@ -116,6 +119,11 @@ function parseError(fields: Fields): ServerFrame | undefined {
     message: typeof fields["message"] === "string" ? fields["message"].slice(0, 200) : "",
     id: fields["id"],
   };
+}
+
+/** Keep those that are positions. */
+function parsePositions(values: readonly unknown[]): Position[] {
+  return values.map(parsePosition).filter((position) => position !== undefined);
 }
 
 /** Check one position; undefined when a field is missing, of the wrong type or out of range. */

@@ -5,7 +5,7 @@ import { FakeWorld } from "./fake.ts";
 
 const TOPIC = "event:a";
 const POSITION = { deviceId: "d1", lat: 1, lon: 2, ts: 3 };
-const FRAME = { type: "position", topic: TOPIC, ...POSITION, cursor: "9-0" };
+const FRAME = { type: "positions", topic: TOPIC, positions: [POSITION, { ...POSITION, ts: 4 }], cursor: "9-0" };
 
 function connected(): { world: FakeWorld; feed: Feed } {
   const world = new FakeWorld();
@@ -18,7 +18,7 @@ function connected(): { world: FakeWorld; feed: Feed } {
 
 test("it subscribes once open and is live with the snapshot", () => {
   const { world } = connected();
-  assert.deepEqual(world.socket.sent, [{ type: "subscribe", topic: TOPIC }]);
+  assert.deepEqual(world.socket.sent, [{ type: "subscribe", topic: TOPIC, batch: true }]);
   assert.deepEqual(world.states.map((state) => state.name), ["connecting", "live"]);
   assert.equal(world.snapshots[0]?.positions[0]?.deviceId, "d1");
 });
@@ -31,10 +31,18 @@ test("after a lost connection it resumes from the last frame's cursor", () => {
   world.pass(1_000);
   world.socket.onopen?.();
   assert.equal(world.sockets.length, 2);
-  assert.deepEqual(world.socket.sent, [{ type: "subscribe", topic: TOPIC, since: "9-0" }]);
+  assert.deepEqual(world.socket.sent, [{ type: "subscribe", topic: TOPIC, batch: true, since: "9-0" }]);
   world.socket.answer({ type: "subscribed", topic: TOPIC, resumed: true, snapshot: [], cursor: "9-0" });
   assert.equal(world.snapshots.at(-1)?.resumed, true);
   assert.equal(world.last?.name, "live");
+});
+
+test("positions are passed on in the order in which they came, those of other topics are not", () => {
+  const { world } = connected();
+  world.socket.answer(FRAME);
+  world.socket.answer({ ...FRAME, topic: "event:b" });
+  world.socket.answer({ type: "position", topic: TOPIC, ...POSITION, ts: 5, cursor: "9-1" });
+  assert.deepEqual(world.positions.map((position) => position.ts), [3, 4, 5]);
 });
 
 test("without a frame it takes the subscription's cursor", () => {

@@ -25,18 +25,30 @@ test("a course is brought into 0 to 360", () => {
 });
 
 test("text that is not a frame of the server gives nothing", () => {
-  for (const text of ["", "{", "null", "[]", "5", '{"type":"toString"}', '{"type":"position"}', '{"type":5}', new ArrayBuffer(2)]) {
+  const frames = ['{"type":"toString"}', '{"type":"position"}', '{"type":"positions","topic":"event:a"}', '{"type":5}'];
+  for (const text of ["", "{", "null", "[]", "5", ...frames, new ArrayBuffer(2)]) {
     assert.equal(parseFrame(text), undefined);
   }
 });
 
-test("a position frame carries its topic and cursor", () => {
-  const frame = { type: "position", topic: "event:a", cursor: "1-0", ...GOOD, speed: 5, course: 6 };
+test("positions carry their topic and cursor, and keep the good ones in order", () => {
+  const positions = [GOOD, { ...GOOD, lat: 99 }, { ...GOOD, speed: 5, course: 6 }];
+  const frame = { type: "positions", topic: "event:a", cursor: "1-0", positions };
   assert.deepEqual(parseFrame(JSON.stringify(frame)), {
-    type: "position",
+    type: "positions",
     topic: "event:a",
     cursor: "1-0",
-    position: { ...GOOD, speed: 5, course: 6 },
+    positions: [{ ...GOOD, speed: 0, course: 0 }, { ...GOOD, speed: 5, course: 6 }],
+  });
+});
+
+test("a position that comes alone is read like a batch of one", () => {
+  const frame = { type: "position", topic: "event:a", cursor: "1-0", ...GOOD, speed: 5, course: 6 };
+  assert.deepEqual(parseFrame(JSON.stringify(frame)), {
+    type: "positions",
+    topic: "event:a",
+    cursor: "1-0",
+    positions: [{ ...GOOD, speed: 5, course: 6 }],
   });
 });
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from telemetry_app.live.wire.asyncapi import document
+from telemetry_app.live.wire.encoding import Form
 from tests.app.live.harness import Rights, Side, live_side, race_ms
 from tests.app.live.records import live_position
 from tests.support.waiting import eventually
@@ -100,7 +101,7 @@ async def running(side: Side, client: str, event_id: str = "7") -> AsyncIterator
 
 @pytest.mark.parametrize("client", CLIENTS)
 async def test_the_examples_come_back(redis_url: str, stream: str, client: str) -> None:
-    """An example shows the snapshot and what follows, and after a lost connection what it missed, once."""
+    """An example shows the snapshot and what follows in batches, and after a lost connection what it missed, once."""
     async with live_side(redis_url, stream, devices={"7": ["a", "b"]}) as side:
         ts = race_ms()
         side.stored.store(live_position("a", ts))
@@ -114,6 +115,7 @@ async def test_the_examples_come_back(redis_url: str, stream: str, client: str) 
             await eventually(lambda: len(lines) == 3)
             await side.publish("a", ts + 3)
             await eventually(lambda: len(lines) == 4)
+            assert [subscription.form for subscription in side.live.registry] == [Form.BATCH]
             assert [line.split()[0::3] for line in lines] == [
                 ["a", str(ts)],
                 ["a", str(ts + 1)],
