@@ -14,6 +14,7 @@ from telemetry_app.live.clients.limits import LiveLimits
 from telemetry_app.live.http.routes import APPLICATION_OPTIONS, LiveRoutes
 from telemetry_app.live.positions.database import PositionsTable
 from telemetry_app.live.positions.device_events import CachedDeviceEvents
+from telemetry_app.live.positions.past import READ_S, PastPositions
 from telemetry_app.live.rights.authentication import DirectusAuthenticator
 from telemetry_app.live.rights.authorization import DirectusAuthorizer
 from telemetry_app.live.rights.directus import Directus
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 #: Database connections of the live side, apart from the writer's, so that neither waits for the other.
 _POOL_SIZE: Final = 2
+#: And those that read past positions, apart from both.
+_PAST_POOL_SIZE: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,13 @@ def build_live_side(settings: Settings, operations: Operations, put: Put) -> Liv
     """
     observer = LiveMetrics(operations.metrics)
     postgres = Postgres(settings.postgres_url, size=_POOL_SIZE, pooler=settings.postgres_pooler, writes=False)
+    past_postgres = Postgres(
+        settings.postgres_url,
+        size=_PAST_POOL_SIZE,
+        pooler=settings.postgres_pooler,
+        statement_timeout_ms=round(READ_S * 1000),
+        writes=False,
+    )
     reader = _build_reader(settings, operations, put)
     replay = StreamReplay(settings.redis_url)
     refresh_s = settings.live_device_event_refresh_ms / 1000
@@ -116,12 +126,14 @@ def build_live_side(settings: Settings, operations: Operations, put: Put) -> Liv
     # Beside a write side it is the same server, which that side asks already.
     database = () if settings.has_write_side else (Probe("postgres", database_not_ready, PROBE_CACHE_S),)
     return LiveAssembly(
-        services=(postgres, *rights.services, device_events, live),
+        services=(postgres, past_postgres, *rights.services, device_events, live),
         feeds=(reader,),
         probes=(Probe("broadcast", broadcast_not_ready), *database),
         live=live,
         routes=LiveRoutes(
             live,
+            past=PastPositions(past_postgres),
+            device_events=device_events,
             path=settings.live_path,
             allowed_origins=settings.live_allowed_origins,
             authentication=settings.live_auth,

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from faust_redis.broadcast.replay import StreamTips
     from faust_redis.redis.replies import Entry, EntryId
+    from telemetry_app.live.wire.past import Past, Window
     from telemetry_app.live.wire.position import LivePosition, Rank
 
 
@@ -76,6 +77,21 @@ class StoredPositions(Protocol):
         """Return the last stored position up to the timestamp of another one of each device, faulty ones included."""
 
 
+class PastUnavailableError(Exception):
+    """Past positions cannot be read now: `busy`, too many are being read, or `error`, the database cannot be asked."""
+
+    def __init__(self, reason: Literal["busy", "error"]) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class PastReader(Protocol):
+    """Reads past positions, a bounded number of windows at a time."""
+
+    async def read(self, device_ids: Collection[str], window: Window) -> Past:
+        """Return the positions of devices in a window. Raises `PastUnavailableError`; cancelling ends the read."""
+
+
 class Replay(Protocol):
     """Reads entries that have already passed. Raises `FaustRedisError` when Redis cannot be read."""
 
@@ -136,6 +152,9 @@ class LiveObserver(Protocol):
 
     def snapshot(self, seconds: float) -> None:
         """Reading a snapshot succeeded or failed after this time."""
+
+    def history(self, result: str, seconds: float) -> None:
+        """Reading past positions ended `ok`, `busy`, `error`, or because the client `left`, after this time."""
 
     def snapshot_failed(self) -> None:
         """A snapshot could not be read and was left empty."""

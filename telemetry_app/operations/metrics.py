@@ -64,6 +64,7 @@ RETRIED_OPERATIONS: Final = (
 FRAME_RESULTS: Final = ("sent", "conflated")
 AUTH_RESULTS: Final = ("ok", "unauthorized", "error")
 AUTHZ_RESULTS: Final = ("ok", "unauthorized", "forbidden", "not-found", "error")
+HISTORY_RESULTS: Final = ("ok", "busy", "error", "left")
 
 
 class Metrics:
@@ -252,6 +253,13 @@ class Metrics:
             buckets=QUESTION_BUCKETS,
             registry=registry,
         )
+        self.live_history_duration = Histogram(
+            "processor_live_history_duration_seconds",
+            "Reading a window of past positions from the database, by result",
+            ["result"],
+            buckets=QUESTION_BUCKETS,
+            registry=registry,
+        )
 
     def _start_at_zero(self) -> None:
         families: tuple[tuple[Counter | Histogram, tuple[str, ...]], ...] = (
@@ -262,6 +270,7 @@ class Metrics:
             (self.live_frames, FRAME_RESULTS),
             (self.live_auth_duration, AUTH_RESULTS),
             (self.live_authz_duration, AUTHZ_RESULTS),
+            (self.live_history_duration, HISTORY_RESULTS),
         )
         for family, values in families:
             for value in values:

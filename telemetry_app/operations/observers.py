@@ -192,6 +192,10 @@ class LiveMetrics:
         """Observe a question what somebody may see."""
         self._metrics.live_authz_duration.labels(result).observe(seconds)
 
+    def history(self, result: str, seconds: float) -> None:
+        """Observe the reading of past positions."""
+        self._metrics.live_history_duration.labels(result).observe(seconds)
+
     def snapshot_failed(self) -> None:
         """Count a snapshot that was left empty."""
         self._metrics.retries.labels("snapshot").inc()

@@ -124,6 +124,7 @@ class LiveObserved:
         self.authorizations: list[str] = []
         self.snapshots: list[float] = []
         self.snapshot_failures = 0
+        self.histories = Counter[str]()
         self.retries: list[str] = []
 
     def connections(self, number: int) -> None:
@@ -157,6 +158,10 @@ class LiveObserved:
 
     def snapshot(self, seconds: float) -> None:
         self.snapshots.append(seconds)
+
+    def history(self, result: str, seconds: float) -> None:
+        assert seconds >= 0
+        self.histories[result] += 1
 
     def snapshot_failed(self) -> None:
         self.snapshot_failures += 1

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 from faust.web.views import View
 
+from telemetry_app.live.http import history
+from telemetry_app.live.http.history import HistoryRequests
 from telemetry_app.live.http.pages import MapPages
 from telemetry_app.live.http.upgrade import Upgrade
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from faust.types import AppT
 
+    from telemetry_app.live.ports import DeviceEvents, PastReader
     from telemetry_app.live.side import LiveSide
 
 #: How long a plain connection without a request is kept: longer than the minute for which proxies keep one.
@@ -27,20 +30,32 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class LiveRoutes:
-    """The handlers of the live port by path: the WebSocket and the page with the map.
+    """The handlers of the live port by path: the WebSocket, past positions and the page with the map.
 
     Args:
         live: What they serve.
+        past: Reads past positions.
+        device_events: Knows the devices of an event.
         path: Of the WebSocket.
         allowed_origins: Pages that may connect; none = only those of the same origin, `*` = any.
         authentication: How clients are known, told to the page: `directus` or `none`.
     """
 
-    def __init__(self, live: LiveSide, *, path: str, allowed_origins: Collection[str], authentication: str) -> None:
+    def __init__(
+        self,
+        live: LiveSide,
+        *,
+        past: PastReader,
+        device_events: DeviceEvents,
+        path: str,
+        allowed_origins: Collection[str],
+        authentication: str,
+    ) -> None:
         pages = MapPages(live, path=path, authentication=authentication)
         self._live = live
         self._handlers: dict[str, Handler] = {
             path: Upgrade(live, allowed_origins).connect,
+            history.PATH: HistoryRequests(live, past, device_events, allowed_origins).show,
             "/config.json": pages.show_config,
             "/": pages.show_page,
             "/{name}": pages.show_page,

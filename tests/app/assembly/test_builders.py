@@ -125,13 +125,17 @@ async def test_two_live_sides_of_one_process_stand_beside_each_other(settings_of
         await side.replay.close()
 
 
-def test_a_side_starts_its_pool_first(settings_of: Any) -> None:
-    """What needs the database starts after its pool and stops before it."""
+def test_a_side_starts_its_pools_first(settings_of: Any) -> None:
+    """What needs the database starts after its pool and stops before it; past positions have one of their own."""
     settings = settings_of()
     operations = build_operations(settings)
     write, live = build_write_side(settings, operations), build_live_side(settings, operations, ignore)
     assert [type(service).__name__ for service in write.services] == ["Postgres", "Migrator", "WriteQueue"]
-    assert [type(service).__name__ for service in live.services] == ["Postgres", "CachedDeviceEvents", "LiveSide"]
+    assert [type(service).__name__ for service in live.services] == [
+        *["Postgres"] * 2,
+        "CachedDeviceEvents",
+        "LiveSide",
+    ]
     assert [type(service).__name__ for service in live.feeds] == ["BroadcastReader"]
 
 

@@ -20,8 +20,17 @@ from faust_redis.redis.keys import partition_stream
 from faust_redis.stream.batch import RecordBatch
 from telemetry_app.live.clients.limits import LiveLimits
 from telemetry_app.live.http.routes import APPLICATION_OPTIONS, LiveRoutes
-from telemetry_app.live.ports import Authentication, Authenticator, Authorization, Authorizer, Credentials
+from telemetry_app.live.ports import (
+    Authentication,
+    Authenticator,
+    Authorization,
+    Authorizer,
+    Credentials,
+    PastReader,
+    PastUnavailableError,
+)
 from telemetry_app.live.side import LiveSide
+from telemetry_app.live.wire.past import Past, Window
 from telemetry_app.live.wire.position import LivePosition, Rank
 from telemetry_app.records.codec import encode
 from tests.app.live.records import Entries, position
@@ -102,6 +111,13 @@ class Stored:
         return found
 
 
+class NoPast:
+    """A database that cannot be read."""
+
+    async def read(self, device_ids: Collection[str], window: Window) -> Past:  # noqa: ARG002
+        raise PastUnavailableError("error")
+
+
 @dataclass
 class Side:
     """One running worker's live side and what a test needs to play with it."""
@@ -166,6 +182,7 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
     limits: LiveLimits | None = None,
     rights: Asked | None = None,
     stored: Any = None,
+    past: PastReader | None = None,
     instance_id: str = "one",
     partitions: int = 1,
     allowed_origins: tuple[str, ...] = (),
@@ -186,20 +203,28 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
     rights = Rights() if rights is None else rights
     stored, observed = stored or Stored(), LiveObserved()
     replay = StreamReplay(redis_url)
+    entries = Entries(devices)
     live = LiveSide(
         streams=reader.streams,
         source=reader,
         replay=replay,
         authenticator=rights,
         authorizer=rights,
-        device_events=Entries(devices),
+        device_events=entries,
         stored=stored,
         limits=limits or LiveLimits(),
         max_ahead_s=MAX_AHEAD_S,
         review_s=review_s,
         observer=observed,
     )
-    routes = LiveRoutes(live, path="/live", allowed_origins=allowed_origins, authentication="none")
+    routes = LiveRoutes(
+        live,
+        past=past or NoPast(),
+        device_events=entries,
+        path="/live",
+        allowed_origins=allowed_origins,
+        authentication="none",
+    )
     app = web.Application(**APPLICATION_OPTIONS)
     routes.add_to(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)

@@ -66,6 +66,7 @@ TABLE: list[tuple[str, str, str | None, tuple[str, ...]]] = [
         ("ok", "unauthorized", "forbidden", "not-found", "error"),
     ),
     ("processor_live_snapshot_duration_seconds", "histogram", None, ()),
+    ("processor_live_history_duration_seconds", "histogram", "result", ("ok", "busy", "error", "left")),
     ("processor_live_slow_clients_total", "counter", None, ()),
     ("processor_live_delivery_seconds", "histogram", None, ()),
 ]

@@ -1,0 +1,154 @@
+"""Past positions by plain HTTP, under the rights of a subscription."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+import zlib
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import ETag, web
+
+from telemetry_app.live.http.refusals import RETRY_AFTER_S, SECURITY_HEADERS, credentials_of, refusal, refuse_stranger
+from telemetry_app.live.http.upgrade import may_connect
+from telemetry_app.live.ports import PastUnavailableError
+from telemetry_app.live.wire.past import BadWindowError, encode, parse_window
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Coroutine
+
+    from telemetry_app.live.ports import DeviceEvents, PastReader
+    from telemetry_app.live.side import LiveSide
+    from telemetry_app.live.wire.past import Past, Window
+
+PATH: Final = "/live/history"
+#: How long a browser may use an answer without asking again. Trackers upload late and operators mark positions, so that
+#: even the past changes.
+_MAX_AGE_S: Final = 300
+#: A window that ended longer ago is past: what was on its way then is stored.
+_PAST_AFTER_S: Final = 60
+#: How often it is looked whether the client is still there, in seconds.
+_LOOK_S: Final = 0.1
+_REFUSALS: Final = {
+    "unauthorized": (401, "No session."),
+    "forbidden": (403, "You may not see this event."),
+    "not-found": (404, "There is no such event."),
+}
+
+
+class HistoryRequests:
+    """Answers `GET /live/history`.
+
+    Args:
+        live: Whose rights and observer.
+        past: Reads the database.
+        device_events: Knows the devices of an event.
+        allowed_origins: See `Upgrade`.
+    """
+
+    def __init__(
+        self, live: LiveSide, past: PastReader, device_events: DeviceEvents, allowed_origins: Collection[str]
+    ) -> None:
+        self._live = live
+        self._past = past
+        self._device_events = device_events
+        self._allowed_origins = allowed_origins
+
+    async def show(self, request: web.Request) -> web.StreamResponse:
+        """Send the positions of a window, or refuse: foreign origin, no window, no session, no right, in this order."""
+        origin = request.headers.get("Origin")
+        if not may_connect(origin, request.host, self._allowed_origins):
+            return refusal(403, "This page may not read.")
+        response = await self._answer(request)
+        response.headers["Vary"] = "Accept-Encoding, Cookie, Origin"
+        if origin is not None:
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Allow-Credentials"] = "true"
+        return response
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        try:
+            window = parse_window(request.query)
+        except BadWindowError as error:
+            return refusal(400, f"{error}.")
+        return (
+            await refuse_stranger(self._live.authenticator, request)
+            or await self._refuse_event(request, window.event)
+            or await self._send(request, window)
+        )
+
+    async def _refuse_event(self, request: web.Request, event_id: str) -> web.Response | None:
+        verdict = await self._live.authorizer.may_see(event_id, credentials_of(request))
+        if verdict.result == "ok":
+            return None
+        if verdict.result == "error":
+            return refusal(503, "Your rights could not be checked.", verdict.retry_after_s or RETRY_AFTER_S)
+        return refusal(*_REFUSALS[verdict.result])
+
+    async def _send(self, request: web.Request, window: Window) -> web.Response:
+        started_at = time.perf_counter()
+        reading = self._past.read(self._device_events.devices_of(window.event), window)
+        try:
+            past = await _unless_left(request, reading)
+        except PastUnavailableError as error:
+            self._live.observer.history(error.reason, time.perf_counter() - started_at)
+            return refusal(503, "Past positions cannot be read now.", RETRY_AFTER_S)
+        except ConnectionResetError:
+            self._live.observer.history("left", time.perf_counter() - started_at)
+            raise
+        self._live.observer.history("ok", time.perf_counter() - started_at)
+        return await _response(request, past, is_past=window.end_ms / 1000 < time.time() - _PAST_AFTER_S)
+
+
+async def _unless_left(request: web.Request, reading: Coroutine[None, None, Past]) -> Past:
+    """Return what is read, and give it up when the client leaves.
+
+    Raises:
+        ConnectionResetError: The client left. aiohttp takes that as an ordinary end.
+    """
+    task = asyncio.create_task(reading)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=_LOOK_S)
+            # aiohttp tells a handler of it only by cancelling all handlers, those of sockets too.
+            if request.transport is None or request.transport.is_closing():
+                raise ConnectionResetError("the client left")
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+
+
+async def _response(request: web.Request, past: Past, *, is_past: bool) -> web.Response:
+    freshness = f"private, max-age={_MAX_AGE_S}" if is_past else "private, no-cache"
+    headers = {**SECURITY_HEADERS, "Cache-Control": freshness}
+    body, digest = await asyncio.to_thread(_encoded, past, gzip=_takes_gzip(request))
+    # Weak, since it names the positions however they are encoded.
+    etag = ETag(digest, is_weak=True)
+    if any(known.value in {etag.value, "*"} for known in request.if_none_match or ()):
+        response = web.Response(status=304, headers=headers)
+    else:
+        if _takes_gzip(request):
+            headers["Content-Encoding"] = "gzip"
+        response = web.Response(body=body, content_type="application/json", headers=headers)
+    response.etag = etag
+    return response
+
+
+def _encoded(past: Past, *, gzip: bool) -> tuple[bytes, str]:
+    """Return the body, and its digest before compression; takes a tenth of a second, so call it in a thread."""
+    body = encode(past)
+    digest = hashlib.blake2b(body, digest_size=16).hexdigest()
+    # More effort would take four times as long for a quarter less.
+    return (zlib.compress(body, 1, wbits=zlib.MAX_WBITS | 16) if gzip else body), digest
+
+
+def _takes_gzip(request: web.Request) -> bool:
+    """Tell whether a client names gzip among the encodings that it takes, and not only to refuse it."""
+    for part in request.headers.get("Accept-Encoding", "").lower().split(","):
+        coding, _, quality = part.partition(";")
+        if coding.strip() == "gzip":
+            return quality.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False

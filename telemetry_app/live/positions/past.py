@@ -1,0 +1,137 @@
+"""Reading the table of positions backwards in time: one read of the index per device and window."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from bisect import bisect_left
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncpg
+
+from telemetry_app.database.errors import DATABASE_ERRORS, describe
+from telemetry_app.database.outage import Outage
+from telemetry_app.live.ports import PastUnavailableError
+from telemetry_app.live.wire.past import Past, Track
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from asyncpg.pool import PoolConnectionProxy
+
+    from telemetry_app.database.postgres import Postgres
+    from telemetry_app.live.wire.past import Window
+
+logger = logging.getLogger(__name__)
+
+# The unique index (device_id, ts DESC) is read once per device, in order, and no further than the limit. Rows that are
+# in another interval than the one before are kept: comparing neighbours needs no sort. BETWEEN leaves out NULL and NaN.
+_TRACKS: Final = """
+SELECT d.device_id, p.*
+FROM unnest($1::text[]) AS d (device_id)
+CROSS JOIN LATERAL (
+    SELECT array_agg(ms) AS ts, array_agg(latitude) AS lat, array_agg(longitude) AS lon, array_agg(speed) AS speed,
+           array_agg(angle) AS course
+    FROM (
+        SELECT ms, latitude, longitude, speed, angle
+        FROM (
+            SELECT ms, latitude, longitude, speed, angle, ms / $4::bigint AS part,
+                   lag(ms / $4::bigint) OVER (ORDER BY ts) AS part_before
+            FROM (
+                SELECT ts, round(date_part('epoch', ts) * 1000)::bigint AS ms, latitude, longitude,
+                       coalesce(speed, 0) AS speed, coalesce(angle, 0) AS angle
+                FROM positions
+                WHERE positions.device_id = d.device_id AND ts >= $2 AND ts < $3 AND NOT faulty
+                  AND latitude BETWEEN -90 AND 90 AND longitude BETWEEN -180 AND 180
+            ) AS good
+        ) AS placed
+        WHERE part IS DISTINCT FROM part_before
+        LIMIT $5
+    ) AS kept
+) AS p
+WHERE p.ts IS NOT NULL
+"""
+#: Most positions of one answer, about 2.5 MB of JSON: 200 devices for four minutes at 1 Hz.
+MAX_POSITIONS: Final = 50_000
+#: Least positions of each device before an answer is cut.
+_MIN_OF_DEVICE: Final = 5
+#: Waiting longer than this for one of the connections means that too many ask.
+_WAIT_S: Final = 2.0
+#: How many may wait for a connection.
+_MAX_WAITING: Final = 16
+#: Time of one read, which also the server keeps (see `assembly`).
+READ_S: Final = 5.0
+#: How long asking the server to end a statement may take; else the server's own limit ends it.
+_CANCEL_S: Final = 1.0
+
+
+class PastPositions:
+    """Reads what the table `positions` has of a window.
+
+    Args:
+        postgres: Connections of its own, whose number bounds the reads at a time: neither storing nor showing live
+            positions ever waits for one.
+    """
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+        self._asking = 0
+        self._outage = Outage(logger, "reading past positions")
+
+    async def read(self, device_ids: Collection[str], window: Window) -> Past:
+        """Return the positions of devices in a window; cancelling it ends the statement.
+
+        Raises:
+            PastUnavailableError: Too many ask, or the database cannot be read.
+        """
+        limit = max(MAX_POSITIONS // max(len(device_ids), 1), _MIN_OF_DEVICE)
+        rows = await self._fetch(sorted(device_ids), window, limit + 1) if device_ids else []
+        step_ms = max(window.step_ms, 1)
+        # Whoever has more positions than the limit has them up to there: that is how far the answer is whole.
+        cuts = [row["ts"][limit] // step_ms * step_ms for row in rows if len(row["ts"]) > limit]
+        end_ms = max(min(cuts), window.first_ms + 1) if cuts else window.end_ms
+        answer = (window.event, window.first_ms, end_ms, window.step_ms, _tracks(rows, end_ms))
+        return Past(*answer, next_ms=end_ms) if cuts else Past(*answer)
+
+    async def _fetch(self, device_ids: list[str], window: Window, limit: int) -> list[Any]:
+        if self._asking >= _MAX_WAITING:
+            raise PastUnavailableError("busy")
+        self._asking += 1
+        try:
+            async with asyncio.timeout(_WAIT_S + READ_S), self._postgres.acquire(timeout_s=_WAIT_S) as connection:
+                arguments = (device_ids, window.first, window.end, max(window.step_ms, 1), limit)
+                rows = await _fetch_or_cancel(connection, *arguments)
+        except (TimeoutError, asyncpg.QueryCanceledError) as error:
+            raise PastUnavailableError("busy") from error
+        except DATABASE_ERRORS as error:
+            self._outage.failed(describe(error))
+            raise PastUnavailableError("error") from error
+        finally:
+            self._asking -= 1
+        self._outage.over()
+        return rows
+
+
+async def _fetch_or_cancel(connection: PoolConnectionProxy[Any], *arguments: Any) -> list[Any]:
+    """Return the rows; when cancelled, leave the connection only after the server has ended the statement."""
+    try:
+        rows: list[Any] = await connection.fetch(_TRACKS, *arguments)
+    except asyncio.CancelledError:
+        # The pool drops the connection at once, and with it the request to cancel that asyncpg sends meanwhile. What is
+        # asked next waits for its outcome.
+        with contextlib.suppress(*DATABASE_ERRORS):
+            async with asyncio.timeout(_CANCEL_S):
+                await connection.execute("SELECT 1")
+        raise
+    return rows
+
+
+def _tracks(rows: list[Any], end_ms: int) -> list[Track]:
+    """Return the columns of each device as far as the answer goes."""
+    tracks = []
+    for device_id, ts, *columns in rows:
+        count = bisect_left(ts, end_ms)
+        if count:
+            tracks.append(Track(device_id, ts[:count], *(column[:count] for column in columns)))
+    return sorted(tracks, key=lambda track: track.deviceId)
