@@ -17,8 +17,9 @@ from telemetry_app.live.positions.device_events import CachedDeviceEvents
 from telemetry_app.live.positions.past import READ_S, PastPositions
 from telemetry_app.live.rights.authentication import DirectusAuthenticator
 from telemetry_app.live.rights.authorization import DirectusAuthorizer
+from telemetry_app.live.rights.details import DirectusDetails
 from telemetry_app.live.rights.directus import Directus
-from telemetry_app.live.rights.open_access import OpenAuthenticator, OpenAuthorizer
+from telemetry_app.live.rights.open_access import OpenAuthenticator, OpenAuthorizer, OpenDetails
 from telemetry_app.live.side import LiveSide
 from telemetry_app.operations.health import Probe
 from telemetry_app.operations.observers import LiveMetrics
@@ -74,11 +75,12 @@ class LiveAssembly:
 
 @dataclass(frozen=True, slots=True)
 class _Rights:
-    """Who asks whom: the services to run, who knows sessions, who knows rights."""
+    """Who asks whom: the services to run, who knows sessions, who knows rights, who knows what else may be told."""
 
     services: tuple[ServiceT, ...]
     authenticator: ports.Authenticator
     authorizer: ports.Authorizer
+    details: ports.EventDetails
 
 
 def build_live_side(settings: Settings, operations: Operations, put: Put) -> LiveAssembly:
@@ -109,6 +111,7 @@ def build_live_side(settings: Settings, operations: Operations, put: Put) -> Liv
         replay=replay,
         authenticator=rights.authenticator,
         authorizer=rights.authorizer,
+        details=rights.details,
         device_events=device_events,
         stored=PositionsTable(postgres, observer),
         limits=_limits(settings),
@@ -158,15 +161,20 @@ def _build_reader(settings: Settings, operations: Operations, put: Put) -> Broad
 def _build_rights(
     settings: Settings, postgres: Postgres, device_events: CachedDeviceEvents, observer: LiveMetrics
 ) -> _Rights:
+    fields = settings.live_entry_fields
     if settings.everybody_may_see:
-        return _Rights((), OpenAuthenticator(), OpenAuthorizer(postgres))
+        return _Rights((), OpenAuthenticator(), OpenAuthorizer(postgres), OpenDetails(postgres, fields))
     directus = Directus(
         settings.directus_base_url or "",
         timeout_s=settings.directus_timeout_ms / 1000,
         cache_s=settings.directus_cache_ms / 1000,
     )
-    authorizer = DirectusAuthorizer(directus, observer, device_events.can_be_an_event)
-    return _Rights((directus,), DirectusAuthenticator(directus, observer), authorizer)
+    return _Rights(
+        (directus,),
+        DirectusAuthenticator(directus, observer),
+        DirectusAuthorizer(directus, observer, device_events.can_be_an_event),
+        DirectusDetails(directus, fields),
+    )
 
 
 def _limits(settings: Settings) -> LiveLimits:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from faust_redis.redis.replies import Entry, EntryId
     from telemetry_app.live.wire.past import Past, Window
     from telemetry_app.live.wire.position import LivePosition, Rank
+    from telemetry_app.live.wire.protocol import EntryFields
 
 
 class Credentials(NamedTuple):
@@ -57,6 +58,13 @@ class Authorizer(Protocol):
         """Return the events the session may see, each with `id` and perhaps `name`."""
 
 
+class EventDetails(Protocol):
+    """Knows what else a client is told of an event that it may see. Never raises: what cannot be had is left out."""
+
+    async def entries(self, event_id: str, credentials: Credentials) -> Mapping[str, EntryFields]:
+        """Return the entries that a session may see, by their ids."""
+
+
 class DeviceEvents(Protocol):
     """Knows which devices take part in which events; answers from memory."""
 
@@ -65,6 +73,9 @@ class DeviceEvents(Protocol):
 
     def devices_of(self, event_id: str) -> frozenset[str]:
         """Return the devices of an event."""
+
+    def entries_of(self, event_id: str) -> Mapping[str, str]:
+        """Return the id of the entry for which each device of an event takes part."""
 
 
 class StoredPositions(Protocol):

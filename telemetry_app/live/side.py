@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         Authorizer,
         Credentials,
         DeviceEvents,
+        EventDetails,
         LiveObserver,
         Replay,
         Source,
@@ -58,6 +59,7 @@ class LiveSide(Service):
         replay: Reads the streams again.
         authenticator: Knows sessions.
         authorizer: Knows rights.
+        details: Knows what clients are told of events.
         device_events: Knows devices and events.
         stored: Reads what the database has.
         limits: Of each client and of all.
@@ -76,6 +78,7 @@ class LiveSide(Service):
         replay: Replay,
         authenticator: Authenticator,
         authorizer: Authorizer,
+        details: EventDetails,
         device_events: DeviceEvents,
         stored: StoredPositions,
         limits: LiveLimits,
@@ -119,6 +122,7 @@ class LiveSide(Service):
             ),
             resumer=self._resumer,
             authorizer=authorizer,
+            details=details,
             limits=limits,
         )
         reviewer = Reviewer(self.registry, self._fan_out, gatherer, device_events, every_s=review_s)

@@ -16,6 +16,7 @@ from telemetry_app.settings.environment import BadVariables, Environment, shown
 from telemetry_app.settings.kinds import (
     BaseUrl,
     Bound,
+    FieldNames,
     Flag,
     HostName,
     KeyName,
@@ -140,6 +141,10 @@ class Settings(BaseSettings):
     directus_cache_ms: int = Field(5000, ge=0, description="How long an answer of Directus is used; 0 = not at all")
     live_auth: LiveAuth = Field(
         "directus", description="`none` lets everyone see everything: for the demo and tests only"
+    )
+    live_entry_fields: FieldNames = Field(
+        ("name", "number", "class", "color"),
+        description="Fields of Directus' collection `entries` that maps show, as far as a viewer may see them",
     )
     metrics_host: HostName = Field("0.0.0.0", description="Address of metrics and health")  # noqa: S104 - scraped from other machines
     metrics_port: Port = Field(9090, description="Port of metrics and health; 0 = any free one")

@@ -161,6 +161,13 @@ Origins = Annotated[
     AfterValidator(_check_origins),
     Bound("empty, * or a comma separated list of origins such as https://maps.example.org"),
 ]
+FieldNames = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,62}$")], ...],
+    NoDecode,
+    _as_written(_split),
+    Field(max_length=16),
+    Bound("empty or a comma separated list of up to 16 names of fields"),
+]
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error", "critical"],
     _as_written(_lower),

@@ -35,8 +35,8 @@ def default_cell(field: str) -> str:
         return "`write,live`"
     if default is None:
         return "unset"
-    if default == ():
-        return "empty"
+    if isinstance(default, tuple):
+        return f"`{','.join(default)}`" if default else "empty"
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 

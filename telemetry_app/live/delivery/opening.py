@@ -10,10 +10,10 @@ from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.encoding import Form, encoded
 from telemetry_app.live.wire.frames import text_frame
 from telemetry_app.live.wire.position import is_newer
-from telemetry_app.live.wire.protocol import position_body, subscribed
+from telemetry_app.live.wire.protocol import Entries, encode, position_body, subscribed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from msgspec import Raw, UnsetType
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from telemetry_app.live.positions.history import History, Sighting
     from telemetry_app.live.wire.cursor import Vector
     from telemetry_app.live.wire.position import LivePosition, Rank
+    from telemetry_app.live.wire.protocol import EntryFields
 
 #: The least that a position takes in a snapshot, usually half of it: an event that fits is always given whole.
 _POSITION_BYTES: Final = 64
@@ -55,6 +56,7 @@ class _Opening:
         subscription: To enter.
         since: The client's cursor; None without one.
         reference: The `id` of the request, as JSON.
+        entries: What the client is told of devices.
         owed: Devices whose page has not been sent.
         answered: Whether the answer was sent, and with it the first page.
     """
@@ -64,12 +66,14 @@ class _Opening:
         subscription: Subscription,
         since: Vector | None,
         reference: Raw | UnsetType,
+        entries: Mapping[str, EntryFields],
         devices: tuple[str, ...],
         most_bytes: int,
     ) -> None:
         self.subscription = subscription
         self.since = since
         self.reference = reference
+        self.entries = entries
         self.owed = devices
         self.answered = False
         self._most_bytes = most_bytes
@@ -79,6 +83,11 @@ class _Opening:
     def next_devices(self) -> tuple[str, ...]:
         """Devices of the next page."""
         return self.owed[: self._most_devices]
+
+    @property
+    def next_entries(self) -> dict[str, EntryFields]:
+        """What the client is told of the devices of the next page."""
+        return {device_id: self.entries[device_id] for device_id in self.next_devices if device_id in self.entries}
 
     @property
     def is_last(self) -> bool:
@@ -121,17 +130,26 @@ class Opener:
     device_events: DeviceEvents
     limits: LiveLimits
 
-    async def open(self, subscription: Subscription, since: Vector | None, reference: Raw | UnsetType) -> None:
+    async def open(
+        self,
+        subscription: Subscription,
+        since: Vector | None,
+        reference: Raw | UnsetType,
+        entries: Mapping[str, EntryFields],
+    ) -> None:
         """Answer a subscribe; return when everything known was sent or the client is gone.
 
         Args:
             subscription: To enter.
             since: The client's cursor, if everything after it can be read.
             reference: The `id` of the request, as JSON.
+            entries: What the client may be told of the event's entries, by their ids.
         """
         connection = subscription.connection
         devices = tuple(self.device_events.devices_of(subscription.event_id))
-        opening = _Opening(subscription, since, reference, devices, self.limits.slow_client_bytes)
+        of_devices = self.device_events.entries_of(subscription.event_id)
+        named = {device_id: entries[entry_id] for device_id, entry_id in of_devices.items() if entry_id in entries}
+        opening = _Opening(subscription, since, reference, named, devices, self.limits.slow_client_bytes)
         while opening.owed or not opening.answered:
             page = await self._read(opening.next_devices, since)
             # From here on nothing may await without dropping the page: it would be out of date.
@@ -181,8 +199,9 @@ class Opener:
         since, whole = opening.since, opening.is_last
         following = [sighting.written for sighting in page.following]
         if opening.answered:
+            named = text_frame(encode(Entries(topic, entries))) if (entries := opening.next_entries) else b""
             known = [(position_body(position, ""), "") for position in page.positions]
-            return encoded(form, topic, [*known, *following], cursors=False)
+            return named + encoded(form, topic, [*known, *following], cursors=False)
         if not whole:
             reached = ""
         elif since is None:
@@ -196,6 +215,7 @@ class Opener:
             reference=opening.reference,
             resumed=since is not None,
             batch=form is not Form.EACH,
+            entries=opening.next_entries,
         )
         return text_frame(answer) + encoded(form, topic, following, cursors=whole)
 

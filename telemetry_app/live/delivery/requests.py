@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from telemetry_app.live.delivery.fanout import FanOut
     from telemetry_app.live.delivery.opening import Opener
     from telemetry_app.live.delivery.resume import Resumer
-    from telemetry_app.live.ports import Authorizer
+    from telemetry_app.live.ports import Authorizer, EventDetails
     from telemetry_app.live.wire.cursor import Vector
 
 #: Rights are asked for again up to a fifth of the interval early, which spreads a crowd that came together.
@@ -55,6 +55,7 @@ class RequestHandler:
     opener: Opener
     resumer: Resumer
     authorizer: Authorizer
+    details: EventDetails
     limits: LiveLimits
 
     async def handle(self, connection: Connection, data: bytes | str) -> None:
@@ -95,8 +96,9 @@ class RequestHandler:
         elif await self._is_allowed(connection, request, event_id):
             form = Form.BATCH if frame.batch else Form.EACH
             subscription = Subscription(connection, topic, event_id, form, authorize_at=self._next_authorization())
+            entries = await self.details.entries(event_id, connection.credentials)
             since = await self._reachable(frame.since)
-            await self.opener.open(subscription, since, request.reference)
+            await self.opener.open(subscription, since, request.reference, entries)
 
     def _is_full(self, connection: Connection, topic: str) -> bool:
         held = len(self.registry.of(connection))

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 # Ids may be uuids, integers or texts: as text they are what Directus and topics call them.
 _QUERY: Final = """
-SELECT ed.device_id::text, e.event_id::text
+SELECT ed.device_id::text, e.event_id::text, e.id::text
 FROM entry_devices ed JOIN entries e ON e.id = ed.entry_id
 WHERE ed.device_id IS NOT NULL AND e.event_id IS NOT NULL
 """
@@ -62,6 +62,7 @@ class CachedDeviceEvents(Service):
         self._observer = observer
         self._events: Mapping[str, frozenset[str]] = {}
         self._devices: Mapping[str, frozenset[str]] = {}
+        self._entries: Mapping[str, Mapping[str, str]] = {}
         self._id_type: str | None = None
         self._missing: str | None = None
         self._outage = Outage(logger, "refreshing device events (the last known stay in use)")
@@ -79,6 +80,10 @@ class CachedDeviceEvents(Service):
         """Return the devices of an event."""
         return self._devices.get(event_id, _NONE)
 
+    def entries_of(self, event_id: str) -> Mapping[str, str]:
+        """Return the id of the entry for which each device of an event takes part; of several, one."""
+        return self._entries.get(event_id, {})
+
     def can_be_an_event(self, event_id: str) -> bool:
         """Tell whether an event can have this id; until the tables have been read, any can."""
         return can_be_an_event_id(event_id, self._id_type)
@@ -91,7 +96,7 @@ class CachedDeviceEvents(Service):
         """Read the tables and return whether that succeeded; if not, keep what is known."""
         try:
             async with asyncio.timeout(_TIMEOUT_S), self._postgres.acquire() as connection:
-                pairs = [(row[0], row[1]) for row in await connection.fetch(_QUERY)]
+                rows = [tuple(row) for row in await connection.fetch(_QUERY)]
                 id_type: str | None = await connection.fetchval(_TYPE)
         except DATABASE_ERRORS as error:
             self._observer.retried("device events")
@@ -102,8 +107,12 @@ class CachedDeviceEvents(Service):
         self._missing = None
         self._outage.over()
         self._id_type = id_type
-        self._events = _grouped(pairs)
-        self._devices = _grouped((event_id, device_id) for device_id, event_id in pairs)
+        self._events = _grouped((device_id, event_id) for device_id, event_id, _ in rows)
+        self._devices = _grouped((event_id, device_id) for device_id, event_id, _ in rows)
+        entries: dict[str, dict[str, str]] = {}
+        for device_id, event_id, entry_id in rows:
+            entries.setdefault(event_id, {})[device_id] = entry_id
+        self._entries = entries
         return True
 
     @Service.task

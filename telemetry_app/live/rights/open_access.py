@@ -1,4 +1,4 @@
-"""Rights without Directus, for demonstrations and tests: everybody may see every event."""
+"""Rights without Directus, for demonstrations and tests: everybody may see everything."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
+import msgspec
 
 from telemetry_app.database.errors import DATABASE_ERRORS, describe
 from telemetry_app.database.outage import Outage
 from telemetry_app.live.ports import Authentication, Authorization
 from telemetry_app.live.rights.authorization import MAX_EVENTS, can_be_an_id
+from telemetry_app.live.rights.entries import MAX_ENTRIES, shown_entries
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from telemetry_app.database.postgres import Postgres
     from telemetry_app.live.ports import Credentials
+    from telemetry_app.live.wire.protocol import EntryFields
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +32,12 @@ SELECT event ->> 'id' AS id, event ->> 'name' AS name
 FROM (SELECT to_jsonb(events) AS event FROM events) AS listed
 ORDER BY 2, 1
 LIMIT $1
+"""
+_ENTRIES: Final = """
+SELECT id::text AS id, (SELECT jsonb_object_agg(key, value) FROM jsonb_each(to_jsonb(entries)) WHERE key = ANY ($2))
+FROM entries
+WHERE event_id::text = $1
+LIMIT $3
 """
 
 
@@ -42,28 +53,53 @@ class OpenAuthorizer:
     """Grants every event in the table of events; without that table, any event. Never raises."""
 
     def __init__(self, postgres: Postgres) -> None:
-        self._postgres = postgres
-        self._outage = Outage(logger, "reading the table of events")
+        self._tables = _Tables(postgres, "reading the table of events")
 
     async def may_see(self, event_id: str, credentials: Credentials) -> Authorization:  # noqa: ARG002 - whoever it is
         """Tell whether an event exists."""
         if not can_be_an_id(event_id):
             return Authorization("not-found")
-        rows = await self._fetch(_EXISTS, event_id, missing=[[True]])
+        rows = await self._tables.fetch(_EXISTS, event_id, missing=[[True]])
         if rows is None:
             return Authorization("error")
         return Authorization("ok" if rows[0][0] else "not-found")
 
     async def visible_events(self, credentials: Credentials) -> list[dict[str, Any]]:  # noqa: ARG002 - whoever it is
         """Return up to 200 events, each with `id` and, where it has one, `name`."""
-        rows = await self._fetch(_LIST, MAX_EVENTS, missing=[]) or []
+        rows = await self._tables.fetch(_LIST, MAX_EVENTS, missing=[]) or []
         return [{"id": row[0], "name": row[1]} if row[1] else {"id": row[0]} for row in rows]
 
-    async def _fetch(self, statement: str, argument: object, *, missing: list[Any]) -> list[Any] | None:
-        """Return the rows, `missing` when there is no table of events, None when the database cannot be asked."""
+
+class OpenDetails:
+    """Tells of every entry in the table of entries. Never raises: what cannot be had is left out."""
+
+    def __init__(self, postgres: Postgres, entry_fields: Sequence[str]) -> None:
+        self._tables = _Tables(postgres, "reading the table of entries")
+        self._entry_fields = list(entry_fields)
+
+    async def entries(self, event_id: str, credentials: Credentials) -> Mapping[str, EntryFields]:  # noqa: ARG002 - whoever it is
+        """Return the entries of an event, by their ids, each with those of the fields that the table has."""
+        rows = await self._tables.fetch(_ENTRIES, event_id, self._entry_fields, MAX_ENTRIES, missing=[]) or []
+        return shown_entries({**msgspec.json.decode(fields), "id": entry_id} for entry_id, fields in rows if fields)
+
+
+class _Tables:
+    """Reads Directus' own tables, in time.
+
+    Args:
+        postgres: Where they are.
+        what: Said in the log when that fails.
+    """
+
+    def __init__(self, postgres: Postgres, what: str) -> None:
+        self._postgres = postgres
+        self._outage = Outage(logger, what)
+
+    async def fetch(self, statement: str, *arguments: object, missing: list[Any]) -> list[Any] | None:
+        """Return the rows, `missing` when there is no such table, None when the database cannot be asked."""
         try:
             async with asyncio.timeout(_TIMEOUT_S), self._postgres.acquire() as connection:
-                rows: list[Any] = await connection.fetch(statement, argument)
+                rows: list[Any] = await connection.fetch(statement, *arguments)
         except asyncpg.UndefinedTableError:
             return missing
         except DATABASE_ERRORS as error:

@@ -18,6 +18,7 @@ from telemetry_app.live.wire import protocol
 _REQUESTS: Final = (protocol.Subscribe, protocol.Unsubscribe)
 _ANSWERS: Final = (
     protocol.Subscribed,
+    protocol.Entries,
     protocol.Unsubscribed,
     protocol.Error,
     protocol.PositionFrame,

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MAX_TEXT: Final = 255
 _EVENT: Final = "event:"
 
+#: What is told of an entry: fields of Directus as text or numbers.
+EntryFields = dict[str, str | int | float]
+
 ErrorCode = Literal["forbidden", "not-found", "unknown-topic", "bad-request", "limit", "error"]
 
 
@@ -161,7 +164,8 @@ class PositionsFrame(msgspec.Struct, frozen=True, gc=False, tag="positions"):
 class Subscribed(msgspec.Struct, frozen=True, tag="subscribed"):
     """The subscription stands, with `batch` as asked for; with `resumed` the missed positions follow as frames.
 
-    So do the devices of an event that is too large for one answer: then `cursor` is empty.
+    So do the devices of an event that is too large for one answer: then `cursor` is empty. `entries` tells who a device
+    is: by device id, those fields of its entry that the session may see; left out when there are none.
     """
 
     topic: str
@@ -170,6 +174,14 @@ class Subscribed(msgspec.Struct, frozen=True, tag="subscribed"):
     id: msgspec.Raw | UnsetType = UNSET
     resumed: Literal[True] | UnsetType = UNSET
     batch: Literal[True] | UnsetType = UNSET
+    entries: dict[str, EntryFields] | UnsetType = UNSET
+
+
+class Entries(msgspec.Struct, frozen=True, tag="entries"):
+    """Who further devices of the event are, as in `subscribed`: those that did not fit into that answer."""
+
+    topic: str
+    entries: dict[str, EntryFields]
 
 
 class Unsubscribed(msgspec.Struct, frozen=True, tag="unsubscribed"):
@@ -191,7 +203,7 @@ class Error(msgspec.Struct, frozen=True, tag="error"):
     id: msgspec.Raw | UnsetType = UNSET
 
 
-ServerFrame = PositionFrame | PositionsFrame | Subscribed | Unsubscribed | Error
+ServerFrame = PositionFrame | PositionsFrame | Subscribed | Entries | Unsubscribed | Error
 
 
 class _Body(Position, frozen=True, gc=False, kw_only=True):
@@ -224,10 +236,11 @@ def subscribed(
     reference: msgspec.Raw | UnsetType = UNSET,
     resumed: bool = False,
     batch: bool = False,
+    entries: dict[str, EntryFields] | None = None,
 ) -> bytes:
     """Return the answer to a subscribe."""
     positions = [to_wire(position) for position in snapshot]
-    return encode(Subscribed(topic, positions, cursor, reference, _if_true(resumed), _if_true(batch)))
+    return encode(Subscribed(topic, positions, cursor, reference, _if_true(resumed), _if_true(batch), entries or UNSET))
 
 
 def _if_true(value: bool) -> Literal[True] | UnsetType:  # noqa: FBT001

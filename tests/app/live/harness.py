@@ -26,12 +26,14 @@ from telemetry_app.live.ports import (
     Authorization,
     Authorizer,
     Credentials,
+    EventDetails,
     PastReader,
     PastUnavailableError,
 )
 from telemetry_app.live.side import LiveSide
 from telemetry_app.live.wire.past import Past, Window
 from telemetry_app.live.wire.position import LivePosition, Rank
+from telemetry_app.live.wire.protocol import EntryFields
 from telemetry_app.records.codec import encode
 from tests.app.live.records import Entries, position
 from tests.support.observed import LiveObserved
@@ -82,6 +84,16 @@ class Rights:
 
     async def visible_events(self, credentials: Credentials) -> list[dict[str, Any]]:  # noqa: ARG002
         return []
+
+
+class Details:
+    """Tells everybody of the entries that a test names, by id."""
+
+    def __init__(self, entries: Mapping[str, EntryFields]) -> None:
+        self._entries = entries
+
+    async def entries(self, event_id: str, credentials: Credentials) -> Mapping[str, EntryFields]:  # noqa: ARG002
+        return self._entries
 
 
 class Stored:
@@ -181,6 +193,7 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
     devices: Mapping[str, Collection[str]],
     limits: LiveLimits | None = None,
     rights: Asked | None = None,
+    details: EventDetails | None = None,
     stored: Any = None,
     past: PastReader | None = None,
     instance_id: str = "one",
@@ -210,6 +223,7 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
         replay=replay,
         authenticator=rights,
         authorizer=rights,
+        details=details or Details({}),
         device_events=entries,
         stored=stored,
         limits=limits or LiveLimits(),

@@ -25,6 +25,10 @@ class Entries:
     def devices_of(self, event_id: str) -> frozenset[str]:
         return self._devices.get(event_id, frozenset())
 
+    def entries_of(self, event_id: str) -> Mapping[str, str]:
+        """Return an entry for each device, called by its id."""
+        return {device_id: device_id for device_id in self.devices_of(event_id)}
+
 
 #: Two events; `b` takes part in both.
 ENTRIES = Entries({"7": ["a", "b"], "8": ["b"]})

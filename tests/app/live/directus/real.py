@@ -19,7 +19,7 @@ import aiohttp
 
 from telemetry_app.tools.embedded.postgres import EmbeddedPostgres
 from telemetry_app.tools.embedded.process import ChildProcess, Command, free_port
-from tests.app.live.directus.stand_in import ALL_FIELDS
+from tests.app.live.directus.stand_in import ALL_FIELDS, ENTRY_FIELDS
 from tests.support.servers.server import TEST_SETTINGS, server_folder, started
 
 VERSION: Final = "11.17.4"
@@ -32,7 +32,7 @@ PASSWORD: Final = "of every user of the tests"
 _ID: Final = {"field": "id", "type": "uuid", "meta": {"special": ["uuid"]}, "schema": {"is_primary_key": True}}
 COLLECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "events": {"name": "string"},
-    "entries": {"event_id": "uuid"},
+    "entries": ENTRY_FIELDS,
     "entry_devices": {"entry_id": "uuid", "device_id": "string"},
 }
 
@@ -100,13 +100,23 @@ class RealDirectus:
     async def allow(self, user_id: str, events: Collection[str], fields: Collection[str] = ALL_FIELDS) -> None:
         await self.forbid(user_id)
         rule = {"id": {"_in": list(events)} if events else {"_null": True}}
-        wanted = {"collection": "events", "action": "read", "fields": list(fields), "permissions": rule}
-        await self._administer("POST", "/permissions", {"policy": self._policies[user_id], **wanted})
+        await self._permit(user_id, "events", fields, rule)
 
     async def forbid(self, user_id: str) -> None:
         mine = f"/permissions?filter[policy][_eq]={self._policies[user_id]}&fields=id"
         for permission in await self._administer("GET", mine):
             await self._administer("DELETE", f"/permissions/{permission['id']}")
+
+    async def add_entry(self, event_id: str, **fields: object) -> str:
+        made: str = (await self._administer("POST", "/items/entries", {"event_id": event_id, **fields}))["id"]
+        return made
+
+    async def allow_entries(self, user_id: str, fields: Collection[str]) -> None:
+        await self._permit(user_id, "entries", fields, {})
+
+    async def _permit(self, user_id: str, collection: str, fields: Collection[str], rule: object) -> None:
+        wanted = {"collection": collection, "action": "read", "fields": list(fields), "permissions": rule}
+        await self._administer("POST", "/permissions", {"policy": self._policies[user_id], **wanted})
 
     async def _administer(self, method: str, path: str, body: object = None) -> Any:
         async with _session(self.url) as session:

@@ -18,6 +18,8 @@ from aiohttp import web
 HOST: Final = "127.0.0.1"
 COOKIE: Final = "directus_session_token"
 ALL_FIELDS: Final = ("id", "name")
+#: Of the collection of entries; it has no class.
+ENTRY_FIELDS: Final[Mapping[str, str]] = {"name": "string", "number": "integer", "color": "string", "event_id": "uuid"}
 
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -47,6 +49,12 @@ class DirectusServer(Protocol):
     async def forbid(self, user_id: str) -> None:
         """Let a user see nothing."""
 
+    async def add_entry(self, event_id: str, **fields: object) -> str:
+        """Return the id of a new entry of an event."""
+
+    async def allow_entries(self, user_id: str, fields: Collection[str]) -> None:
+        """Let a user see these fields of all entries too."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -61,6 +69,7 @@ class _User:
     active: bool = True
     events: Collection[str] | None = None
     fields: Collection[str] = ()
+    entry_fields: Collection[str] = ()
 
 
 @dataclass
@@ -83,6 +92,7 @@ class DirectusStandIn:
     _users: dict[str, _User] = field(default_factory=dict)
     _sessions: dict[str, str] = field(default_factory=dict)
     _events: dict[str, str] = field(default_factory=dict)
+    _entries: dict[str, dict[str, object]] = field(default_factory=dict)
     _runner: web.AppRunner | None = None
     _port: int = 0
 
@@ -133,6 +143,13 @@ class DirectusStandIn:
 
     async def forbid(self, user_id: str) -> None:
         self._users[user_id].events = None
+        self._users[user_id].entry_fields = ()
+
+    async def add_entry(self, event_id: str, **fields: object) -> str:
+        return _put(self._entries, dict.fromkeys(ENTRY_FIELDS) | fields | {"event_id": event_id})
+
+    async def allow_entries(self, user_id: str, fields: Collection[str]) -> None:
+        self._users[user_id].entry_fields = fields
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(Asked(request.raw_path, {name.lower(): text for name, text in request.headers.items()}))
@@ -157,7 +174,8 @@ class DirectusStandIn:
         return self._route(urlsplit(request.raw_path), user, user_id)
 
     def _route(self, url: SplitResult, user: _User | None, user_id: str) -> web.Response:
-        fields = parse_qs(url.query).get("fields", [",".join(ALL_FIELDS)])[0].split(",")
+        asked = {name: values[0] for name, values in parse_qs(url.query).items()}
+        fields = asked.get("fields", ",".join(ALL_FIELDS)).split(",")
         match url.path.split("/")[1:]:
             case ["users", "me"] if user is None:
                 return error(401, "Invalid user credentials.", code="INVALID_CREDENTIALS")
@@ -165,12 +183,14 @@ class DirectusStandIn:
                 return found({"id": user_id})
             case ["items", "events"]:
                 return self._list(user or _User(), fields)
+            case ["items", "entries"]:
+                return self._list_entries(user or _User(), fields, asked)
             case ["items", "events", event_id] if event_id:
                 return self._item(user or _User(), unquote(event_id, errors="strict"), fields)
         return error(404, f"Route {url.path} doesn't exist.", path=url.path, code="ROUTE_NOT_FOUND")
 
     def _list(self, user: _User, fields: Collection[str]) -> web.Response:
-        if refusal := _refusal(user, fields):
+        if refusal := _refusal("events", fields, user.fields if user.events is not None else ()):
             return refusal
         seen = [
             {"id": event_id, "name": name} for event_id, name in self._events.items() if event_id in (user.events or ())
@@ -178,8 +198,19 @@ class DirectusStandIn:
         ordered = sorted(seen, key=lambda event: event["name"])
         return found([{name: event[name] for name in fields} for event in ordered])
 
+    def _list_entries(self, user: _User, fields: Collection[str], asked: Mapping[str, str]) -> web.Response:
+        readable = [name for name in ("id", *ENTRY_FIELDS) if name in user.entry_fields]
+        # All that may be read, which is not the same as all.
+        fields = readable if fields == ["*"] else fields
+        ((filtered, condition),) = json.loads(asked["filter"]).items()
+        if refusal := _refusal("entries", [filtered, *fields], readable):
+            return refusal
+        entries = [{"id": entry_id, **entry} for entry_id, entry in self._entries.items()]
+        seen = [entry for entry in entries if entry[filtered] == condition["_eq"]][: int(asked["limit"])]
+        return found([{name: entry[name] for name in fields} for entry in seen])
+
     def _item(self, user: _User, event_id: str, fields: Collection[str]) -> web.Response:
-        if refusal := _refusal(user, fields):
+        if refusal := _refusal("events", fields, user.fields if user.events is not None else ()):
             return refusal
         # PostgreSQL takes uuids in any case, and shows them in lower case.
         known = event_id.lower()
@@ -206,17 +237,15 @@ def _json(status: int, body: object, headers: Mapping[str, str]) -> web.Response
     return web.json_response(text=text, status=status, headers={"X-Powered-By": "Directus", **headers})
 
 
-def _refusal(user: _User, fields: Collection[str]) -> web.Response | None:
-    forbidden = next((name for name in fields if name not in user.fields), None)
-    if user.events is None:
-        reason = 'You don\'t have permission to access collection "events" or it does not exist. Queried in root.'
+def _refusal(collection: str, fields: Collection[str], readable: Collection[str]) -> web.Response | None:
+    forbidden = next((name for name in fields if name not in readable), None)
+    if not readable:
+        what = f'collection "{collection}"'
     elif forbidden:
-        reason = (
-            f'You don\'t have permission to access field "{forbidden}" in collection "events" or it does not exist. '
-            "Queried in root."
-        )
+        what = f'field "{forbidden}" in collection "{collection}"'
     else:
         return None
+    reason = f"You don't have permission to access {what} or it does not exist. Queried in root."
     return error(403, reason, reason=reason, code="FORBIDDEN")
 
 

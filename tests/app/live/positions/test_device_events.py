@@ -115,6 +115,12 @@ async def test_a_failed_refresh(url: str, tcp_proxy: ProxyFactory, caplog: pytes
     assert lines[0].startswith("refreshing device events (the last known stay in use): ")
 
 
+async def test_entries(url: str) -> None:
+    """It knows for which entry of an event a device takes part."""
+    async with known(url, LiveObserved()) as events:
+        assert [events.entries_of(event) for event in (A, B, "C")] == [{"1": A, "2": A}, {"2": B}, {}]
+
+
 async def test_it_tries_again_soon(url: str, tcp_proxy: ProxyFactory) -> None:
     """Started without a database it knows nothing, and reads as soon as there is one, well before the next refresh."""
     parts = urlsplit(url)

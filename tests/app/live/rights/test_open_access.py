@@ -1,7 +1,7 @@
 import pytest
 
 from telemetry_app.live.ports import Authentication, Authorization, Credentials
-from telemetry_app.live.rights.open_access import OpenAuthenticator, OpenAuthorizer
+from telemetry_app.live.rights.open_access import OpenAuthenticator, OpenAuthorizer, OpenDetails
 from tests.app.live.directus.client import ADDRESS
 from tests.support.database import pool, session
 
@@ -56,13 +56,27 @@ async def test_with_a_table(plain_postgres_url: str, table: str, listed: list[di
         assert await authorizer.may_see("9", NOBODY) == Authorization("not-found")
 
 
+async def test_entries(plain_postgres_url: str) -> None:
+    """Entries have those of the wanted fields that the table has; without a table there are none."""
+    async with pool(plain_postgres_url) as postgres, session(plain_postgres_url) as connection:
+        details = OpenDetails(postgres, ("name", "number", "class"))
+        assert await details.entries("7", NOBODY) == {}
+        await connection.execute("""
+            CREATE TABLE entries (id int, event_id int, name text, number int, secret text);
+            INSERT INTO entries VALUES (1, 7, 'Ana', 12, 'x'), (2, 7, NULL, NULL, 'x'), (3, 8, 'Bo', 13, 'x')
+        """)
+        assert await details.entries("7", NOBODY) == {"1": {"name": "Ana", "number": 12}}
+
+
 async def test_without_a_database(caplog: pytest.LogCaptureFixture) -> None:
-    """Without a database the result is an error, said once in the log."""
+    """Without a database the result is an error, and nothing is told of entries; each is said once in the log."""
     async with pool("postgresql://postgres@127.0.0.1:1/x") as postgres:
         authorizer = OpenAuthorizer(postgres)
 
         assert await authorizer.may_see("7", NOBODY) == Authorization("error")
         assert await authorizer.visible_events(NOBODY) == []
+        assert await OpenDetails(postgres, ("name",)).entries("7", NOBODY) == {}
 
-    assert [r.name for r in caplog.records] == ["telemetry_app.live.rights.open_access"]
-    assert caplog.text.count("reading the table of events: ConnectionRefusedError") == 1
+    assert [r.name for r in caplog.records] == ["telemetry_app.live.rights.open_access"] * 2
+    for table in ("events", "entries"):
+        assert caplog.text.count(f"reading the table of {table}: ConnectionRefusedError") == 1

@@ -1,0 +1,85 @@
+"""What a client is told of an event besides where its devices are: as much as Directus shows to its session."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from telemetry_app.live.rights.directus import Answer, can_be_sent
+from telemetry_app.live.rights.entries import MAX_ENTRIES, shown_entries
+from telemetry_app.live.wire.protocol import EntryFields
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from telemetry_app.live.ports import Credentials
+    from telemetry_app.live.rights.directus import Directus, Unavailable
+
+#: About 200 for each of the most entries.
+_MAX_BYTES: Final = 4 * 1024 * 1024
+_FORBIDDEN: Final = 403
+
+
+class _Sample(BaseModel):
+    model_config = ConfigDict(strict=True)
+    data: list[dict[str, Any]]
+
+
+class _Entries(BaseModel):
+    data: dict[str, EntryFields]
+
+    @field_validator("data", mode="plain")
+    @classmethod
+    def _make_fit(cls, items: object) -> dict[str, EntryFields]:
+        """Do it once for all who share the answer."""
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise ValueError("items")
+        return shown_entries(items)
+
+
+M = TypeVar("M", _Sample, _Entries)
+
+
+class DirectusDetails:
+    """Knows entries by asking Directus. Never raises: what cannot be had is left out.
+
+    Args:
+        directus: Asked with the client's own session.
+        entry_fields: Fields of `entries` that are shown; none = Directus is not asked.
+    """
+
+    def __init__(self, directus: Directus, entry_fields: Sequence[str]) -> None:
+        self._directus = directus
+        self._entry_fields = entry_fields
+
+    async def entries(self, event_id: str, credentials: Credentials) -> Mapping[str, EntryFields]:
+        """Return the entries that a session may see, by their ids, each with the fields that it may see.
+
+        That is one question, or three where there is a field that the session may not read or the collection lacks.
+        """
+        fields = self._entry_fields
+        if not fields or credentials.cookie is None or not can_be_sent(credentials.cookie):
+            return {}
+        answer = await self._ask(_Entries, event_id, ("id", *fields), credentials)
+        if isinstance(answer, Answer) and answer.status == _FORBIDDEN:
+            # Directus refuses the whole question for one field, but shows all that may be read when asked for `*`.
+            sample = await self._ask(_Sample, event_id, ("*",), credentials, limit=1)
+            items = sample.content.data if isinstance(sample, Answer) and sample.content is not None else []
+            readable = [name for name in fields if items and name in items[0]]
+            answer = await self._ask(_Entries, event_id, ("id", *readable), credentials) if readable else answer
+        return answer.content.data if isinstance(answer, Answer) and answer.content is not None else {}
+
+    async def _ask(
+        self, shape: type[M], event_id: str, fields: Sequence[str], credentials: Credentials, limit: int = MAX_ENTRIES
+    ) -> Answer[M] | Unavailable:
+        of_event = quote(json.dumps({"event_id": {"_eq": event_id}}, separators=(",", ":")), safe="")
+        return await self._directus.ask(
+            f"/items/entries?fields={','.join(fields)}&limit={limit}&filter={of_event}",
+            shape,
+            cookie=credentials.cookie or "",
+            forwarded_for=credentials.forwarded_for,
+            max_bytes=_MAX_BYTES,
+        )

@@ -1,0 +1,158 @@
+import asyncio
+import json
+from collections.abc import Collection
+from typing import Any
+
+import pytest
+
+from telemetry_app.live.ports import Credentials
+from telemetry_app.live.rights.details import DirectusDetails
+from telemetry_app.live.rights.directus import MAX_BODY_BYTES
+from telemetry_app.live.rights.entries import MAX_TEXT
+from tests.app.live.directus import faults
+from tests.app.live.directus.client import ADDRESS, client_of
+from tests.app.live.directus.stand_in import DirectusServer, DirectusStandIn, Fault
+
+FIELDS = ("name", "number", "class", "color")
+PATH = "/items/entries"
+EVENT = "77777777-7777-4777-8777-777777777777"
+
+
+async def session(directus: DirectusServer, fields: Collection[str]) -> Credentials:
+    """Return a new session that may read these fields of entries."""
+    user = await directus.add_user()
+    await directus.allow_entries(user, fields)
+    return Credentials(await directus.login(user), ADDRESS)
+
+
+async def entries(
+    directus: DirectusServer, credentials: Credentials, event_id: str = EVENT, fields: tuple[str, ...] = FIELDS
+) -> Any:
+    async with client_of(directus.url, timeout_s=0.5, cache_s=0) as client:
+        return await DirectusDetails(client, fields).entries(event_id, credentials)
+
+
+async def test_entries_of_an_event(directus: DirectusServer) -> None:
+    """Entries are told with the fields that are wanted, those of other events and empty fields are not."""
+    event, other = await directus.add_event("race"), await directus.add_event("other")
+    ana = await directus.add_entry(event, name="Ana", number=7, color="#e4002b")
+    bo = await directus.add_entry(event, number=8)
+    await directus.add_entry(other, name="Cy")
+    await directus.add_entry(event)
+    mine = await session(directus, ("id", "event_id", "name", "number", "color"))
+
+    assert await entries(directus, mine, event, ("name", "number", "color")) == {
+        ana: {"name": "Ana", "number": 7, "color": "#e4002b"},
+        bo: {"number": 8},
+    }
+
+
+async def test_fields_that_may_not_be_read_are_left_out(directus: DirectusServer) -> None:
+    """So are those that the collection lacks, though Directus refuses a question that names one of them."""
+    event = await directus.add_event("race")
+    ana = await directus.add_entry(event, name="Ana", number=7, color="#e4002b")
+
+    assert await entries(directus, await session(directus, ("id", "event_id", "name", "number")), event) == {
+        ana: {"name": "Ana", "number": 7}
+    }
+
+
+@pytest.mark.parametrize(
+    "readable",
+    [
+        pytest.param((), id="nothing"),
+        pytest.param(("id", "event_id"), id="none-that-is-shown"),
+        pytest.param(("id", "name"), id="not-which-event"),
+        pytest.param(("event_id", "name"), id="not-the-id"),
+    ],
+)
+async def test_without_rights_nothing_is_told(directus: DirectusServer, readable: Collection[str]) -> None:
+    """Whoever may not read entries, or not tell which they are, is told of none, without an error."""
+    event = await directus.add_event("race")
+    await directus.add_entry(event, name="Ana", number=7, color="#e4002b")
+
+    assert await entries(directus, await session(directus, readable), event) == {}
+
+
+async def test_one_question_for_a_crowd(stand_in: DirectusStandIn) -> None:
+    """Clients with the same session share one question for each event; three when there is a field to leave out."""
+    event = await stand_in.add_event("race")
+    await stand_in.add_entry(event, name="Ana")
+    readable = ("id", "event_id", "name", "number", "color")
+    all_fields, some_fields = await session(stand_in, (*readable, "class")), await session(stand_in, readable)
+    asked = []
+    async with client_of(stand_in.url) as client:
+        for credentials, fields in ((all_fields, FIELDS[:2]), (some_fields, FIELDS)):
+            details = DirectusDetails(client, fields)
+            answers = await asyncio.gather(*(details.entries(event, credentials) for _ in range(50)))
+            assert [list(answer.values()) for answer in answers] == [[{"name": "Ana"}]] * 50
+            asked.append(stand_in.count(PATH))
+
+    assert asked == [1, 4]
+
+
+async def test_nobody_is_asked_for_nothing(stand_in: DirectusStandIn) -> None:
+    """Without a session, or without fields to show, Directus is not asked."""
+    assert await entries(stand_in, Credentials(None, ADDRESS)) == {}
+    assert await entries(stand_in, await session(stand_in, ("id",)), fields=()) == {}
+    assert stand_in.asked == []
+
+
+def items(*rows: object) -> Fault:
+    return faults.body(json.dumps({"data": rows}).encode())
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(faults.broken, id="500"),
+        pytest.param(faults.silence, id="silence"),
+        pytest.param(faults.cut, id="cut"),
+        pytest.param(faults.endless, id="endless"),
+        pytest.param(faults.too_many_requests("2"), id="429"),
+        pytest.param(faults.body(b"<html>"), id="garbage"),
+        pytest.param(faults.body(b'{"data":{"id":1}}'), id="no-list"),
+        pytest.param(faults.body(b'{"data":["a"]}'), id="no-items"),
+        pytest.param(faults.body(b'{"data":[{"id":1,"name":"\\ud800"}]}'), id="no-text"),
+        pytest.param(
+            items({"id": 1, "name": None}, {"id": 2, "name": ["x"], "number": {"a": 1}, "class": True}), id="empty"
+        ),
+        pytest.param(
+            faults.body(b'{"data":[{"id":1,"number":NaN,"class":1e999,"color":123456789012345678901}]}'), id="numbers"
+        ),
+    ],
+)
+async def test_failures(stand_in: DirectusStandIn, fault: Fault) -> None:
+    """When Directus cannot be asked, or has nothing that can be shown, nothing is told, and nothing raises."""
+    stand_in.fault = fault
+
+    assert await entries(stand_in, Credentials("a=1", ADDRESS)) == {}
+
+
+async def test_texts_are_made_fit(stand_in: DirectusStandIn) -> None:
+    """A text is cut to its bound and put on one line, without what does not show or turns its direction."""
+    stand_in.fault = items(
+        {
+            "id": 1,
+            "name": " \u202eAna\x00\n\tB. ",
+            "number": "x" * MAX_BODY_BYTES,
+            "class": "👩\u200d🚀",
+            "color": "\u200b",
+        },
+        {"id": 2, "number": 7.5},
+    )
+
+    assert await entries(stand_in, Credentials("a=1", ADDRESS)) == {
+        "1": {"name": "Ana B.", "number": "x" * MAX_TEXT, "class": "👩\u200d🚀"},
+        "2": {"number": 7.5},
+    }
+
+
+@pytest.mark.parametrize("event_id", ['"},"x":{"_eq":"', "&limit=0", "?#", "ä ö", "%", "\\"])
+async def test_ids_are_encoded(stand_in: DirectusStandIn, event_id: str) -> None:
+    """Whatever an event's id holds, the question is about that event."""
+    ana = await stand_in.add_entry(event_id, name="Ana")
+
+    assert await entries(stand_in, await session(stand_in, ("id", "event_id", "name")), event_id, ("name",)) == {
+        ana: {"name": "Ana"}
+    }
