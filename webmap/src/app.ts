@@ -1,10 +1,13 @@
 /** The page's entry: puts the parts together and passes on what each of them reports. */
 import "./app.css";
+import { latitude, longitude } from "./devices/mercator.ts";
 import { DeviceStore } from "./devices/store.ts";
 import { FeedClient } from "./feed/client.ts";
 import type { Batch } from "./feed/conflator.ts";
 import type { Position } from "./feed/protocol.ts";
 import type { FeedState } from "./feed/state.ts";
+import { Archive } from "./history/archive.ts";
+import { reachBack } from "./history/reach.ts";
 import { loadWorld } from "./map/base/world.ts";
 import { LiveMap } from "./map/map.ts";
 import { SpeedScale, speedColor } from "./map/speed.ts";
@@ -21,6 +24,8 @@ import { ThemeSwitch } from "./page/theme.ts";
 /** What outside checks and the browser's console may ask. */
 export interface TelemetryMap {
   devices(): Position[];
+  /** Where the trail of a device leads, oldest point first. */
+  trail(deviceId: string): { lat: number; lon: number }[];
   /** Counts since the page was opened: positions received, batches applied, pictures drawn. */
   counters(): { received: number; batches: number; pictures: number };
 }
@@ -35,6 +40,7 @@ const TICK_MS = 500;
 /** With more devices the markers jump: a picture per batch is enough for a crowd, gliding would draw at the screen's rate. */
 const MAX_GLIDING = 2_000;
 const CONFIG_URL = new URL("config.json", document.baseURI).href;
+const HISTORY_URL = new URL("live/history", document.baseURI).href;
 
 class App {
   private readonly store = new DeviceStore();
@@ -65,12 +71,16 @@ class App {
   private selected: number | undefined;
   private following = false;
   private fitted = false;
+  private readonly archive = new Archive(HISTORY_URL);
+  /** Ends what is being read of the past when its event is left; undefined until its trails reach back. */
+  private reaching: AbortController | undefined;
   private received = 0;
   private batches = 0;
 
   async start(): Promise<void> {
     window.telemetryMap = {
       devices: () => [...this.store.devices()].map((device) => this.store.position(device)),
+      trail: (deviceId) => this.trail(deviceId),
       counters: () => ({ received: this.received, batches: this.batches, pictures: this.map?.layer.pictures ?? 0 }),
     };
     this.listen();
@@ -147,11 +157,28 @@ class App {
     document.body.dataset["deviceCount"] = String(this.store.count);
     if (this.selected !== undefined && this.store.present[this.selected] !== 1) this.select(undefined);
     this.fitOnce();
+    if (batch.replaces) this.reachBack();
     if (this.following && this.selected !== undefined) this.map?.follow(this.selected);
     this.map?.layer.invalidate();
   }
 
+  /** Let trails begin before the page was opened. */
+  private reachBack(): void {
+    if (this.reaching !== undefined || this.eventId === undefined) return;
+    this.reaching = new AbortController();
+    const { archive, eventId, store, reaching } = this;
+    void reachBack(archive, eventId, store, this.nowMs(), reaching.signal).then(() => this.map?.layer.invalidate());
+  }
+
+  private trail(deviceId: string): { lat: number; lon: number }[] {
+    const device = this.store.indexOf(deviceId);
+    const points = device === undefined ? [] : this.store.trails.pointsOf(device);
+    return points.map(({ x, y }) => ({ lat: latitude(y), lon: longitude(x) }));
+  }
+
   private forget(): void {
+    this.reaching?.abort();
+    this.reaching = undefined;
     this.select(undefined);
     this.store.clear();
     this.fitted = false;

@@ -104,6 +104,11 @@ class MapPage:
             error.add_note(f"shown: {shown}")
             raise
 
+    async def trail(self, device_id: str) -> list[float]:
+        """Return the latitude of each point of a device's trail, oldest first."""
+        points = await self.page.evaluate("(deviceId) => window.telemetryMap.trail(deviceId)", device_id)
+        return [round(point["lat"], 6) for point in points]
+
     async def rows(self) -> list[str | None]:
         """Return the devices of the list, from top to bottom."""
         return [await row.get_attribute("data-device-id") for row in await self.page.locator("#devices li").all()]

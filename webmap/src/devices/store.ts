@@ -2,7 +2,7 @@
 import { STRIDE, type Batch } from "../feed/conflator.ts";
 import { mercatorX, mercatorY, metresPerUnit } from "./mercator.ts";
 import type { Position } from "../feed/protocol.ts";
-import { Trails } from "./trails.ts";
+import { Trails, type TrailPoint } from "./trails.ts";
 
 /** A device without a position for this long is shown grey. */
 export const STALE_AFTER_MS = 60_000;
@@ -15,7 +15,7 @@ const JUMP_AFTER_MS = 15_000;
 const MAX_SPEED_M_PER_S = 300;
 const FIRST_CAPACITY = 256;
 
-const COLUMNS = ["lat", "lon", "ts", "speed", "course", "x", "y", "fromX", "fromY", "glideStart", "glideMs", "arrived"] as const;
+const COLUMNS = ["lat", "lon", "ts", "speed", "course", "x", "y", "fromX", "fromY", "glideStart", "glideMs", "arrived", "since"] as const;
 type Column = (typeof COLUMNS)[number];
 export type Columns = Record<Column, Float64Array>;
 
@@ -77,6 +77,25 @@ export class DeviceStore {
     };
   }
 
+  /** Lead a device's trail back over positions from before the first one shown, oldest first. */
+  reachBack(deviceId: string, ts: Float64Array, lat: Float64Array, lon: Float64Array): void {
+    const device = this.indexOf(deviceId);
+    const [first] = device === undefined ? [] : this.trails.pointsOf(device);
+    if (device === undefined || first === undefined) return;
+    const since = this.columns.since[device] ?? 0;
+    const older: TrailPoint[] = [];
+    let [beforeX, beforeY, beforeTs] = [0, 0, 0];
+    for (let at = 0; at < ts.length && (ts[at] as number) < since; at++) {
+      const [x, y, now] = [mercatorX(lon[at] as number), mercatorY(lat[at] as number), ts[at] as number];
+      older.push({ x, y, connected: isPlausible(x - beforeX, y - beforeY, y, now - beforeTs) });
+      [beforeX, beforeY, beforeTs] = [x, y, now];
+    }
+    if (older.length === 0) return;
+    const joined = isPlausible(first.x - beforeX, first.y - beforeY, first.y, since - beforeTs);
+    this.trails.prepend(device, older, joined);
+    this.columns.since[device] = ts[0] as number;
+  }
+
   /** Where a marker is at this moment of its glide, as Mercator [x, y]. */
   shownAt(device: number, timeMs: number): [number, number] {
     const { fromX, fromY, x, y, glideStart, glideMs } = this.columns;
@@ -130,7 +149,7 @@ export class DeviceStore {
     const x = mercatorX(lon);
     const y = mercatorY(lat);
     if (known) this.moveOn(device, x, y, sinceLastMs, timeMs);
-    else this.appear(device, x, y, timeMs);
+    else this.appear(device, x, y, ts, timeMs);
     columns.lat[device] = lat;
     columns.lon[device] = lon;
     columns.ts[device] = ts;
@@ -141,7 +160,8 @@ export class DeviceStore {
     columns.arrived[device] = timeMs;
   }
 
-  private appear(device: number, x: number, y: number, timeMs: number): void {
+  private appear(device: number, x: number, y: number, ts: number, timeMs: number): void {
+    this.columns.since[device] = ts;
     this.present[device] = 1;
     this.count += 1;
     this.membership += 1;
@@ -154,8 +174,7 @@ export class DeviceStore {
     const { columns } = this;
     const oldX = columns.x[device] ?? 0;
     const oldY = columns.y[device] ?? 0;
-    const metres = Math.hypot(x - oldX, y - oldY) * metresPerUnit(y);
-    const plausible = metres <= MAX_SPEED_M_PER_S * Math.max(1, Math.abs(sinceLastMs) / 1000);
+    const plausible = isPlausible(x - oldX, y - oldY, y, sinceLastMs);
     if (!plausible || sinceLastMs < 0 || sinceLastMs > JUMP_AFTER_MS || !this.glides) {
       this.trails.push(device, oldX, oldY, timeMs);
       return this.jump(device, x, y, timeMs, plausible);
@@ -176,4 +195,10 @@ export class DeviceStore {
     this.columns.glideMs[device] = 0;
     this.trails.push(device, x, y, timeMs, connected);
   }
+}
+
+/** Tell whether a device can have moved so far, by Mercator, within so many milliseconds. */
+function isPlausible(byX: number, byY: number, y: number, withinMs: number): boolean {
+  const metres = Math.hypot(byX, byY) * metresPerUnit(y);
+  return metres <= MAX_SPEED_M_PER_S * Math.max(1, Math.abs(withinMs) / 1000);
 }

@@ -18,6 +18,13 @@ const SPACING_MS = 1_000;
 /** An empty slot has sequence 0: starting here, it never looks like a predecessor. */
 const FIRST_SEQUENCE = 10;
 
+export interface TrailPoint {
+  readonly x: number;
+  readonly y: number;
+  /** Whether a segment leads here from the point before. */
+  readonly connected: boolean;
+}
+
 export function pointsFor(capacity: number): number {
   return Math.max(MIN_POINTS, Math.min(MAX_POINTS, Math.floor(SLOT_BUDGET / capacity)));
 }
@@ -58,14 +65,29 @@ export class Trails {
     this.dirty = true;
   }
 
-  /** Points held for a device, oldest first, as [x, y]. */
-  pointsOf(device: number): [number, number][] {
+  /** Put older points, oldest first, before those of a device, as far as there is room. If not `joined`, a gap follows. */
+  prepend(device: number, older: readonly TrailPoint[], joined: boolean): void {
+    const known = this.pointsOf(device).map((point, order) => (order === 0 ? { ...point, connected: joined } : point));
+    const fixedAt = this.fixedAt[device] ?? 0;
+    const room = Math.max(0, this.points - known.length);
+    this.clear(device);
+    this.pushAll(device, [...older.slice(Math.max(0, older.length - room)), ...known]);
+    this.fixedAt[device] = fixedAt;
+  }
+
+  /** Points held for a device, oldest first. */
+  pointsOf(device: number): TrailPoint[] {
     const head = this.heads[device] ?? 0;
-    const found: [number, number][] = [];
+    const found: TrailPoint[] = [];
+    let before = 0;
     for (let sequence = head - this.points + 1; sequence <= head; sequence++) {
       const at = this.offset(device, sequence % this.points);
       if (sequence < FIRST_SEQUENCE || this.slots[at + 4] !== sequence) continue;
-      found.push([this.float(at) + this.float(at + 2), this.float(at + 1) + this.float(at + 3)]);
+      const x = this.float(at) + this.float(at + 2);
+      const y = this.float(at + 1) + this.float(at + 3);
+      // Nothing is known of what was before the first one: to be connected is what points that go on want.
+      found.push({ x, y, connected: before === 0 || before === sequence - 1 });
+      before = sequence;
     }
     return found;
   }
@@ -74,10 +96,14 @@ export class Trails {
   grown(capacity: number): Trails {
     const bigger = new Trails(capacity);
     for (let device = 0; device < this.capacity; device++) {
-      this.pointsOf(device).forEach(([x, y], order) => bigger.push(device, x, y, order * SPACING_MS));
+      bigger.pushAll(device, this.pointsOf(device));
       bigger.fixedAt[device] = this.fixedAt[device] ?? 0;
     }
     return bigger;
+  }
+
+  private pushAll(device: number, points: readonly TrailPoint[]): void {
+    points.forEach(({ x, y, connected }, order) => this.push(device, x, y, order * SPACING_MS, connected));
   }
 
   private write(device: number, sequence: number, x: number, y: number): void {
