@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import ETag, web
 
-from telemetry_app.live.http.refusals import RETRY_AFTER_S, SECURITY_HEADERS, credentials_of, refusal, refuse_stranger
-from telemetry_app.live.http.upgrade import may_connect
+from telemetry_app.live.http.door import SESSION_ENDED, UNCHECKED
+from telemetry_app.live.http.refusals import RETRY_AFTER_S, SECURITY_HEADERS, Refusal, credentials_of
 from telemetry_app.live.ports import PastUnavailableError
 from telemetry_app.live.wire.past import BadWindowError, encode, parse_window
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Coroutine
+    from collections.abc import Coroutine
 
+    from telemetry_app.live.http.door import Door
     from telemetry_app.live.ports import DeviceEvents, PastReader
     from telemetry_app.live.side import LiveSide
     from telemetry_app.live.wire.past import Past, Window
@@ -31,10 +32,14 @@ _PAST_AFTER_S: Final = 60
 #: How often it is looked whether the client is still there, in seconds.
 _LOOK_S: Final = 0.1
 _REFUSALS: Final = {
-    "unauthorized": (401, "No session."),
-    "forbidden": (403, "You may not see this event."),
-    "not-found": (404, "There is no such event."),
+    "unauthorized": SESSION_ENDED,
+    "forbidden": Refusal(403, "forbidden", "You may not see this event."),
+    "not-found": Refusal(404, "not-found", "There is no such event."),
 }
+_UNCHECKED: Final = Refusal(503, "unavailable", "Your rights could not be checked. Try again.", UNCHECKED.advice)
+_UNREAD: Final = Refusal(
+    503, "unavailable", "Past positions cannot be read now. Try again.", "the database could not be read", RETRY_AFTER_S
+)
 
 
 class HistoryRequests:
@@ -42,24 +47,22 @@ class HistoryRequests:
 
     Args:
         live: Whose rights and observer.
+        door: Refuses requests.
         past: Reads the database.
         device_events: Knows the devices of an event.
-        allowed_origins: See `Upgrade`.
     """
 
-    def __init__(
-        self, live: LiveSide, past: PastReader, device_events: DeviceEvents, allowed_origins: Collection[str]
-    ) -> None:
+    def __init__(self, live: LiveSide, door: Door, past: PastReader, device_events: DeviceEvents) -> None:
         self._live = live
+        self._door = door
         self._past = past
         self._device_events = device_events
-        self._allowed_origins = allowed_origins
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         """Send the positions of a window, or refuse: foreign origin, no window, no session, no right, in this order."""
         origin = request.headers.get("Origin")
-        if not may_connect(origin, request.host, self._allowed_origins):
-            return refusal(403, "This page may not read.")
+        if foreigner := self._door.refuse_foreigner(request):
+            return foreigner
         response = await self._answer(request)
         response.headers["Vary"] = "Accept-Encoding, Cookie, Origin"
         if origin is not None:
@@ -71,9 +74,9 @@ class HistoryRequests:
         try:
             window = parse_window(request.query)
         except BadWindowError as error:
-            return refusal(400, f"{error}.")
+            return Refusal(400, "bad-request", f"{error}.").response()
         return (
-            await refuse_stranger(self._live.authenticator, request)
+            await self._door.refuse_stranger(request)
             or await self._refuse_event(request, window.event)
             or await self._send(request, window)
         )
@@ -83,8 +86,8 @@ class HistoryRequests:
         if verdict.result == "ok":
             return None
         if verdict.result == "error":
-            return refusal(503, "Your rights could not be checked.", verdict.retry_after_s or RETRY_AFTER_S)
-        return refusal(*_REFUSALS[verdict.result])
+            return self._door.refuse(_UNCHECKED._replace(retry_after_s=verdict.retry_after_s or RETRY_AFTER_S))
+        return _REFUSALS[verdict.result].response()
 
     async def _send(self, request: web.Request, window: Window) -> web.Response:
         started_at = time.perf_counter()
@@ -93,7 +96,7 @@ class HistoryRequests:
             past = await _unless_left(request, reading)
         except PastUnavailableError as error:
             self._live.observer.history(error.reason, time.perf_counter() - started_at)
-            return refusal(503, "Past positions cannot be read now.", RETRY_AFTER_S)
+            return self._door.refuse(_UNREAD)
         except ConnectionResetError:
             self._live.observer.history("left", time.perf_counter() - started_at)
             raise

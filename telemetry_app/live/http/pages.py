@@ -10,23 +10,26 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from telemetry_app.live.http.refusals import (
-    RETRY_AFTER_S,
-    SECURITY_HEADERS,
-    credentials_of,
-    refusal,
-    refuse_stranger,
-)
+from telemetry_app.live.http.refusals import RETRY_AFTER_S, SECURITY_HEADERS, Refusal, credentials_of
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.web_request import BaseRequest
 
+    from telemetry_app.live.http.door import Door
     from telemetry_app.live.side import LiveSide
 
 _STATIC: Final = Path(str(files("telemetry_app.live.http"))) / "static"
 #: Longest time that sending a file of the map may take.
 _SEND_S: Final = 300.0
+_NOT_FOUND: Final = Refusal(404, "not-found", "There is no such page.")
+_UNLISTED: Final = Refusal(
+    503,
+    "unavailable",
+    "Your events could not be listed. Try again.",
+    "the events could not be listed: Directus, or the database with LIVE_AUTH=none, could not be asked",
+    RETRY_AFTER_S,
+)
 
 
 class MapPages:
@@ -34,22 +37,24 @@ class MapPages:
 
     Args:
         live: Whose events it shows.
+        door: Refuses requests.
         path: Of the WebSocket.
         authentication: How clients are known, told to the page: `directus` or `none`.
     """
 
-    def __init__(self, live: LiveSide, *, path: str, authentication: str) -> None:
+    def __init__(self, live: LiveSide, door: Door, *, path: str, authentication: str) -> None:
         self._live = live
+        self._door = door
         self._path = path
         self._authentication = authentication
 
     async def show_config(self, request: web.Request) -> web.StreamResponse:
         """Tell the page where the WebSocket is and which events there are."""
-        if stranger := await refuse_stranger(self._live.authenticator, request):
+        if stranger := await self._door.refuse_stranger(request):
             return stranger
         events = await self._live.authorizer.visible_events(credentials_of(request))
         if events is None:
-            return refusal(503, "The events could not be listed.", RETRY_AFTER_S)
+            return self._door.refuse(_UNLISTED)
         document = {"path": self._path, "events": events, "auth": self._authentication}
         return web.json_response(document, headers={**SECURITY_HEADERS, "Cache-Control": "no-store"})
 
@@ -57,7 +62,7 @@ class MapPages:
         """Send a file of the map: `index.html`, or one beside it."""
         name = request.match_info.get("name", "index.html")
         if name not in self._file_names:
-            return refusal(404, "Not found.")
+            return _NOT_FOUND.response()
         return _Page(_STATIC / name, headers={**SECURITY_HEADERS, "Cache-Control": "no-cache"})
 
     @cached_property

@@ -1,15 +1,15 @@
-"""Who sends a request, and how it is refused."""
+"""Who sends a request, and what it is answered when it is refused."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiohttp import web
 
 from telemetry_app.live.ports import Credentials
 
 if TYPE_CHECKING:
-    from telemetry_app.live.ports import Authenticator
+    from telemetry_app.live.wire.protocol import RefusalCode
 
 #: How long a client that cannot be served now should wait, in seconds.
 RETRY_AFTER_S: Final = 5
@@ -26,24 +26,34 @@ SECURITY_HEADERS: Final = {
 }
 
 
+class Refusal(NamedTuple):
+    """Says why a request is not served.
+
+    Attributes:
+        status: Of the answer.
+        code: What programs go by.
+        message: What people are shown.
+        advice: What the operator reads in the log; empty = the message says it all.
+        retry_after_s: When to try again; None = not by itself.
+    """
+
+    status: int
+    code: RefusalCode
+    message: str
+    advice: str = ""
+    retry_after_s: float | None = None
+
+    def response(self, **headers: str) -> web.Response:
+        """Return the answer; a Retry-After is rounded to whole seconds, at least one."""
+        if self.retry_after_s is not None:
+            headers["Retry-After"] = str(max(1, round(self.retry_after_s)))
+        body = {"code": self.code, "message": self.message}
+        return web.json_response(body, status=self.status, headers={**SECURITY_HEADERS, **headers})
+
+
 def credentials_of(request: web.Request) -> Credentials:
     """Return the Cookie header, and the addresses of the client and the proxies before us."""
     chain = [*request.headers.getall("X-Forwarded-For", ()), request.remote or "unknown"]
-    return Credentials(request.headers.get("Cookie"), ", ".join(chain))
-
-
-async def refuse_stranger(authenticator: Authenticator, request: web.Request) -> web.Response | None:
-    """Return the refusal of a client whose session is not known; None when it may go on."""
-    answer = await authenticator.authenticate(credentials_of(request))
-    if answer.result == "unauthorized":
-        return refusal(401, "No session.")
-    if answer.result == "error":
-        return refusal(503, "The session could not be checked.", answer.retry_after_s or RETRY_AFTER_S)
-    return None
-
-
-def refusal(status: int, reason: str, retry_after_s: float | None = None, **headers: str) -> web.Response:
-    """Return an answer of JSON that says why; a Retry-After is rounded to whole seconds, at least one."""
-    if retry_after_s is not None:
-        headers["Retry-After"] = str(max(1, round(retry_after_s)))
-    return web.json_response({"error": reason}, status=status, headers={**SECURITY_HEADERS, **headers})
+    # Proxies take a header of HTTP/2 apart, one line for each cookie.
+    cookie = "; ".join(request.headers.getall("Cookie", ())) or None
+    return Credentials(cookie, ", ".join(chain))

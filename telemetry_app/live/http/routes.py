@@ -9,6 +9,7 @@ from aiohttp import web
 from faust.web.views import View
 
 from telemetry_app.live.http import history
+from telemetry_app.live.http.door import Door
 from telemetry_app.live.http.history import HistoryRequests
 from telemetry_app.live.http.pages import MapPages
 from telemetry_app.live.http.upgrade import Upgrade
@@ -51,11 +52,12 @@ class LiveRoutes:
         allowed_origins: Collection[str],
         authentication: str,
     ) -> None:
-        pages = MapPages(live, path=path, authentication=authentication)
+        door = Door(live.authenticator, allowed_origins)
+        pages = MapPages(live, door, path=path, authentication=authentication)
         self._live = live
         self._handlers: dict[str, Handler] = {
-            path: Upgrade(live, allowed_origins).connect,
-            history.PATH: HistoryRequests(live, past, device_events, allowed_origins).show,
+            path: Upgrade(live, door).connect,
+            history.PATH: HistoryRequests(live, door, past, device_events).show,
             "/config.json": pages.show_config,
             "/": pages.show_page,
             "/{name}": pages.show_page,

@@ -37,8 +37,12 @@ _CLOSE_CODES: Final = {
 _DESCRIPTION: Final = """\
 Live positions of the devices of events, as text frames of one JSON object each.
 
-The upgrade is refused with 401 (no session), 403 (foreign origin) or 503 (no room, or the session cannot be checked;
-with Retry-After). A subscription begins with a snapshot; then every new position is a frame, or, with
+The upgrade may be refused with a JSON object of `code` and `message`: 401 `no-session`, `session-ended` (sign in again)
+or `session-mode` (a login without Directus' session cookie), 403 `origin` (a foreign page), 503 with Retry-After
+`full`, `starting` or `unavailable` (the session cannot be checked). Browsers hide the answer: a GET of the same address
+gives it again.
+
+A subscription begins with a snapshot; then every new position is a frame, or, with
 `batch`, those that are sent together are one. Each frame's `cursor` is good for resuming its own topic, on any worker:
 with it as `since` a client is given the newest position of each device that moved meanwhile. Cursors are opaque. Of a
 device's positions the one that comes last is where it is: a client goes by the order of frames, and of positions within

@@ -25,6 +25,19 @@ _EVENT: Final = "event:"
 EntryFields = dict[str, str | int | float]
 
 ErrorCode = Literal["forbidden", "not-found", "unknown-topic", "bad-request", "limit", "error"]
+RefusalCode = Literal[
+    "no-session",
+    "session-ended",
+    "session-mode",
+    "origin",
+    "forbidden",
+    "not-found",
+    "bad-request",
+    "full",
+    "starting",
+    "unavailable",
+    "upgrade-required",
+]
 
 
 class CloseCode(enum.IntEnum):

@@ -149,7 +149,7 @@ async def test_a_window_that_cannot_be_meant(side: Side, changes: dict[str, Any]
     """It is 400, with the parameter named."""
     answer = await get(side, changes)
     assert answer.status == 400
-    assert answer.content["error"].startswith(f"{named}: ")
+    assert answer.content["message"].startswith(f"{named}: ")
 
 
 @given(st.dictionaries(st.sampled_from(["event", "from", "to", "step", "x"]), st.text(max_size=30)))

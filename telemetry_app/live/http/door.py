@@ -1,0 +1,105 @@
+"""Refusing requests: pages of a foreign origin, clients whose session is not known, whatever else is refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from telemetry_app.live.http.origins import may_connect
+from telemetry_app.live.http.refusal_log import RefusalLog
+from telemetry_app.live.http.refusals import RETRY_AFTER_S, Refusal, credentials_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from aiohttp import web
+
+    from telemetry_app.live.ports import Authenticator
+
+#: Directus' own names for its cookies, which a deployment may change.
+_SESSION_COOKIE: Final = "directus_session_token"
+_REFRESH_COOKIE: Final = "directus_refresh_token"
+#: Longest part of a header in the log.
+_SHOWN_CHARS: Final = 100
+SESSION_ENDED: Final = Refusal(401, "session-ended", "Your session is unknown or has ended. Sign in again.")
+_NO_SESSION: Final = Refusal(
+    401,
+    "no-session",
+    "You are not signed in.",
+    "no session cookie of Directus came along; if people do sign in, set SESSION_COOKIE_DOMAIN of Directus",
+)
+_NO_SESSION_MODE: Final = Refusal(
+    401,
+    "session-mode",
+    'This login has no session cookie. Sign in at Directus with "mode": "session".',
+    'a token or a refresh cookie came instead of a session cookie: the login must use "mode": "session" at /auth/login',
+)
+UNCHECKED: Final = Refusal(
+    503,
+    "unavailable",
+    "Your session could not be checked. Try again.",
+    "Directus could not be asked; its own lines of the log say why",
+    RETRY_AFTER_S,
+)
+
+
+class Door:
+    """Refuses requests: answers why, and tells the log.
+
+    Args:
+        authenticator: Knows sessions.
+        allowed_origins: Pages that may connect; none = only those of the same origin, `*` = any.
+    """
+
+    def __init__(self, authenticator: Authenticator, allowed_origins: Collection[str]) -> None:
+        self._authenticator = authenticator
+        self._allowed_origins = allowed_origins
+        self._log = RefusalLog()
+
+    def refuse(self, refusal: Refusal) -> web.Response:
+        """Return the answer to a request that is refused."""
+        self._log.tell(f"{refusal.status} {refusal.code}", refusal.advice or refusal.message)
+        return refusal.response()
+
+    async def refuse_stranger(self, request: web.Request) -> web.Response | None:
+        """Return the refusal of a client whose session is not known; None when it may go on."""
+        credentials = credentials_of(request)
+        answer = await self._authenticator.authenticate(credentials)
+        if answer.result == "unauthorized":
+            return self.refuse(_why_unknown(request, credentials.cookie or ""))
+        if answer.result == "error":
+            return self.refuse(UNCHECKED._replace(retry_after_s=answer.retry_after_s or RETRY_AFTER_S))
+        return None
+
+    def refuse_foreigner(self, request: web.Request) -> web.Response | None:
+        """Return the refusal of a page of a foreign origin; None when it may go on."""
+        origin = request.headers.get("Origin")
+        # Programs send no Origin; browsers, who lend their session to any page, do.
+        if origin is None or may_connect(origin, request.host, self._allowed_origins):
+            return None
+        return self.refuse(_foreign(origin, request.host, self._allowed_origins))
+
+
+def _why_unknown(request: web.Request, cookie: str) -> Refusal:
+    names = {pair.partition("=")[0].strip() for pair in cookie.split(";")}
+    if _SESSION_COOKIE in names:
+        return SESSION_ENDED
+    if _REFRESH_COOKIE in names or "Authorization" in request.headers or "access_token" in request.query:
+        return _NO_SESSION_MODE
+    return _NO_SESSION
+
+
+def _foreign(origin: str, host: str, allowed_origins: Collection[str]) -> Refusal:
+    seen = f"Origin {_shown(origin)}, Host {_shown(host)}"
+    if allowed_origins:
+        advice = f"{seen}: not in LIVE_ALLOWED_ORIGINS; if this page may connect, add its origin"
+    else:
+        advice = (
+            f"{seen}: not the same; set LIVE_ALLOWED_ORIGINS to the origin, or let the proxy pass on the page's Host"
+        )
+    return Refusal(403, "origin", "Pages of this origin may not connect to this server.", advice)
+
+
+def _shown(header: str) -> str:
+    # What is no letter becomes an escape, so that nobody writes lines into the log.
+    text = repr(header)
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"

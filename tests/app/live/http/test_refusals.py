@@ -1,0 +1,159 @@
+"""What a refused client is told, and what the operator reads of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+
+from telemetry_app.live.clients.limits import LiveLimits
+from telemetry_app.live.http import refusal_log
+from tests.app.live.directus.rights import SEVEN, Spectator
+from tests.app.live.directus.stand_in import COOKIE, DirectusServer
+from tests.app.live.harness import LiveFactory, Side
+from tests.support.servers.proxy import TcpProxy
+from tests.support.waiting import eventually
+
+DEVICES = {SEVEN: ["a"]}
+SECRET = "of-nobodys-business"
+
+
+@pytest.fixture
+async def side(live: LiveFactory) -> AsyncIterator[Side]:
+    async with live(devices=DEVICES) as side:
+        yield side
+
+
+async def refused(side: Side, headers: Mapping[str, str], path: str = "/live") -> tuple[int, str]:
+    """Return status and code of the answer; it has a sentence too, and nothing that was sent."""
+    async with side.http.get(f"{side.url}{path}", headers=headers) as answer:
+        body: dict[str, Any] = await answer.json()
+    assert set(body) == {"code", "message"}
+    assert body["message"].endswith(".")
+    assert SECRET not in str(body)
+    return answer.status, body["code"]
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    lines = [(record.levelname, record.getMessage()) for record in caplog.records if "refused" in record.getMessage()]
+    assert all(level == "WARNING" and len(line) < 400 and SECRET not in line for level, line in lines)
+    return [line for _, line in lines]
+
+
+@pytest.mark.parametrize("path", ["/live", "/config.json"])
+@pytest.mark.parametrize(
+    ("headers", "code", "advice"),
+    [
+        ({}, "no-session", "SESSION_COOKIE_DOMAIN"),
+        ({"Cookie": f"theme={SECRET}"}, "no-session", "SESSION_COOKIE_DOMAIN"),
+        ({"Cookie": f"{COOKIE}={SECRET}"}, "session-ended", "Sign in again"),
+        ({"Cookie": f"theme=dark; {COOKIE}={SECRET}"}, "session-ended", "Sign in again"),
+        ({"Cookie": f"directus_refresh_token={SECRET}"}, "session-mode", '"mode": "session"'),
+        ({"Authorization": f"Bearer {SECRET}"}, "session-mode", '"mode": "session"'),
+        ({"Authorization": f"Bearer {SECRET}", "Cookie": "theme=dark"}, "session-mode", '"mode": "session"'),
+    ],
+)
+async def test_no_session(
+    side: Side, caplog: pytest.LogCaptureFixture, headers: dict[str, str], code: str, advice: str, path: str
+) -> None:
+    """Who has no session is told what is missing; the log says what to do about it."""
+    assert await refused(side, headers, path) == (401, code)
+    (line,) = told(caplog)
+    assert line.startswith(f"refused (401 {code}): ")
+    assert advice in line
+
+
+async def test_a_token_in_the_address(side: Side) -> None:
+    """A token as Directus takes it in an address is no session either."""
+    assert await refused(side, {}, f"/live?access_token={SECRET}") == (401, "session-mode")
+
+
+async def test_several_cookie_headers(side: Side) -> None:
+    """A session is found in whichever line of the header it stands."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", side.port)
+    head = f"GET /config.json HTTP/1.1\r\nHost: a\r\nConnection: close\r\nCookie: a=1\r\nCookie: {side.cookie}\r\n\r\n"
+    writer.write(head.encode())
+    assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "advice"),
+    [
+        ((), "not the same; set LIVE_ALLOWED_ORIGINS to the origin, or let the proxy pass on the page's Host"),
+        (("https://maps.example",), "not in LIVE_ALLOWED_ORIGINS; if this page may connect, add its origin"),
+    ],
+)
+async def test_a_foreign_page(
+    live: LiveFactory, caplog: pytest.LogCaptureFixture, allowed: tuple[str, ...], advice: str
+) -> None:
+    """The log has the origin, the host and the setting that would let the page in."""
+    async with live(devices=DEVICES, allowed_origins=allowed) as side:
+        headers = {"Origin": "https://elsewhere.example", "Host": "maps.example:81", "Cookie": side.cookie}
+        assert await refused(side, headers) == (403, "origin")
+    seen = "Origin 'https://elsewhere.example', Host 'maps.example:81'"
+    assert told(caplog) == [f"refused (403 origin): {seen}: {advice}"]
+
+
+async def test_an_endless_origin(side: Side, caplog: pytest.LogCaptureFixture) -> None:
+    """However long the headers are, the line is short and of one line."""
+    origin = "https://" + "x\u00e9\u2028" * 500
+    assert await refused(side, {"Origin": origin, "Host": "y" * 4000}) == (403, "origin")
+    (line,) = told(caplog)
+    assert line.isprintable()
+
+
+async def test_no_room(live: LiveFactory, caplog: pytest.LogCaptureFixture) -> None:
+    """At the limit the answer says that the server is full, the log which setting is."""
+    async with live(devices=DEVICES, limits=LiveLimits(max_connections=1)) as side:
+        await side.connect()
+        assert await refused(side, {"Cookie": side.cookie}) == (503, "full")
+        assert "LIVE_MAX_CONNECTIONS" in told(caplog)[0]
+
+
+async def test_directus_is_away(side: Side, directus_line: TcpProxy, caplog: pytest.LogCaptureFixture) -> None:
+    """A session that cannot be checked is not called ended."""
+    await directus_line.refuse()
+    directus_line.cut()
+    assert await refused(side, {"Cookie": side.cookie}) == (503, "unavailable")
+    assert told(caplog)[0].startswith("refused (503 unavailable): ")
+
+
+async def test_before_the_start_and_after_the_end(side: Side) -> None:
+    """While nobody is let in, the answer says so."""
+    await side.live.close_connections()
+    assert await refused(side, {"Cookie": side.cookie}) == (503, "starting")
+
+
+async def test_other_requests(side: Side) -> None:
+    """A request that is none for a WebSocket, or for no page that there is, is told so too."""
+    assert await refused(side, {"Cookie": side.cookie}) == (426, "upgrade-required")
+    assert await refused(side, {}, "/none.html") == (404, "not-found")
+
+
+async def test_a_flood_is_a_line_with_a_number(
+    side: Side,
+    directus: DirectusServer,
+    spectator: Spectator,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of each kind there is a line at once, then one for all that came in the time that follows."""
+    monkeypatch.setattr(refusal_log, "_EVERY_S", 1.0)
+    await directus.logout(spectator.cookie)
+    for number in range(30):
+        await refused(side, {"Origin": f"https://{number}.example"})
+        await refused(side, {"Cookie": side.cookie})
+    first = told(caplog)[:2]
+    assert [line.partition(":")[0] for line in first] == ["refused (403 origin)", "refused (401 session-ended)"]
+
+    def numbers() -> list[int]:
+        return [
+            int(line.split("): ")[1].split(" more in 1 s, the last: ")[0]) for line in told(caplog) if "more in" in line
+        ]
+
+    await eventually(lambda: sum(numbers()) == 58, message="all are counted")
+    assert len(told(caplog)) <= 10
+    assert "https://29.example" in [line for line in told(caplog) if "origin" in line][-1]
