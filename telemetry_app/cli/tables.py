@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from telemetry_app.tools.bench.latency import Compared, LatencyResult, Stalled
     from telemetry_app.tools.bench.live import LiveResult
     from telemetry_app.tools.bench.probe import Latency
+    from telemetry_app.tools.bench.race.result import Crowd, RaceResult
     from telemetry_app.tools.bench.scale import ScaleResult
     from telemetry_app.tools.bench.targets import Load
     from telemetry_app.tools.bench.write import WriteResult
@@ -83,6 +84,45 @@ def of_latency(result: LatencyResult) -> Table:
         _add_ratio(table, f"{stalled.left_out:,} frames left out; ratio to live side alone", stalled)
     table.caption = f"{result.stored:,} of {result.to_store:,} records stored meanwhile"
     return table
+
+
+def of_race(result: RaceResult) -> Table:
+    """Return the table of `telemetry bench race`."""
+    beside = result.beside_bare_path
+    table = _table(
+        f"{result.devices:,} trackers at {result.hz:g} Hz, one by one",
+        "spectators", "CPU", "CPU/delivery", "CPU/write", "bytes/position", "p50", "p99", "max", "missing",
+        "stored p99", "idle", "client CPU",
+    )  # fmt: skip
+    for crowd in result.crowds:
+        _add_crowd(table, crowd)
+    goals = "\n".join(
+        f"{'ok ' if goal.reached else 'NOT'}  {goal.what}: {goal.measured:,.2f} (at most {goal.at_most:,g})"
+        for goal in result.goals
+    )
+    bare, worker = (
+        f"{latency.p50_us / 1000:.2f} / {latency.p99_us / 1000:.2f} ms" for latency in (beside.bare, beside.worker)
+    )
+    table.caption = f"p50 / p99 at a steady rate: bare path {bare}, a spectator among ten {worker}\n{goals}"
+    table.caption_justify = "left"
+    return table
+
+
+def _add_crowd(table: Table, crowd: Crowd) -> None:
+    cost, taken = crowd.cost, crowd.taken
+    table.add_row(
+        f"{crowd.roles}: {crowd.way}" if crowd.spectators else crowd.roles,
+        f"{crowd.spectators:,}",
+        f"{cost.cpu:.1%}",
+        f"{cost.cpu_us_per_delivery:.2f} us",
+        f"{cost.cpu_us_per_write:.1f} us",
+        f"{cost.bytes_per_position:.0f}",
+        *(f"{ms:,.1f} ms" for ms in (taken.p50_ms, taken.p99_ms, taken.max_ms)),
+        f"{crowd.expected - crowd.delivered:,}",
+        f"{crowd.durable.p99_ms:,.0f} ms" if crowd.durable else "",
+        f"{crowd.kb_per_connection:.1f} KB",
+        f"{crowd.client_cpu:.0%}",
+    )
 
 
 def _table(title: str, *headings: str) -> Table:

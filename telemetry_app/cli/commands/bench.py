@@ -135,6 +135,31 @@ def scale(records: int, devices: int, workers: list[int], as_json: bool) -> None
     _show(result, of_scale, as_json=as_json)
 
 
+@command.command()
+@click.option(
+    "--spectators",
+    type=Numbers(1, 100_000),
+    default="10,1000,10000",
+    show_default=True,
+    help="Numbers of spectators, one after the other.",
+)
+@click.option("--seconds", type=click.IntRange(1, 20), default=10, show_default=True, help="How long each race lasts.")
+@_as_json
+def race(spectators: list[int], seconds: int, as_json: bool) -> None:  # noqa: FBT001 - see above
+    """Measure a worker in a race: 200 trackers that send once a second, and spectators of all of them.
+
+    Each side alone, then both with each number of spectators, who get positions one by one or, where the worker grants
+    it, in batches, plain and compressed. For up to 1,000 spectators also as if sending might take the whole worker: a
+    write for each read. First a spectator among ten is compared with the shortest way. Each spectator takes an open
+    file (ulimit -n) in two processes.
+    """
+    from telemetry_app.cli.tables import of_race
+    from telemetry_app.tools.bench.race.run import RacePlan, measure
+
+    result = _run(lambda folder, say: measure(RacePlan(spectators, seconds), folder, say))
+    _show(result, of_race, as_json=as_json)
+
+
 def _run(measure: Measure[_Result]) -> _Result:
     """Run a measurement, on the event loop that the worker uses, with a progress bar on a terminal."""
     import mode.loop

@@ -147,7 +147,7 @@ class _Comparison:
             async with _stalled(beside_way.port):
                 bare, live, other = await self._probe("live side", rate, bare_way, alone_way, beside_way)
             left_out = other.published * (1 + _STALLED) - await live_frames(worker, "sent")
-        return _compared(bare, live), Stalled(_STALLED, left_out, other, *_ratios(other, live))
+        return compared(bare, live), Stalled(_STALLED, left_out, other, *_ratios(other, live))
 
     async def _both_sides(self, rate: int, stream: str) -> Compared:
         both = f"{stream}:both"
@@ -159,7 +159,7 @@ class _Comparison:
             bare, worker = await self._probe("both sides", rate, bare_way, both_way)
             self.to_store += bare.published + worker.published
             await _stored(self._stack.postgres.url, self.to_store)
-        return _compared(bare, worker)
+        return compared(bare, worker)
 
     async def _probe(self, name: str, rate: int, *ways: Way) -> list[Latency]:
         self._say(f"{name}, {rate} records/s", self._done / (2 * len(self._plan.rates)))
@@ -170,7 +170,7 @@ class _Comparison:
     @contextlib.asynccontextmanager
     async def _bare(self, stream: str) -> AsyncIterator[Way]:
         url, port, folder = self._stack.valkey.url, free_port(), self._stack.folder
-        with serving("telemetry_app.tools.bench.bare", [url, stream], port, folder) as server:
+        with serving("telemetry_app.tools.bench.references.bare", [url, stream], port, folder) as server:
             yield Way(stream, port, server.pid, None)
 
     @contextlib.asynccontextmanager
@@ -204,7 +204,8 @@ async def _stalled(port: int) -> AsyncIterator[None]:
             await living
 
 
-def _compared(bare: Latency, worker: Latency) -> Compared:
+def compared(bare: Latency, worker: Latency) -> Compared:
+    """Return both, and what they are to each other."""
     return Compared(bare, worker, *_ratios(worker, bare))
 
 

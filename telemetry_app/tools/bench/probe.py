@@ -56,6 +56,21 @@ class Probe(msgspec.Struct, frozen=True):
     rate: int
     seconds: float
 
+    @property
+    def warm_up_records(self) -> int:
+        """Records at the beginning of each turn, which are not counted."""
+        return round(self.rate * _WARM_UP_S)
+
+    @property
+    def records_a_turn(self) -> int:
+        """Records of each turn."""
+        return self.warm_up_records + max(round(self.rate * self.seconds / _TURNS), 1)
+
+    @property
+    def records_a_way(self) -> int:
+        """Records that are appended for each way."""
+        return self.records_a_turn * _TURNS
+
 
 class Latency(msgspec.Struct, frozen=True):
     """From just before XADD was sent until the frame was received, in microseconds.
@@ -99,9 +114,8 @@ class _Run:
     """
 
     def __init__(self, way: Way, order: Probe, clock: Clock, redis: RedisSocket, server: socket.socket) -> None:
-        self._warm_up = round(order.rate * _WARM_UP_S)
-        self._a_turn = self._warm_up + max(round(order.rate * order.seconds / _TURNS), 1)
-        times = [clock.tick()[0] for _ in range(self._a_turn * _TURNS)]
+        self._warm_up, self._a_turn = order.warm_up_records, order.records_a_turn
+        times = [clock.tick()[0] for _ in range(order.records_a_way)]
         entries = Entries(way.stream, _DEVICES)
         self._commands = [entries.at(number, iso_ms(ts).encode()) for number, ts in enumerate(times)]
         # A worker writes the time in its own way, the bare path passes the payload on as it is.

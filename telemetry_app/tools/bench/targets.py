@@ -128,7 +128,7 @@ async def reference(stack: Stack, sink: Helper) -> AsyncIterator[Target]:
     await _empty_stream(stack)
     port = free_port()
     arguments = [stack.valkey.url, STREAM, TOPIC]
-    with serving("telemetry_app.tools.bench.reference", arguments, port, stack.folder) as process:
+    with serving("telemetry_app.tools.bench.references.broadcast", arguments, port, stack.folder) as process:
         yield Target(sink, stack.valkey.url, port=port, process=psutil.Process(process.pid), worker=None)
 
 

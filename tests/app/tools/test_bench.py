@@ -2,14 +2,9 @@
 
 import asyncio
 import io
-import json
-import os
 import socket
-import subprocess
-import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -25,24 +20,7 @@ from telemetry_app.tools.bench.sink import Connect, Connected
 from telemetry_app.tools.bench.usage import allow_open_files
 from telemetry_app.tools.bench.write import Drain, Measured, RawLimit
 from telemetry_app.tools.bench.wsclient import Address, payloads, subscribe_all
-
-
-def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "telemetry_app", "bench", *arguments],
-        cwd=folder,
-        env={**os.environ, "COLUMNS": "160"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def result_of(folder: Path, *arguments: str) -> Any:
-    done = bench(folder, *arguments, "--json")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert list((folder / ".data").iterdir()) == [], "the servers' data is removed"
-    return json.loads(done.stdout)
+from tests.app.tools.benching import bench, result_of
 
 
 def test_write(tmp_path: Path) -> None:

@@ -1,0 +1,90 @@
+"""`telemetry bench race`: what it counts has to add up, and positions are found in frames of every kind."""
+
+import io
+import zlib
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from telemetry_app.cli.tables import of_race
+from telemetry_app.live.wire.frames import PING, text_frame
+from telemetry_app.tools.bench.latency import Compared
+from telemetry_app.tools.bench.probe import Latency
+from telemetry_app.tools.bench.race.incoming import Incoming
+from telemetry_app.tools.bench.race.result import Cost, Crowd, Durable, RaceResult, Way, goals
+from telemetry_app.tools.bench.race.spectators import Taken
+from tests.app.tools.benching import result_of
+
+
+def test_race(tmp_path: Path) -> None:
+    """Every record reaches every spectator once and in order in every way, and is stored."""
+    result = result_of(tmp_path, "race", "--spectators", "3", "--seconds", "1")
+    crowds = [(crowd["roles"], crowd["spectators"]) for crowd in result["crowds"]]
+    assert crowds[:5] == [("write", 0), ("live", 0), ("live", 10), ("write,live", 0), ("write,live", 3)]
+    ways = [crowd["way"] for crowd in result["crowds"] if crowd["spectators"] == 3]
+    # The last ones are left out when the worker does not grant them.
+    assert ways == [way.value for way in Way][: len(ways)]
+    assert len(ways) >= 3
+    for crowd in result["crowds"]:
+        assert crowd["records"] == result["devices"] * result["hz"]
+        assert crowd["delivered"] == crowd["expected"] == crowd["records"] * crowd["spectators"]
+        assert (crowd["conflated"], crowd["lost"]) == (0, 0)
+        assert (crowd["durable"] is None) == (crowd["roles"] == "live")
+        assert crowd["cost"]["cpu"] > 0
+        taken = crowd["taken"]
+        assert (0 < taken["p50_ms"] <= taken["p99_ms"] <= taken["max_ms"]) == bool(crowd["spectators"])
+    shown = Console(width=200, record=True, file=io.StringIO())
+    shown.print(of_race(msgspec.convert(result, RaceResult)))
+    lines = shown.export_text().splitlines()
+    assert [sum(f" {name} │" in line for line in lines) for name in ("write,live", "write,live: plain")] == [1, 1]
+
+
+def crowd(spectators: int, way: Way, *, cpu: float = 0.1, us_per_delivery: float = 1.0, delivered: int = 1) -> Crowd:
+    return Crowd(
+        roles="write,live",
+        way=way,
+        spectators=spectators,
+        records=1,
+        expected=1,
+        delivered=delivered,
+        conflated=0,
+        lost=0,
+        taken=Taken(1.0, 2.0, 3.0),
+        durable=Durable(1.0, 2.0),
+        cost=Cost(cpu, us_per_delivery, 1.0, 40.0),
+        kb_per_connection=17.0,
+        client_cpu=0.1,
+    )
+
+
+def test_goals() -> None:
+    """What was to be reached is told of what was measured, reached or not."""
+    small = crowd(1000, Way.DEFLATE, cpu=0.21)
+    large = crowd(10_000, Way.DEFLATE, us_per_delivery=1.2, delivered=0)
+    latency = Latency(1, 1, 1, 1.0, 1.0, 1.0, 1.0, 0.1)
+    compared = Compared(latency, latency, 2.0, 5.1)
+    found = {goal.what: (goal.measured, goal.at_most, goal.reached) for goal in goals([small, large], compared)}
+    assert found["10 spectators: p50, times the bare path's"] == (2, 3, True)
+    assert found["10 spectators: p99, times the bare path's"] == (5.1, 5, False)
+    name = "write,live, {} spectators, batch and deflate: {}"
+    assert found[name.format("1,000", "% of a processor")] == (21, 20, False)
+    assert found[name.format("1,000", "bytes for each position")] == (40, 65, True)
+    assert found[name.format("10,000", "bytes for each position")] == (40, 35, False)
+    assert found[name.format("10,000", "positions missing")] == (1, 0, False)
+    flat = "batch and deflate: a delivery to 10,000 spectators, times one to 1,000"
+    assert found[flat] == (1.2, 1.15, False)
+
+
+def test_incoming() -> None:
+    """Positions are found in plain and in compressed frames, pings beside them, and what is not whole stays."""
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    body = b'{"positions":[{"ts":3},{"ts":4}]}'
+    deflated = (compressor.compress(body) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    compressed = b"\xc1" + bytes([len(deflated)]) + deflated
+    incoming = Incoming()
+    begun = text_frame(b'{"ts":5}')
+    piece = incoming.read(text_frame(b'{"ts":1}') + PING + text_frame(b'{"ts":2}') + compressed + begun[:-2])
+    assert (piece.stamps, piece.has_ping, piece.rest) == ((1, 2, 3, 4), True, begun[:-2])
+    piece = incoming.read(piece.rest + begun[-2:])
+    assert (piece.stamps, piece.has_ping, piece.rest) == ((5,), False, b"")
