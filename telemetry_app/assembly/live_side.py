@@ -139,6 +139,7 @@ def build_live_side(settings: Settings, operations: Operations, put: Put) -> Liv
             device_events=device_events,
             path=settings.live_path,
             allowed_origins=settings.live_allowed_origins,
+            trusted_proxies=settings.live_trusted_proxies,
             authentication=settings.live_auth,
         ),
         replay=replay,
@@ -180,6 +181,8 @@ def _build_rights(
 def _limits(settings: Settings) -> LiveLimits:
     return LiveLimits(
         max_connections=settings.live_max_connections,
+        max_connections_per_user=settings.live_max_connections_per_user,
+        max_connections_per_address=settings.live_max_connections_per_address,
         max_subscriptions=settings.live_max_subscriptions,
         slow_client_bytes=settings.live_slow_client_bytes,
         slow_client_s=settings.live_slow_client_ms / 1000,

@@ -19,7 +19,7 @@ class Credentials(NamedTuple):
 
     Attributes:
         cookie: The Cookie header as it came; None without one.
-        forwarded_for: The client's address, or the chain of addresses of the client and the proxies before us.
+        forwarded_for: The client's address, told to Directus, which limits rates by it.
     """
 
     cookie: str | None
@@ -27,7 +27,10 @@ class Credentials(NamedTuple):
 
 
 class Authentication(NamedTuple):
-    """Who a client is: `user_id` when ok. On `error`, when to try again, if Directus said so."""
+    """Who a client is: when ok, `user_id`, or None for nobody in particular.
+
+    On `error`, when to try again, if Directus said so.
+    """
 
     result: Literal["ok", "unauthorized", "error"]
     user_id: str | None = None
@@ -148,6 +151,9 @@ class LiveObserver(Protocol):
 
     def late(self, positions: int) -> None:
         """Positions arrived that are no newer than one already sent for their device."""
+
+    def refused(self, reason: Literal["full", "address", "user"]) -> None:
+        """A client was refused: all together, its address or its user have as many connections as they may."""
 
     def slow_client(self) -> None:
         """A client was closed because it did not keep up."""

@@ -61,6 +61,7 @@ RETRIED_OPERATIONS: Final = (
     "distribute",
     "trim",
 )
+REFUSED_REASONS: Final = ("full", "address", "user")
 FRAME_RESULTS: Final = ("sent", "conflated")
 AUTH_RESULTS: Final = ("ok", "unauthorized", "error")
 AUTHZ_RESULTS: Final = ("ok", "unauthorized", "forbidden", "not-found", "error")
@@ -204,6 +205,12 @@ class Metrics:
         self.live_subscriptions = Gauge(
             "processor_live_subscriptions", "Subscriptions of all connections", registry=registry
         )
+        self.live_refused = Counter(
+            "processor_live_refused_total",
+            "Connections refused since there are as many as allowed: of all, of the client's address, or of its user",
+            ["reason"],
+            registry=registry,
+        )
         self.live_frames = Counter(
             "processor_live_frames_total",
             "Positions for clients: sent, or conflated (replaced by a newer one)",
@@ -267,6 +274,7 @@ class Metrics:
             (self.position_writes, WRITE_STATUSES),
             (self.faulty_positions, quality.REASONS),
             (self.retries, RETRIED_OPERATIONS),
+            (self.live_refused, REFUSED_REASONS),
             (self.live_frames, FRAME_RESULTS),
             (self.live_auth_duration, AUTH_RESULTS),
             (self.live_authz_duration, AUTHZ_RESULTS),

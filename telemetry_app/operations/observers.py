@@ -176,6 +176,10 @@ class LiveMetrics:
         """Count positions that are not newer than one already sent."""
         self._metrics.live_late_positions.inc(positions)
 
+    def refused(self, reason: str) -> None:
+        """Count a client for which there was no place."""
+        self._metrics.live_refused.labels(reason).inc()
+
     def slow_client(self) -> None:
         """Count a client that stayed behind."""
         self._metrics.live_slow_clients.inc()

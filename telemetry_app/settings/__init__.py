@@ -29,6 +29,7 @@ from telemetry_app.settings.kinds import (
     Port,
     PostgresUrl,
     Producer,
+    Proxies,
     RedisUrl,
     Roles,
     StreamRetention,
@@ -125,6 +126,15 @@ class Settings(BaseSettings):
         60_000, ge=0, description="How often rights are asked again; 0 = only at subscribe"
     )
     live_max_connections: int = Field(10_000, ge=1, description="WebSocket connections of one worker")
+    live_max_connections_per_user: int = Field(50, ge=1, description="Of these, those of one user, in all its sessions")
+    live_max_connections_per_address: int = Field(
+        1000, ge=1, description="Of these, those of one client address; IPv6 counts by /64"
+    )
+    live_trusted_proxies: Proxies = Field(
+        (),
+        description="Proxies whose X-Forwarded-For tells the client's address; empty = the peer is the client. "
+        "Without it all who come through a proxy count as one address",
+    )
     live_max_subscriptions: int = Field(100, ge=1, description="Subscriptions of one connection")
     live_slow_client_bytes: int = Field(262_144, ge=1, description="Unsent bytes above which a client is conflated")
     live_slow_client_ms: int = Field(30_000, ge=1, description="How long a client may stay behind until it is closed")

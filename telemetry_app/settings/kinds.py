@@ -4,8 +4,8 @@ import getpass
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from ipaddress import IPv6Address
-from typing import Annotated, Literal
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_network
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
@@ -15,6 +15,9 @@ from faust_redis.redis.address import SCHEMES as REDIS_SCHEMES, why_unfit
 from telemetry_app.postgres_url.url import WELL_FORMED, PostgresUrlError, parse
 
 Role = Literal["write", "live"]
+
+#: What stands before the address in an IPv4 address that is written as IPv6: `::ffff:192.0.2.1`.
+_MAPPED_BITS: Final = 96
 
 
 class UnfitError(ValueError):
@@ -93,6 +96,19 @@ def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(item if item == "*" else _check_origin(item.lower()) for item in origins)
 
 
+def _network(text: str) -> IPv4Network | IPv6Network:
+    """Return a network or an address; an IPv4 one that is written as IPv6 is IPv4, as clients are seen."""
+    network = ip_network(text, strict=False)
+    mapped = network.network_address.ipv4_mapped if isinstance(network, IPv6Network) else None
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return network
+    return IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
+
+
+def _check_networks(texts: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:
+    return tuple(_network(text.removeprefix("[").removesuffix("]")) for text in texts)
+
+
 def _as_written(convert: Callable[[str], object]) -> WrapValidator:
     """Validate `convert(text)`, but report the text as it was written."""
 
@@ -167,6 +183,12 @@ FieldNames = Annotated[
     _as_written(_split),
     Field(max_length=16),
     Bound("empty or a comma separated list of up to 16 names of fields"),
+]
+Proxies = Annotated[
+    tuple[IPv4Network | IPv6Network, ...],
+    NoDecode,
+    _as_written(lambda text: _check_networks(tuple(_split(text)))),
+    Bound("empty or a comma separated list of addresses and networks such as 10.0.0.0/8"),
 ]
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error", "critical"],

@@ -142,6 +142,9 @@ class LiveObserved:
     def late(self, positions: int) -> None:
         self.counts["late"] += positions
 
+    def refused(self, reason: Literal["full", "address", "user"]) -> None:
+        self.counts[f"refused {reason}"] += 1
+
     def slow_client(self) -> None:
         self.counts["slow"] += 1
 

@@ -1,4 +1,4 @@
-"""Refusing requests: pages of a foreign origin, clients whose session is not known, whatever else is refused."""
+"""Who asks, and who is refused: pages of a foreign origin, clients whose session is not known, whatever else."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 from telemetry_app.live.http.origins import may_connect
 from telemetry_app.live.http.refusal_log import RefusalLog
-from telemetry_app.live.http.refusals import RETRY_AFTER_S, Refusal, credentials_of
+from telemetry_app.live.http.refusals import RETRY_AFTER_S, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from aiohttp import web
 
-    from telemetry_app.live.ports import Authenticator
+    from telemetry_app.live.http.proxies import TrustedProxies
+    from telemetry_app.live.ports import Authentication, Authenticator, Credentials
 
 #: Directus' own names for its cookies, which a deployment may change.
 _SESSION_COOKIE: Final = "directus_session_token"
@@ -47,11 +48,13 @@ class Door:
 
     Args:
         authenticator: Knows sessions.
+        proxies: Tell clients' addresses.
         allowed_origins: Pages that may connect; none = only those of the same origin, `*` = any.
     """
 
-    def __init__(self, authenticator: Authenticator, allowed_origins: Collection[str]) -> None:
+    def __init__(self, authenticator: Authenticator, proxies: TrustedProxies, allowed_origins: Collection[str]) -> None:
         self._authenticator = authenticator
+        self.credentials_of = proxies.credentials_of
         self._allowed_origins = allowed_origins
         self._log = RefusalLog()
 
@@ -60,10 +63,14 @@ class Door:
         self._log.tell(f"{refusal.status} {refusal.code}", refusal.advice or refusal.message)
         return refusal.response()
 
-    async def refuse_stranger(self, request: web.Request) -> web.Response | None:
+    async def refuse_stranger(self, request: web.Request, credentials: Credentials) -> web.Response | None:
         """Return the refusal of a client whose session is not known; None when it may go on."""
-        credentials = credentials_of(request)
-        answer = await self._authenticator.authenticate(credentials)
+        return self.refuse_unknown(request, credentials, await self._authenticator.authenticate(credentials))
+
+    def refuse_unknown(
+        self, request: web.Request, credentials: Credentials, answer: Authentication
+    ) -> web.Response | None:
+        """Return the refusal of a client that was asked about, with this answer; None when it may go on."""
         if answer.result == "unauthorized":
             return self.refuse(_why_unknown(request, credentials.cookie or ""))
         if answer.result == "error":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import ETag, web
 
 from telemetry_app.live.http.door import SESSION_ENDED, UNCHECKED
-from telemetry_app.live.http.refusals import RETRY_AFTER_S, SECURITY_HEADERS, Refusal, credentials_of
+from telemetry_app.live.http.refusals import RETRY_AFTER_S, SECURITY_HEADERS, Refusal
 from telemetry_app.live.ports import PastUnavailableError
 from telemetry_app.live.wire.past import BadWindowError, encode, parse_window
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from telemetry_app.live.http.door import Door
-    from telemetry_app.live.ports import DeviceEvents, PastReader
+    from telemetry_app.live.ports import Credentials, DeviceEvents, PastReader
     from telemetry_app.live.side import LiveSide
     from telemetry_app.live.wire.past import Past, Window
 
@@ -75,14 +75,15 @@ class HistoryRequests:
             window = parse_window(request.query)
         except BadWindowError as error:
             return Refusal(400, "bad-request", f"{error}.").response()
+        credentials = self._door.credentials_of(request)
         return (
-            await self._door.refuse_stranger(request)
-            or await self._refuse_event(request, window.event)
+            await self._door.refuse_stranger(request, credentials)
+            or await self._refuse_event(credentials, window.event)
             or await self._send(request, window)
         )
 
-    async def _refuse_event(self, request: web.Request, event_id: str) -> web.Response | None:
-        verdict = await self._live.authorizer.may_see(event_id, credentials_of(request))
+    async def _refuse_event(self, credentials: Credentials, event_id: str) -> web.Response | None:
+        verdict = await self._live.authorizer.may_see(event_id, credentials)
         if verdict.result == "ok":
             return None
         if verdict.result == "error":

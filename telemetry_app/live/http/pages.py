@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from telemetry_app.live.http.refusals import RETRY_AFTER_S, SECURITY_HEADERS, Refusal, credentials_of
+from telemetry_app.live.http.refusals import RETRY_AFTER_S, SECURITY_HEADERS, Refusal
 
 if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
@@ -50,9 +50,10 @@ class MapPages:
 
     async def show_config(self, request: web.Request) -> web.StreamResponse:
         """Tell the page where the WebSocket is and which events there are."""
-        if stranger := await self._door.refuse_stranger(request):
+        credentials = self._door.credentials_of(request)
+        if stranger := await self._door.refuse_stranger(request, credentials):
             return stranger
-        events = await self._live.authorizer.visible_events(credentials_of(request))
+        events = await self._live.authorizer.visible_events(credentials)
         if events is None:
             return self._door.refuse(_UNLISTED)
         document = {"path": self._path, "events": events, "auth": self._authentication}

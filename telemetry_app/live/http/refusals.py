@@ -1,12 +1,10 @@
-"""Who sends a request, and what it is answered when it is refused."""
+"""What a request is answered when it is refused."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiohttp import web
-
-from telemetry_app.live.ports import Credentials
 
 if TYPE_CHECKING:
     from telemetry_app.live.wire.protocol import RefusalCode
@@ -49,11 +47,3 @@ class Refusal(NamedTuple):
             headers["Retry-After"] = str(max(1, round(self.retry_after_s)))
         body = {"code": self.code, "message": self.message}
         return web.json_response(body, status=self.status, headers={**SECURITY_HEADERS, **headers})
-
-
-def credentials_of(request: web.Request) -> Credentials:
-    """Return the Cookie header, and the addresses of the client and the proxies before us."""
-    chain = [*request.headers.getall("X-Forwarded-For", ()), request.remote or "unknown"]
-    # Proxies take a header of HTTP/2 apart, one line for each cookie.
-    cookie = "; ".join(request.headers.getall("Cookie", ())) or None
-    return Credentials(cookie, ", ".join(chain))

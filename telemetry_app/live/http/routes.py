@@ -12,13 +12,15 @@ from telemetry_app.live.http import history
 from telemetry_app.live.http.door import Door
 from telemetry_app.live.http.history import HistoryRequests
 from telemetry_app.live.http.pages import MapPages
+from telemetry_app.live.http.proxies import TrustedProxies
 from telemetry_app.live.http.upgrade import Upgrade
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from faust.types import AppT
 
+    from telemetry_app.live.http.proxies import Network
     from telemetry_app.live.ports import DeviceEvents, PastReader
     from telemetry_app.live.side import LiveSide
 
@@ -39,6 +41,7 @@ class LiveRoutes:
         device_events: Knows the devices of an event.
         path: Of the WebSocket.
         allowed_origins: Pages that may connect; none = only those of the same origin, `*` = any.
+        trusted_proxies: Whose X-Forwarded-For is believed.
         authentication: How clients are known, told to the page: `directus` or `none`.
     """
 
@@ -50,9 +53,10 @@ class LiveRoutes:
         device_events: DeviceEvents,
         path: str,
         allowed_origins: Collection[str],
+        trusted_proxies: Sequence[Network],
         authentication: str,
     ) -> None:
-        door = Door(live.authenticator, allowed_origins)
+        door = Door(live.authenticator, TrustedProxies(trusted_proxies), allowed_origins)
         pages = MapPages(live, door, path=path, authentication=authentication)
         self._live = live
         self._handlers: dict[str, Handler] = {

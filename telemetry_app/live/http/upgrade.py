@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from telemetry_app.live.http.refusals import RETRY_AFTER_S, Refusal, credentials_of
+from telemetry_app.live.clients.tally import Tally
+from telemetry_app.live.http.proxies import counted_as
+from telemetry_app.live.http.refusals import RETRY_AFTER_S, Refusal
 from telemetry_app.live.http.socket import LiveSocket, converse
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from telemetry_app.live.http.door import Door
+    from telemetry_app.live.ports import Credentials
     from telemetry_app.live.side import LiveSide
 
 _NO_SOCKET: Final = Refusal(426, "upgrade-required", "This is a WebSocket.")
@@ -19,6 +22,21 @@ _FULL: Final = Refusal(
     "full",
     "The server is full. Try again.",
     "as many connections as LIVE_MAX_CONNECTIONS allows: raise it, or run more workers",
+    RETRY_AFTER_S,
+)
+_FULL_ADDRESS: Final = Refusal(
+    429,
+    "address-limit",
+    "Too many connections come from your address. Try again.",
+    "an address has as many connections as LIVE_MAX_CONNECTIONS_PER_ADDRESS allows: if it is a proxy's, name that in "
+    "LIVE_TRUSTED_PROXIES",
+    RETRY_AFTER_S,
+)
+_FULL_USER: Final = Refusal(
+    429,
+    "user-limit",
+    "You have too many connections. Close other maps and try again.",
+    "a user has as many connections as LIVE_MAX_CONNECTIONS_PER_USER allows",
     RETRY_AFTER_S,
 )
 _STARTING: Final = Refusal(
@@ -31,7 +49,7 @@ _STARTING: Final = Refusal(
 
 
 class Upgrade:
-    """Turns requests into WebSockets, up to the limit of connections, and refuses the others.
+    """Turns requests into WebSockets, up to the limits of connections, and refuses the others.
 
     Args:
         live: What the sockets are connected to.
@@ -41,25 +59,47 @@ class Upgrade:
     def __init__(self, live: LiveSide, door: Door) -> None:
         self._live = live
         self._door = door
+        self._by_address = Tally(live.limits.max_connections_per_address)
+        self._by_user = Tally(live.limits.max_connections_per_user)
         self._taken = 0
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
-        """Upgrade to a WebSocket, or refuse: foreign origin, no room, no session, in this order."""
+        """Upgrade to a WebSocket, or refuse: origin, no room, no session, enough of its user, in this order."""
         live = self._live
         if foreigner := self._door.refuse_foreigner(request):
             return foreigner
         if not live.accepting:
             return self._door.refuse(_STARTING)
         if self._taken >= live.limits.max_connections:
+            live.observer.refused("full")
             return self._door.refuse(_FULL)
-        # Counted before Directus is asked: a crowd must not pass the limit while it answers.
+        credentials = self._door.credentials_of(request)
+        address = counted_as(credentials.forwarded_for)
+        if self._by_address.is_full(address):
+            live.observer.refused("address")
+            return self._door.refuse(_FULL_ADDRESS)
+        # Counted before Directus is asked: a crowd must not pass the limits while it answers.
         self._taken += 1
         try:
-            return await self._door.refuse_stranger(request) or await self._serve(request)
+            with self._by_address.hold(address):
+                return await self._admit(request, credentials)
         finally:
             self._taken -= 1
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
+    async def _admit(self, request: web.Request, credentials: Credentials) -> web.StreamResponse:
+        """Serve a client that has a place, once it is known who it is."""
+        answer = await self._live.authenticator.authenticate(credentials)
+        if stranger := self._door.refuse_unknown(request, credentials, answer):
+            return stranger
+        if answer.user_id is None:
+            return await self._serve(request, credentials)
+        if self._by_user.is_full(answer.user_id):
+            self._live.observer.refused("user")
+            return self._door.refuse(_FULL_USER)
+        with self._by_user.hold(answer.user_id):
+            return await self._serve(request, credentials)
+
+    async def _serve(self, request: web.Request, credentials: Credentials) -> web.StreamResponse:
         live = self._live
         socket = LiveSocket(live.limits)
         if not socket.can_prepare(request):
@@ -68,6 +108,6 @@ class Upgrade:
         transport = request.transport
         # The client may have left, or the server begun to stop, meanwhile.
         if transport is not None and live.accepting:
-            with live.connection(transport, credentials_of(request)) as socket.connection:
+            with live.connection(transport, credentials) as socket.connection:
                 await converse(socket, socket.connection, live.requests)
         return socket

@@ -46,7 +46,7 @@ class OpenAuthenticator:
 
     async def authenticate(self, credentials: Credentials) -> Authentication:  # noqa: ARG002 - whoever it is
         """Return `ok`."""
-        return Authentication("ok", "anybody")
+        return Authentication("ok")
 
 
 class OpenAuthorizer:

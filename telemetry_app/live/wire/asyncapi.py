@@ -38,8 +38,9 @@ _DESCRIPTION: Final = """\
 Live positions of the devices of events, as text frames of one JSON object each.
 
 The upgrade may be refused with a JSON object of `code` and `message`: 401 `no-session`, `session-ended` (sign in again)
-or `session-mode` (a login without Directus' session cookie), 403 `origin` (a foreign page), 503 with Retry-After
-`full`, `starting` or `unavailable` (the session cannot be checked). Browsers hide the answer: a GET of the same address
+or `session-mode` (a login without Directus' session cookie), 403 `origin` (a foreign page), with Retry-After 429
+`address-limit` or `user-limit` (as many connections as one may have), 503 `full`, `starting` or `unavailable` (the
+session cannot be checked). Browsers hide the answer: a GET of the same address
 gives it again.
 
 A subscription begins with a snapshot; then every new position is a frame, or, with

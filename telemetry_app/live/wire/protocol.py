@@ -34,6 +34,8 @@ RefusalCode = Literal[
     "not-found",
     "bad-request",
     "full",
+    "address-limit",
+    "user-limit",
     "starting",
     "unavailable",
     "upgrade-required",

@@ -28,7 +28,14 @@ _FULL: Final = 500
 _SMALL: Final = 100
 _FEW: Final = 10
 #: Sending may take the whole loop: what it costs is measured, not how it is paced.
-_WHOLE_LOOP: Final = {"ROLES": "live", "LIVE_AUTH": "none", "LOG_LEVEL": "warning", "LIVE_BROADCAST_SHARE": "1"}
+_WHOLE_LOOP: Final = {
+    "ROLES": "live",
+    "LIVE_AUTH": "none",
+    "LOG_LEVEL": "warning",
+    "LIVE_BROADCAST_SHARE": "1",
+    # The crowd comes from this machine.
+    "LIVE_MAX_CONNECTIONS_PER_ADDRESS": "100000",
+}
 #: Files that a process has open in addition to its sockets.
 _OTHER_FILES: Final = 200
 

@@ -19,6 +19,7 @@ from faust_redis.options import RedisOptions
 from faust_redis.redis.keys import partition_stream
 from faust_redis.stream.batch import RecordBatch
 from telemetry_app.live.clients.limits import LiveLimits
+from telemetry_app.live.http.proxies import Network
 from telemetry_app.live.http.routes import APPLICATION_OPTIONS, LiveRoutes
 from telemetry_app.live.ports import (
     Authentication,
@@ -64,6 +65,8 @@ class Asked(Authenticator, Authorizer, Protocol):
 class Rights:
     """Lets everybody with a cookie see every event, whatever it is called; knows nobody once it is `closed`.
 
+    Nobody is a user, so that only bounds of addresses hold for them.
+
     Attributes:
         questions: How often it was asked about an event.
     """
@@ -75,7 +78,7 @@ class Rights:
         self.questions = 0
 
     async def authenticate(self, credentials: Credentials) -> Authentication:
-        return Authentication("unauthorized") if self.closed or not credentials.cookie else Authentication("ok", "user")
+        return Authentication("unauthorized") if self.closed or not credentials.cookie else Authentication("ok")
 
     async def may_see(self, event_id: str, credentials: Credentials) -> Authorization:  # noqa: ARG002
         self.questions += 1
@@ -199,6 +202,7 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
     instance_id: str = "one",
     partitions: int = 1,
     allowed_origins: tuple[str, ...] = (),
+    trusted_proxies: tuple[Network, ...] = (),
     batch_size: int = 1000,
     delay_s: Callable[[], float] = lambda: 0.0,
     review_s: float = 3600,
@@ -237,6 +241,7 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
         device_events=entries,
         path="/live",
         allowed_origins=allowed_origins,
+        trusted_proxies=trusted_proxies,
         authentication="none",
     )
     app = web.Application(**APPLICATION_OPTIONS)

@@ -3,6 +3,7 @@
 import io
 import os
 import re
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,9 @@ DEFAULTS = {
     "live_device_event_refresh_ms": 30_000,
     "live_reauthorize_ms": 60_000,
     "live_max_connections": 10_000,
+    "live_max_connections_per_user": 50,
+    "live_max_connections_per_address": 1000,
+    "live_trusted_proxies": (),
     "live_max_subscriptions": 100,
     "live_slow_client_bytes": 262_144,
     "live_slow_client_ms": 30_000,
@@ -68,6 +72,8 @@ RANGES: dict[str, tuple[int, int | None]] = {
     "live_device_event_refresh_ms": (1000, None),
     "live_reauthorize_ms": (0, None),
     "live_max_connections": (1, None),
+    "live_max_connections_per_user": (1, None),
+    "live_max_connections_per_address": (1, None),
     "live_max_subscriptions": (1, None),
     "live_slow_client_bytes": (1, None),
     "live_slow_client_ms": (1, None),
@@ -92,6 +98,17 @@ ACCEPTED = [
     ("live_allowed_origins", "*", ("*",)),
     ("live_allowed_origins", "", ()),
     ("live_allowed_origins", "https://A.example/, http://b:81", ("https://a.example", "http://b:81")),
+    ("live_trusted_proxies", "", ()),
+    (
+        "live_trusted_proxies",
+        "10.0.0.7, 192.168.1.9/16,2001:db8::/32, [::1]",
+        tuple(map(ip_network, ("10.0.0.7", "192.168.0.0/16", "2001:db8::/32", "::1"))),
+    ),
+    (
+        "live_trusted_proxies",
+        "::ffff:10.0.0.7,::ffff:10.0.0.0/104,::/0",
+        tuple(map(ip_network, ("10.0.0.7", "10.0.0.0/8", "::/0"))),
+    ),
     ("directus_base_url", "", None),
     ("directus_base_url", "https://cms.example.org/api/", "https://cms.example.org/api"),
     ("redis_telemetry_producer", "Sharded", "sharded"),
@@ -138,6 +155,10 @@ REFUSED = [
     ("metrics_host", "a b"),
     ("live_path", "live"),
     ("live_path", "/live?x=1"),
+    ("live_trusted_proxies", "nginx"),
+    ("live_trusted_proxies", "10.0.0.0/33"),
+    ("live_trusted_proxies", "10.0.0.7,10.0.0"),
+    ("live_trusted_proxies", "7"),
     ("live_allowed_origins", "maps.example.org"),
     ("live_allowed_origins", "https://maps.example.org/page"),
     ("live_allowed_origins", "https://ok.example,ftp://no.example"),

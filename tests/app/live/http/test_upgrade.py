@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from ipaddress import ip_network
 from typing import Any
 
 import pytest
@@ -118,16 +119,27 @@ async def test_no_room(live: LiveFactory) -> None:
         await side.connect()
 
 
-async def test_directus_is_asked_with_cookie_and_addresses(
-    redis_url: str, stream: str, stand_in: DirectusStandIn
+@pytest.mark.parametrize(
+    ("trusted", "client"),
+    [((), "127.0.0.1"), (("127.0.0.1",), "10.0.0.1"), (("127.0.0.0/8", "10.0.0.1"), "203.0.113.9")],
+)
+async def test_directus_is_asked_with_cookie_and_address(
+    redis_url: str, stream: str, stand_in: DirectusStandIn, trusted: tuple[str, ...], client: str
 ) -> None:
-    """The Cookie header and the chain of addresses are handed on, and asked with again at subscribe."""
+    """The Cookie header and the client's address are handed on, and asked with again at subscribe and by the page.
+
+    What the client says of itself is not.
+    """
     async with (
         spectator_of(stand_in) as spectator,
-        live_side(redis_url, stream, devices=DEVICES, rights=spectator) as side,
+        live_side(
+            redis_url, stream, devices=DEVICES, rights=spectator, trusted_proxies=tuple(map(ip_network, trusted))
+        ) as side,
     ):
-        cookie = f"theme=dark; {spectator.cookie}"
-        socket = await side.connect(headers={"Cookie": cookie, "X-Forwarded-For": "203.0.113.9, 10.0.0.1"})
+        headers = {"Cookie": f"theme=dark; {spectator.cookie}", "X-Forwarded-For": "192.0.2.1, 203.0.113.9, 10.0.0.1"}
+        socket = await side.connect(headers=headers)
         await ask(socket, type="subscribe", topic=TOPIC_7)
+        async with side.http.get(f"{side.url}/config.json", headers=headers) as answer:
+            assert answer.status == 200
         asked = [(a.headers["cookie"], a.headers["x-forwarded-for"]) for a in stand_in.asked]
-        assert asked == [(cookie, "203.0.113.9, 10.0.0.1, 127.0.0.1")] * 2
+        assert asked == [(headers["Cookie"], client)] * 4

@@ -10,7 +10,7 @@ NOBODY = Credentials(None, ADDRESS)
 
 async def test_everybody_comes_in() -> None:
     """Nobody needs a session."""
-    assert await OpenAuthenticator().authenticate(NOBODY) == Authentication("ok", "anybody")
+    assert await OpenAuthenticator().authenticate(NOBODY) == Authentication("ok")
 
 
 async def test_without_a_table(plain_postgres_url: str) -> None:

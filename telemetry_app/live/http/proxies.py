@@ -1,0 +1,103 @@
+"""Whose address a request has: its peer's, or the one that a trusted proxy reports."""
+
+from __future__ import annotations
+
+import logging
+import re
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, Final
+
+from telemetry_app.live.ports import Credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
+    from aiohttp import web
+
+logger = logging.getLogger(__name__)
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+_FORWARDED_FOR: Final = "X-Forwarded-For"
+#: Of a client that left before anybody asked for its address.
+_UNKNOWN: Final = "unknown"
+#: Some proxies add the client's port: `192.0.2.1:4711`, `[2001:db8::1]:4711`.
+_WITH_PORT: Final = re.compile(r"([\d.]+):\d{1,5}|\[([^\]]*)\](?::\d{1,5})?")
+#: Whoever has IPv6 has at least so large a network, and may use a new address of it for every connection.
+_IPV6_CLIENT_BITS: Final = 64
+#: Proxies of which the log says that they are not trusted; more would fill it.
+_MOST_TOLD: Final = 10
+
+
+class TrustedProxies:
+    """Tells who sends a request.
+
+    X-Forwarded-For is believed of trusted peers alone, and read from the right, since each proxy appends whom it was
+    asked by: the first address that is not a trusted proxy's is the client. What stands left of it, or of an entry
+    that is no address, may be made up.
+
+    Args:
+        trusted: Networks of the proxies; none = the peer is the client.
+    """
+
+    def __init__(self, trusted: Collection[Network]) -> None:
+        self._trusted = trusted
+        self._told: set[str] = set()
+
+    def credentials_of(self, request: web.Request) -> Credentials:
+        """Return the Cookie header and the client's address."""
+        # Proxies take a header of HTTP/2 apart, one line for each cookie.
+        cookie = "; ".join(request.headers.getall("Cookie", ())) or None
+        return Credentials(cookie, self.client_of(request))
+
+    def client_of(self, request: web.Request) -> str:
+        """Return the address of a client; `unknown` when it has left."""
+        client = address_in(request.remote or "")
+        if client is None:
+            return _UNKNOWN
+        forwarded = request.headers.getall(_FORWARDED_FOR, ())
+        if forwarded and not self._trusts(client):
+            self._tell(client)
+        else:
+            client = self._first_stranger(client, reversed(",".join(forwarded).split(",")))
+        return str(client)
+
+    def _first_stranger(self, peer: Address, entries: Iterable[str]) -> Address:
+        for entry in entries:
+            if not self._trusts(peer) or (address := address_in(entry)) is None:
+                break
+            peer = address
+        return peer
+
+    def _trusts(self, address: Address) -> bool:
+        return any(address in network for network in self._trusted)
+
+    def _tell(self, peer: Address) -> None:
+        if len(self._told) < _MOST_TOLD and (name := str(peer)) not in self._told:
+            self._told.add(name)
+            what = "%s sends %s, which is not believed: if it is a proxy, add it to LIVE_TRUSTED_PROXIES; %s"
+            logger.warning(what, name, _FORWARDED_FOR, "until then all its clients count as one")
+
+
+def address_in(text: str) -> Address | None:
+    """Return the address that a peer or an entry of X-Forwarded-For names; None when it names none."""
+    text = text.strip()
+    if match := _WITH_PORT.fullmatch(text):
+        text = match[1] or match[2]
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address):
+        # By its number, without the zone of a link.
+        return address.ipv4_mapped or IPv6Address(int(address))
+    return address
+
+
+def counted_as(client: str) -> str:
+    """Return what an address counts as: an IPv4 address as itself, one of IPv6 as its network."""
+    address = address_in(client)
+    if not isinstance(address, IPv6Address):
+        return client
+    return str(ip_network((address, _IPV6_CLIENT_BITS), strict=False))
