@@ -121,6 +121,7 @@ class LiveSide(Service):
                 limits,
             ),
             resumer=self._resumer,
+            authenticator=authenticator,
             authorizer=authorizer,
             details=details,
             limits=limits,
@@ -142,6 +143,7 @@ class LiveSide(Service):
     def connection(self, transport: asyncio.Transport, credentials: Credentials) -> Iterator[Connection]:
         """Let a client in for the time of the block; at its end its subscriptions end and its socket is closed."""
         connection = Connection(transport, credentials, self.limits, self.observer, self.registry.slow)
+        connection.authenticate_at = self.requests.next_check()
         self.registry.add(connection)
         try:
             yield connection

@@ -29,6 +29,7 @@ class Connection:
 
     Attributes:
         credentials: What the client shows.
+        authenticate_at: Loop time at which its session is checked again, while it has no subscription that is.
         conflated_since_seq: Number of the last position sent; None while the client keeps up.
         conflated_at: Loop time at which it fell behind.
         heard_at: Loop time at which anything last came from the client.
@@ -43,6 +44,7 @@ class Connection:
         "_skipped",
         "_slow",
         "_transport",
+        "authenticate_at",
         "closing",
         "conflated_at",
         "conflated_since_seq",
@@ -66,6 +68,7 @@ class Connection:
         self._slow = slow
         self._skipped = 0
         self.credentials = credentials
+        self.authenticate_at = float("inf")
         self.conflated_since_seq: int | None = None
         self.conflated_at = 0.0
         self.heard_at = self.pinged_at = self._loop.time()

@@ -11,6 +11,8 @@ from mode import Service
 from telemetry_app.live.delivery.requests import LOOK_S, RequestHandler
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from telemetry_app.live.clients.connection import Connection
     from telemetry_app.live.clients.registry import Registry
     from telemetry_app.live.clients.subscription import Subscription
@@ -67,9 +69,19 @@ class Housekeeper(Service):
                 self._look_for_life(connection, now)
             for subscription in [s for s in self._registry if s.authorize_at <= now]:
                 subscription.authorize_at = float("inf")
-                task = asyncio.create_task(self._ask_again(subscription))
-                self._asking.add(task)
-                task.add_done_callback(self._asking.discard)
+                self._start(self._ask_again(subscription))
+            for connection in [c for c in self._registry.connections if self._is_unknown(c, now)]:
+                connection.authenticate_at = float("inf")
+                self._start(self._ask_who(connection))
+
+    def _is_unknown(self, connection: Connection, now: float) -> bool:
+        """Tell whether a session is to be checked; who has a subscription is, along with the right to it."""
+        return connection.authenticate_at <= now and not connection.closing and not self._registry.of(connection)
+
+    def _start(self, asking: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(asking)
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
 
     def _look_for_life(self, connection: Connection, now: float) -> None:
         if now - connection.heard_at > self._limits.silence_s:
@@ -81,6 +93,10 @@ class Housekeeper(Service):
         async with self._questions:
             if self._registry.holds(subscription):
                 await self._requests.reauthorize(subscription)
+
+    async def _ask_who(self, connection: Connection) -> None:
+        async with self._questions:
+            await self._requests.reauthenticate(connection)
 
     @Service.task
     async def _review(self) -> None:

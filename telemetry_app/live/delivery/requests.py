@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from telemetry_app.live.delivery.fanout import FanOut
     from telemetry_app.live.delivery.opening import Opener
     from telemetry_app.live.delivery.resume import Resumer
-    from telemetry_app.live.ports import Authorizer, EventDetails
+    from telemetry_app.live.ports import Authenticator, Authorizer, EventDetails
     from telemetry_app.live.wire.cursor import Vector
 
 #: Rights are asked for again up to a fifth of the interval early, which spreads a crowd that came together.
@@ -48,12 +48,13 @@ _REFUSALS: Final[dict[str, tuple[ErrorCode, str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class RequestHandler:
-    """Answers clients' requests, one at a time per client, and checks the rights of subscriptions again."""
+    """Answers clients' requests, one at a time per client, and checks rights and sessions again."""
 
     registry: Registry
     fan_out: FanOut
     opener: Opener
     resumer: Resumer
+    authenticator: Authenticator
     authorizer: Authorizer
     details: EventDetails
     limits: LiveLimits
@@ -75,7 +76,7 @@ class RequestHandler:
     async def reauthorize(self, subscription: Subscription) -> None:
         """Check again whether a subscription may stand; it does while Directus cannot be asked."""
         connection, topic = subscription.connection, subscription.topic
-        subscription.authorize_at = self._next_authorization()
+        subscription.authorize_at = self.next_check()
         verdict = await self.authorizer.may_see(subscription.event_id, connection.credentials)
         if verdict.result in {"ok", "error"} or not self.registry.holds(subscription):
             return
@@ -86,6 +87,13 @@ class RequestHandler:
         code, message = _REFUSALS[verdict.result]
         connection.send(encode(Error(code, message, topic)))
 
+    async def reauthenticate(self, connection: Connection) -> None:
+        """Check again whether a client's session goes on; it does while Directus cannot be asked."""
+        connection.authenticate_at = self.next_check()
+        answer = await self.authenticator.authenticate(connection.credentials)
+        if answer.result == "unauthorized":
+            connection.close(CloseCode.SESSION_ENDED)
+
     async def _subscribe(self, connection: Connection, request: Request, frame: Subscribe) -> None:
         topic = frame.topic
         event_id = event_of(topic)
@@ -95,7 +103,7 @@ class RequestHandler:
             _refuse(connection, request, "limit", f"No more than {self.limits.max_subscriptions} subscriptions.")
         elif await self._is_allowed(connection, request, event_id):
             form = Form.BATCH if frame.batch else Form.EACH
-            subscription = Subscription(connection, topic, event_id, form, authorize_at=self._next_authorization())
+            subscription = Subscription(connection, topic, event_id, form, authorize_at=self.next_check())
             entries = await self.details.entries(event_id, connection.credentials)
             since = await self._reachable(frame.since)
             await self.opener.open(subscription, since, request.reference, entries)
@@ -117,7 +125,8 @@ class RequestHandler:
         since = cursor.parse(text, len(self.fan_out.vector)) if text else None
         return since if since is not None and await self.resumer.reach(since) else None
 
-    def _next_authorization(self) -> float:
+    def next_check(self) -> float:
+        """Return the loop time at which a right or a session that is good now is to be checked again."""
         interval_s = self.limits.reauthorize_s
         if not interval_s:
             return float("inf")

@@ -29,6 +29,7 @@ class Spectator:
     Attributes:
         user_id: The user.
         cookie: The Cookie header of the user's session.
+        authentications: How often it was asked who a client is.
         questions: How often it was asked whether an event may be seen, by event.
     """
 
@@ -38,9 +39,11 @@ class Spectator:
         self._authorizer = DirectusAuthorizer(client, observed, any_id)
         self.user_id = user_id
         self.cookie = cookie
+        self.authentications = 0
         self.questions = Counter[str]()
 
     async def authenticate(self, credentials: Credentials) -> Authentication:
+        self.authentications += 1
         return await self._authenticator.authenticate(credentials)
 
     async def may_see(self, event_id: str, credentials: Credentials) -> Authorization:

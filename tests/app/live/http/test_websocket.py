@@ -295,7 +295,7 @@ async def test_rights_are_asked_in_time(live: LiveFactory) -> None:
     """However old an answer may be and however the asking is spread, a lost right is noticed within the interval."""
     limits = LiveLimits(reauthorize_s=60, answer_age_s=5)
     async with live(devices=DEVICES, limits=limits) as side:
-        waits = [side.live.requests._next_authorization() - asyncio.get_running_loop().time() for _ in range(200)]
+        waits = [side.live.requests.next_check() - asyncio.get_running_loop().time() for _ in range(200)]
     assert 40 < min(waits) < max(waits) <= 60 - 5
 
 
@@ -307,6 +307,25 @@ async def test_the_session_ends(live: LiveFactory, directus: DirectusServer, spe
         await directus.logout(spectator.cookie)
         assert await close_code(socket) == 4401
         await eventually(lambda: side.observed.gauges == {"connections": 0, "subscriptions": 0})
+
+
+async def test_the_session_ends_without_a_subscription(
+    live: LiveFactory, directus: DirectusServer, directus_line: TcpProxy, spectator: Spectator
+) -> None:
+    """Within the interval a logout ends also who is subscribed to nothing, or no more; being unable to ask, nobody."""
+    async with live(devices=DEVICES, limits=LiveLimits(reauthorize_s=0.2)) as side:
+        idle, former = await side.connect(), await side.connect()
+        await ask(former, type="subscribe", topic=TOPIC_7)
+        await ask(former, type="unsubscribe", topic=TOPIC_7)
+        await directus_line.refuse()
+        directus_line.cut()
+        asked = spectator.authentications
+        await eventually(lambda: spectator.authentications > asked + 2)
+        await directus.logout(spectator.cookie)
+        assert side.observed.gauges["connections"] == 2
+        await directus_line.accept()
+        assert [await close_code(socket) for socket in (idle, former)] == [4401, 4401]
+        await eventually(lambda: side.observed.gauges["connections"] == 0)
 
 
 async def test_pings_and_silence(live: LiveFactory) -> None:
