@@ -23,8 +23,9 @@ NEVER_FETCHED = (
 )
 # Each room, and the rooms that it may import: a new folder fails until it stands here and in webmap/README.md.
 ROOMS = {
-    "": {"page", "map", "map/base", "history", "devices", "feed"},
-    "page": {"devices", "feed"},
+    "": {"page", "page/devices", "map", "map/base", "history", "devices", "feed"},
+    "page": {"feed"},
+    "page/devices": {"page", "devices", "feed"},
     "map": {"map/gl", "map/base", "devices", "feed"},
     "map/gl": {"devices"},
     "map/base": set(),

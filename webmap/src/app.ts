@@ -4,6 +4,7 @@ import { latitude, longitude } from "./devices/mercator.ts";
 import { DeviceStore } from "./devices/store.ts";
 import { FeedClient } from "./feed/client.ts";
 import type { Batch } from "./feed/conflator.ts";
+import type { EntriesByDevice } from "./feed/entries.ts";
 import type { Position } from "./feed/protocol.ts";
 import type { FeedState } from "./feed/state.ts";
 import { Archive } from "./history/archive.ts";
@@ -15,8 +16,8 @@ import type { Config } from "./page/config.ts";
 import { ConfigLoader } from "./page/configLoader.ts";
 import { byId, setText } from "./page/dom.ts";
 import { EventPicker } from "./page/events.ts";
-import { DeviceList } from "./page/list.ts";
-import { Panel } from "./page/panel.ts";
+import { DeviceList } from "./page/devices/list.ts";
+import { Panel } from "./page/devices/panel.ts";
 import { Sheet } from "./page/sheet.ts";
 import { StatusBar } from "./page/status.ts";
 import { ThemeSwitch } from "./page/theme.ts";
@@ -48,6 +49,7 @@ class App {
   private readonly reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
   private readonly feed = new FeedClient(new Worker(asset("feed.js"), { type: "module", name: "feed" }), {
     state: (state) => this.changeState(state),
+    entries: (entries, replaces) => this.name(entries, replaces),
     batch: (batch, received) => this.apply(batch, received),
   });
   private readonly theme = new ThemeSwitch((dark) => this.recolor(dark));
@@ -149,6 +151,11 @@ class App {
     this.status.show(state);
   }
 
+  private name(entries: EntriesByDevice, replaces: boolean): void {
+    this.store.entries.add(entries, replaces);
+    this.map?.layer.invalidate();
+  }
+
   private apply(batch: Batch, received: number): void {
     this.store.glides = !this.reducedMotion.matches && this.store.count <= MAX_GLIDING;
     this.store.apply(batch, performance.now());
@@ -232,7 +239,8 @@ class App {
   }
 
   private showPanel(): void {
-    this.panel.show(this.selected === undefined ? undefined : this.store.position(this.selected), this.nowMs());
+    const position = this.selected === undefined ? undefined : this.store.position(this.selected);
+    this.panel.show(position, this.store.entries, this.nowMs());
   }
 
   /** The server's clock. */

@@ -40,6 +40,7 @@ function start(message: ToWorker & { type: "start" }): void {
       received += 1;
       conflator.add(position);
     },
+    entries: (entries, replaces) => page.postMessage({ type: "entries", session, entries, replaces }, []),
     snapshot: (positions, resumed) => {
       if (resumed) for (const position of positions) conflator.add(position);
       else conflator.replace(positions);

@@ -27,7 +27,7 @@ _FULL: Final = 500
 #: Positions of a chunk when numbers of subscribers are compared: the same, and little enough for thousands of them.
 _SMALL: Final = 100
 _FEW: Final = 10
-#: Sending may take the whole loop: what it costs is measured, not how it is paced.
+#: Sending may take the whole loop: what it costs is measured, not how it is paced, nor what else a client is told.
 _WHOLE_LOOP: Final = {
     "ROLES": "live",
     "LIVE_AUTH": "none",
@@ -35,6 +35,7 @@ _WHOLE_LOOP: Final = {
     "LIVE_BROADCAST_SHARE": "1",
     # The crowd comes from this machine.
     "LIVE_MAX_CONNECTIONS_PER_ADDRESS": "100000",
+    "LIVE_ENTRY_FIELDS": "",
 }
 #: Files that a process has open in addition to its sockets.
 _OTHER_FILES: Final = 200

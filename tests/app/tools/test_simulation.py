@@ -11,6 +11,7 @@ import pytest
 from telemetry_app.records.codec import CodecError, decode, decode_entry, unpack_attributes
 from telemetry_app.tools.simulation.awkward import PERIOD_TICKS
 from telemetry_app.tools.simulation.backlog import RecordKind, bench_records
+from telemetry_app.tools.simulation.event import rider
 from telemetry_app.tools.simulation.imei import imei
 from telemetry_app.tools.simulation.race import Race
 from telemetry_app.tools.simulation.record import Kind, Record, iso_ms
@@ -165,6 +166,13 @@ def test_a_backlog_lies_before_the_race() -> None:
 def test_times_are_written_as_the_producer_does() -> None:
     """Milliseconds, always three digits, and Z."""
     assert iso_ms(datetime(2026, 5, 2, 12, 0, 0, 7000, tzinfo=UTC)) == "2026-05-02T12:00:00.007Z"
+
+
+def test_riders_have_different_names() -> None:
+    """A demo of ordinary size has no two riders of one name, and each has a class with a colour."""
+    riders = [rider(number) for number in range(1, 401)]
+    assert len({name for name, _, _ in riders}) == len(riders)
+    assert len({(group, color) for _, group, color in riders}) == 4
 
 
 @pytest.mark.parametrize(("kind", "longest"), [(RecordKind.USUAL, 500), (RecordKind.DIGITS, 520)])

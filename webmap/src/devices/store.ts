@@ -1,5 +1,6 @@
 /** Every device of the event, as columns of numbers: updating 10,000 devices ten times a second makes no garbage. */
 import { STRIDE, type Batch } from "../feed/conflator.ts";
+import { Entries } from "./entries.ts";
 import { mercatorX, mercatorY, metresPerUnit } from "./mercator.ts";
 import type { Position } from "../feed/protocol.ts";
 import { Trails, type TrailPoint } from "./trails.ts";
@@ -30,6 +31,7 @@ function allocate(capacity: number, previous?: Columns): Columns {
 
 export class DeviceStore {
   readonly ids: string[] = [];
+  readonly entries = new Entries();
   columns: Columns = allocate(FIRST_CAPACITY);
   present = new Uint8Array(FIRST_CAPACITY);
   trails = new Trails(FIRST_CAPACITY);
@@ -54,6 +56,7 @@ export class DeviceStore {
   clear(): void {
     this.ids.length = 0;
     this.indexes.clear();
+    this.entries.clear();
     this.present.fill(0);
     this.count = 0;
     this.membership += 1;

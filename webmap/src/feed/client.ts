@@ -1,10 +1,12 @@
 /** The page's end of the feed. */
 import type { Batch } from "./conflator.ts";
+import type { EntriesByDevice } from "./entries.ts";
 import type { FromWorker, ToWorker } from "./link.ts";
 import type { FeedState } from "./state.ts";
 
 export interface ClientListener {
   state(state: FeedState): void;
+  entries(entries: EntriesByDevice, replaces: boolean): void;
   /** `received` counts all positions since the page was opened, those that were conflated too. */
   batch(batch: Batch, received: number): void;
 }
@@ -41,6 +43,7 @@ export class FeedClient {
     // What the thread sent before it heard of the next event.
     if (message.session !== this.session) return;
     if (message.type === "state") this.listener.state(message.state);
+    else if (message.type === "entries") this.listener.entries(message.entries, message.replaces);
     else this.listener.batch(message.batch, message.received);
   }
 }

@@ -1,4 +1,5 @@
 /** What the feed needs from outside, and whom it tells: a test brings its own of each. */
+import type { EntriesByDevice } from "./entries.ts";
 import type { Refusal } from "./probe.ts";
 import type { Position } from "./protocol.ts";
 import type { FeedState } from "./state.ts";
@@ -29,4 +30,6 @@ export interface FeedListener {
   position(position: Position): void;
   /** `resumed`: the positions were missed, and do not replace what is shown. */
   snapshot(positions: readonly Position[], resumed: boolean): void;
+  /** Who devices are; `replaces`: those that are missing are not known any more. */
+  entries(entries: EntriesByDevice, replaces: boolean): void;
 }

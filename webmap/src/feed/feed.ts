@@ -2,7 +2,7 @@
 import { Backoff } from "./backoff.ts";
 import { afterClose, afterError, afterRefusal, type Ending } from "./endings.ts";
 import type { FeedEnvironment, FeedListener, Socket } from "./environment.ts";
-import { CloseCode, parseFrame, type ErrorFrame, type PositionsFrame, type Subscribed } from "./protocol.ts";
+import { CloseCode, parseFrame, type EntriesFrame, type ErrorFrame, type PositionsFrame, type Subscribed } from "./protocol.ts";
 import { CONNECTING } from "./state.ts";
 
 /** Connected, but without a position for this long: the state is stale. */
@@ -78,6 +78,7 @@ export class Feed {
     if (frame === undefined) return;
     if (frame.type === "positions") this.onPositions(frame);
     else if (frame.type === "subscribed") this.onSubscribed(frame);
+    else if (frame.type === "entries") this.onEntries(frame);
     else if (frame.type === "error") this.onError(frame);
   }
 
@@ -96,8 +97,13 @@ export class Feed {
     this.subscribed = true;
     this.backoff.reset();
     this.lastPositionAt = this.lastFrameAt;
+    if (frame.entries !== undefined) this.listener.entries(frame.entries, true);
     this.listener.snapshot(frame.snapshot, frame.resumed);
     this.live();
+  }
+
+  private onEntries(frame: EntriesFrame): void {
+    if (frame.topic === this.topic) this.listener.entries(frame.entries, false);
   }
 
   private onError(frame: ErrorFrame): void {

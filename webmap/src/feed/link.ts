@@ -1,5 +1,6 @@
 /** What the page and the feed's thread tell each other. `session` tells the messages of one event from those of the next. */
 import type { Batch } from "./conflator.ts";
+import type { EntriesByDevice } from "./entries.ts";
 import type { FeedState } from "./state.ts";
 
 export type ToWorker =
@@ -16,4 +17,5 @@ export type ToWorker =
 
 export type FromWorker =
   | { readonly type: "state"; readonly session: number; readonly state: FeedState }
+  | { readonly type: "entries"; readonly session: number; readonly entries: EntriesByDevice; readonly replaces: boolean }
   | { readonly type: "batch"; readonly session: number; readonly batch: Batch; readonly received: number };

@@ -1,5 +1,7 @@
 /** The frames of the WebSocket, named as in docs/asyncapi.json: all that arrives is untrusted and checked here, once. */
 
+import { parseEntries, type EntriesByDevice } from "./entries.ts";
+
 /** One position; speed in km/h, course in degrees clockwise from north, ts in epoch milliseconds. */
 export interface Position {
   readonly deviceId: string;
@@ -24,6 +26,15 @@ export interface Subscribed {
   readonly resumed: boolean;
   readonly snapshot: readonly Position[];
   readonly cursor: string | undefined;
+  /** Undefined where the server tells nothing of them. */
+  readonly entries: EntriesByDevice | undefined;
+}
+
+/** Those of the devices that did not fit into `subscribed`. */
+export interface EntriesFrame {
+  readonly type: "entries";
+  readonly topic: string;
+  readonly entries: EntriesByDevice;
 }
 
 export interface Unsubscribed {
@@ -39,7 +50,7 @@ export interface ErrorFrame {
   readonly id: unknown;
 }
 
-export type ServerFrame = PositionsFrame | Subscribed | Unsubscribed | ErrorFrame;
+export type ServerFrame = PositionsFrame | Subscribed | EntriesFrame | Unsubscribed | ErrorFrame;
 
 /** Why a connection ends; `normal` is this page's own. */
 export const CloseCode = {
@@ -68,6 +79,8 @@ export function parseFrame(text: unknown): ServerFrame | undefined {
       return parsePositionsFrame(fields, fields["positions"]);
     case "subscribed":
       return parseSubscribed(fields);
+    case "entries":
+      return parseEntriesFrame(fields);
     case "unsubscribed":
       return typeof fields["topic"] === "string" ? { type: "unsubscribed", topic: fields["topic"] } : undefined;
     case "error":
@@ -107,7 +120,14 @@ function parseSubscribed(fields: Fields): ServerFrame | undefined {
     resumed: fields["resumed"] === true,
     snapshot: parsePositions(fields["snapshot"]),
     cursor: parseCursor(fields["cursor"]),
+    entries: parseEntries(fields["entries"]),
   };
+}
+
+function parseEntriesFrame(fields: Fields): ServerFrame | undefined {
+  const entries = parseEntries(fields["entries"]);
+  if (entries === undefined || typeof fields["topic"] !== "string") return undefined;
+  return { type: "entries", topic: fields["topic"], entries };
 }
 
 function parseError(fields: Fields): ServerFrame | undefined {

@@ -1,10 +1,21 @@
 /** Names beside the markers, on a canvas of their own, while they are few enough to be read. */
+import { inkOn } from "../devices/entries.ts";
 import type { DeviceStore } from "../devices/store.ts";
 import { isVisible, project, type View } from "./gl/view.ts";
 
 const MAX_LABELS = 80;
 const HEIGHT_PX = 16;
 const GAP_PX = 14;
+
+const PADDING_PX = 5;
+const MAX_NAME_LENGTH = 24;
+
+/** A start number on the colour of its entry, and a name; either may be empty. */
+export interface Label {
+  readonly number: string;
+  readonly color: string;
+  readonly name: string;
+}
 
 interface Box {
   readonly x: number;
@@ -33,11 +44,15 @@ export class Labels {
     const shown = this.candidates(view, timeMs, [selected, this.hovered]);
     const taken: Box[] = [];
     for (const [device, px, py] of shown) {
-      const text = shortId(this.store.ids[device] ?? "");
-      const box = { x: px + GAP_PX, y: py - HEIGHT_PX / 2, width: this.context.measureText(text).width + 8 };
+      const label = labelOf(this.store, device);
+      const chip = label.number === "" && label.color === "" ? 0 : this.context.measureText(label.number).width + 2 * PADDING_PX;
+      const gap = chip > 0 && label.name !== "" ? PADDING_PX : 0;
+      const width = chip + gap + this.context.measureText(label.name).width + 8;
+      const box = { x: px + GAP_PX, y: py - HEIGHT_PX / 2, width };
       if (taken.some((other) => overlaps(box, other))) continue;
       taken.push(box);
-      this.write(this.context, text, box, dark, device === selected || device === this.hovered);
+      if (chip > 0) this.writeNumber(this.context, label, box, chip, dark);
+      this.write(this.context, label.name, { ...box, x: box.x + chip + gap }, dark, device === selected || device === this.hovered);
     }
   }
 
@@ -66,6 +81,19 @@ export class Labels {
     context.textBaseline = "middle";
   }
 
+  private writeNumber(context: CanvasRenderingContext2D, label: Label, box: Box, width: number, dark: boolean): void {
+    const color = label.color === "" ? (dark ? "#dbe5f7" : "#26344f") : label.color;
+    context.beginPath();
+    context.roundRect(box.x, box.y, width, HEIGHT_PX, 5);
+    context.fillStyle = color;
+    context.fill();
+    context.lineWidth = 1;
+    context.strokeStyle = dark ? "rgba(9, 14, 25, 0.9)" : "rgba(255, 255, 255, 0.92)";
+    context.stroke();
+    context.fillStyle = inkOn(color);
+    context.fillText(label.number, box.x + PADDING_PX, box.y + HEIGHT_PX / 2);
+  }
+
   private write(context: CanvasRenderingContext2D, text: string, box: Box, dark: boolean, strong: boolean): void {
     context.lineWidth = 3.5;
     context.lineJoin = "round";
@@ -78,6 +106,16 @@ export class Labels {
 
 function overlaps(one: Box, other: Box): boolean {
   return Math.abs(one.y - other.y) < HEIGHT_PX && one.x < other.x + other.width && other.x < one.x + one.width;
+}
+
+/** What stands beside a marker: of the entry what is known, else the end of the device's id. */
+export function labelOf(store: DeviceStore, device: number): Label {
+  const deviceId = store.ids[device] ?? "";
+  const { number = "", name = "", color = "" } = store.entries.of(deviceId) ?? {};
+  if (name === "" && number === "") return { number, color, name: shortId(deviceId) };
+  const characters = [...name];
+  const short = characters.length <= MAX_NAME_LENGTH ? name : `${characters.slice(0, MAX_NAME_LENGTH - 1).join("").trim()}…`;
+  return { number: number.slice(0, MAX_NAME_LENGTH), color, name: short };
 }
 
 /** The end of a long id, which is where the ids of one fleet differ. */

@@ -11,3 +11,11 @@ export function byId<T extends HTMLElement>(id: string, kind: new () => T): T {
 export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
+
+/** Append an empty part of a class to an element. */
+export function part(parent: Element, kind: string): HTMLElement {
+  const span = document.createElement("span");
+  span.className = kind;
+  parent.append(span);
+  return span;
+}

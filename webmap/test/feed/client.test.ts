@@ -10,6 +10,7 @@ function pair(): { client: FeedClient; told: ToWorker[]; say: (message: FromWork
   const worker = { postMessage: (message: ToWorker) => told.push(message) } as unknown as Worker;
   const client = new FeedClient(worker, {
     state: (state) => heard.push(state.name),
+    entries: (entries) => heard.push(...entries.keys()),
     batch: (_, received) => heard.push(String(received)),
   });
   return { client, told, heard, say: (data) => worker.onmessage?.call(worker, { data } as MessageEvent<FromWorker>) };

@@ -1,5 +1,6 @@
 /** A clock, timers and sockets under the test's hand. */
 import type { FeedEnvironment, FeedListener, Socket } from "../../src/feed/environment.ts";
+import type { EntriesByDevice } from "../../src/feed/entries.ts";
 import type { Refusal } from "../../src/feed/probe.ts";
 import type { Position } from "../../src/feed/protocol.ts";
 import type { FeedState } from "../../src/feed/state.ts";
@@ -29,6 +30,7 @@ export class FakeWorld implements FeedEnvironment, FeedListener {
   readonly states: FeedState[] = [];
   readonly positions: Position[] = [];
   readonly snapshots: { positions: readonly Position[]; resumed: boolean }[] = [];
+  readonly told: { names: string[]; replaces: boolean }[] = [];
   refusal: Refusal = { kind: "unreachable" };
   private time = 1_000_000;
   private timers: { at: number; action: () => void }[] = [];
@@ -69,6 +71,10 @@ export class FakeWorld implements FeedEnvironment, FeedListener {
 
   snapshot(positions: readonly Position[], resumed: boolean): void {
     this.snapshots.push({ positions, resumed });
+  }
+
+  entries(entries: EntriesByDevice, replaces: boolean): void {
+    this.told.push({ names: [...entries.values()].map(({ name }) => name), replaces });
   }
 
   /** Let time pass, running what falls due on the way in order. */

@@ -194,3 +194,13 @@ test("retryNow connects at once, but leaves a live feed alone", () => {
   world.pass(5_000);
   assert.equal(world.sockets.length, 2);
 });
+
+test("entries of a subscribe are instead of those before, those that follow are added; of other topics none are", () => {
+  const { world } = connected();
+  const told = (name: string): object => ({ d1: { name } });
+  world.socket.answer({ type: "subscribed", topic: TOPIC, snapshot: [], cursor: "5-0", entries: told("Ana") });
+  world.socket.answer({ type: "entries", topic: TOPIC, entries: told("Bo") });
+  world.socket.answer({ type: "entries", topic: "event:b", entries: told("Cy") });
+  world.socket.answer({ type: "subscribed", topic: TOPIC, snapshot: [], cursor: "5-0" });
+  assert.deepEqual(world.told, [{ names: ["Ana"], replaces: true }, { names: ["Bo"], replaces: false }]);
+});

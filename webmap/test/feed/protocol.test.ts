@@ -60,7 +60,23 @@ test("a snapshot keeps its good positions", () => {
     resumed: false,
     snapshot: [{ ...GOOD, speed: 0, course: 0 }],
     cursor: undefined,
+    entries: undefined,
   });
+});
+
+test("entries come with a snapshot, or alone with their topic", () => {
+  const ana = { name: "Ana", number: "", class: "", color: "", others: [] };
+  const entries = { d1: { name: "Ana" } };
+  const subscribed = parseFrame(JSON.stringify({ type: "subscribed", topic: "event:a", snapshot: [], entries }));
+  assert.deepEqual(subscribed?.type === "subscribed" && subscribed.entries, new Map([["d1", ana]]));
+  assert.deepEqual(parseFrame(JSON.stringify({ type: "entries", topic: "event:a", entries })), {
+    type: "entries",
+    topic: "event:a",
+    entries: new Map([["d1", ana]]),
+  });
+  for (const frame of [{ type: "entries", topic: "event:a" }, { type: "entries", entries }]) {
+    assert.equal(parseFrame(JSON.stringify(frame)), undefined);
+  }
 });
 
 test("an error keeps code, topic and id", () => {

@@ -1,7 +1,29 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { shortId } from "../../src/map/labels.ts";
+import { DeviceStore } from "../../src/devices/store.ts";
+import { labelOf, shortId } from "../../src/map/labels.ts";
 
 test("a long id is known by its end", () => {
   assert.deepEqual(["356307042441013", "bus 7"].map(shortId), ["…441013", "bus 7"]);
+});
+
+test("a label is number, colour and name of the entry, else the device's id", () => {
+  const store = new DeviceStore();
+  const nobody = { name: "", number: "", class: "", color: "", others: [] };
+  store.apply({ newIds: ["a", "b", "c", "356307042441013"], values: new Float64Array(0), replaces: false }, 0);
+  store.entries.add(
+    new Map([
+      ["a", { ...nobody, name: "Ana", number: "7", color: "#e4002b" }],
+      ["b", { ...nobody, name: "Bartholomew Featherstonehaugh-Smythe" }],
+      ["c", { ...nobody, number: "9" }],
+      ["356307042441013", { ...nobody, color: "#e4002b" }],
+    ]),
+    true,
+  );
+  assert.deepEqual([0, 1, 2, 3].map((device) => labelOf(store, device)), [
+    { number: "7", color: "#e4002b", name: "Ana" },
+    { number: "", color: "", name: "Bartholomew Featherston…" },
+    { number: "9", color: "", name: "" },
+    { number: "", color: "#e4002b", name: "…441013" },
+  ]);
 });

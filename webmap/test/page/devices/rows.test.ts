@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { rowForKey, visibleRows } from "../../src/page/rows.ts";
+import { rowForKey, visibleRows } from "../../../src/page/devices/rows.ts";
 
 test("a short list has all its rows, a long one those in view", () => {
   assert.deepEqual(visibleRows(60, 40, 0, 400), { first: 0, end: 60 });

@@ -1,14 +1,17 @@
 /** The list of devices: filtered, with only the visible rows, and usable by mouse, touch or keyboard. */
-import { byId, setText } from "./dom.ts";
-import { formatAge, formatSpeed } from "./format.ts";
-import { STALE_AFTER_MS, type DeviceStore } from "../devices/store.ts";
+import { byId, part, setText } from "../dom.ts";
+import { showNumber } from "./entry.ts";
+import { formatAge, formatSpeed } from "../format.ts";
+import { STALE_AFTER_MS, type DeviceStore } from "../../devices/store.ts";
 import { rowForKey, visibleRows } from "./rows.ts";
 
 const collator = new Intl.Collator(undefined, { numeric: true });
 
 interface Row {
   readonly item: HTMLLIElement;
+  readonly number: HTMLElement;
   readonly name: HTMLElement;
+  readonly group: HTMLElement;
   readonly speed: HTMLElement;
   readonly age: HTMLElement;
 }
@@ -21,6 +24,7 @@ export class DeviceList {
   private readonly rows = new Map<number, Row>();
   private order: number[] = [];
   private membership = -1;
+  private naming = -1;
   private selected: number | undefined;
   private active = -1;
 
@@ -42,7 +46,7 @@ export class DeviceList {
 
   /** Update the rows. Called twice a second, not for every position. */
   refresh(): void {
-    if (this.membership !== this.store.membership) this.rebuild();
+    if (this.membership !== this.store.membership || this.naming !== this.store.entries.version) this.rebuild();
     else this.draw();
   }
 
@@ -55,11 +59,15 @@ export class DeviceList {
   private rebuild(): void {
     const activeDevice = this.order[this.active];
     const wanted = this.filter.value.trim().toLowerCase();
-    const name = (device: number): string => this.store.ids[device] ?? "";
+    const { entries } = this.store;
+    const id = (device: number): string => this.store.ids[device] ?? "";
     this.membership = this.store.membership;
+    this.naming = entries.version;
     this.order = [...this.store.devices()]
-      .filter((device) => name(device).toLowerCase().includes(wanted))
-      .sort((one, other) => collator.compare(name(one), name(other)));
+      .filter((device) => entries.searchable(id(device)).includes(wanted))
+      .map((device): [number, string] => [device, entries.orderOf(id(device))])
+      .sort(([, one], [, other]) => collator.compare(one, other))
+      .map(([device]) => device);
     this.active = activeDevice === undefined ? -1 : this.order.indexOf(activeDevice);
     for (const row of this.rows.values()) row.item.remove();
     this.rows.clear();
@@ -100,23 +108,38 @@ export class DeviceList {
 
   private createRow(at: number, device: number, rowPx: number): Row {
     const item = document.createElement("li");
-    const [dot, name, speed, age] = ["dot", "name", "speed", "age"].map((kind) => {
-      const span = document.createElement("span");
-      span.className = kind;
-      item.append(span);
-      return span;
-    }) as [HTMLElement, HTMLElement, HTMLElement, HTMLElement];
+    const dot = part(item, "dot");
+    const who = part(item, "who");
+    const number = part(who, "number");
+    const names = part(who, "names");
+    const row = {
+      item,
+      number,
+      name: part(names, "name"),
+      group: part(names, "class"),
+      speed: part(item, "speed"),
+      age: part(item, "age"),
+    };
     dot.setAttribute("aria-hidden", "true");
     item.id = `row-${device}`;
     item.setAttribute("role", "option");
     item.setAttribute("aria-setsize", String(this.order.length));
     item.setAttribute("aria-posinset", String(at + 1));
-    item.dataset["deviceId"] = name.textContent = name.title = this.store.ids[device] ?? "";
+    this.name(row, this.store.ids[device] ?? "");
     item.style.top = `${at * rowPx}px`;
     this.list.append(item);
-    const row = { item, name, speed, age };
     this.rows.set(at, row);
     return row;
+  }
+
+  private name({ item, number, name, group }: Row, deviceId: string): void {
+    const entry = this.store.entries.of(deviceId);
+    item.dataset["deviceId"] = deviceId;
+    name.textContent = this.store.entries.nameOf(deviceId);
+    name.title = [name.textContent, entry?.class, deviceId].filter((text, at, all) => text && all.indexOf(text) === at).join(" · ");
+    showNumber(number, entry);
+    group.textContent = entry?.class ?? "";
+    group.hidden = group.textContent === "";
   }
 
   private click(event: MouseEvent): void {
