@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
 
     from faust_redis.broadcast.replay import StreamTips
     from faust_redis.redis.replies import Entry, EntryId
@@ -104,6 +105,9 @@ class PastReader(Protocol):
 
     async def read(self, device_ids: Collection[str], window: Window) -> Past:
         """Return the positions of devices in a window. Raises `PastUnavailableError`; cancelling ends the read."""
+
+    async def extent(self, device_ids: Collection[str], until: datetime) -> tuple[int, int] | None:
+        """Return when the last event of devices began and ended, in epoch ms. Raises `PastUnavailableError`."""
 
 
 class Replay(Protocol):

@@ -6,24 +6,28 @@ import asyncio
 import hashlib
 import time
 import zlib
-from typing import TYPE_CHECKING, Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from aiohttp import ETag, web
 
 from telemetry_app.live.http.door import SESSION_ENDED, UNCHECKED
 from telemetry_app.live.http.refusals import RETRY_AFTER_S, SECURITY_HEADERS, Refusal
 from telemetry_app.live.ports import PastUnavailableError
-from telemetry_app.live.wire.past import BadWindowError, encode, parse_window
+from telemetry_app.live.wire.past import AskedEvent, BadWindowError, encode, parse_event, parse_window
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine, Mapping
 
     from telemetry_app.live.http.door import Door
     from telemetry_app.live.ports import Credentials, DeviceEvents, PastReader
     from telemetry_app.live.side import LiveSide
     from telemetry_app.live.wire.past import Past, Window
 
+    _Asked = TypeVar("_Asked", bound=AskedEvent)
+
 PATH: Final = "/live/history"
+EXTENT_PATH: Final = "/live/history/extent"
 #: How long a browser may use an answer without asking again. Trackers upload late and operators mark positions, so that
 #: even the past changes.
 _MAX_AGE_S: Final = 300
@@ -43,7 +47,7 @@ _UNREAD: Final = Refusal(
 
 
 class HistoryRequests:
-    """Answers `GET /live/history`.
+    """Answers `GET /live/history` and `GET /live/history/extent`.
 
     Args:
         live: Whose rights and observer.
@@ -60,27 +64,36 @@ class HistoryRequests:
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         """Send the positions of a window, or refuse: foreign origin, no window, no session, no right, in this order."""
-        origin = request.headers.get("Origin")
+        return await self._answer(request, parse_window, self._send)
+
+    async def show_extent(self, request: web.Request) -> web.StreamResponse:
+        """Send when an event began and when its last position was taken, or refuse in the same order."""
+        return await self._answer(request, parse_event, self._send_extent)
+
+    async def _answer(
+        self,
+        request: web.Request,
+        parse: Callable[[Mapping[str, str]], _Asked],
+        send: Callable[[web.Request, _Asked], Coroutine[None, None, web.Response]],
+    ) -> web.Response:
         if foreigner := self._door.refuse_foreigner(request):
             return foreigner
-        response = await self._answer(request)
+        try:
+            asked = parse(request.query)
+        except BadWindowError as error:
+            response = Refusal(400, "bad-request", f"{error}.").response()
+        else:
+            credentials = self._door.credentials_of(request)
+            response = (
+                await self._door.refuse_stranger(request, credentials)
+                or await self._refuse_event(credentials, asked.event)
+                or await self._read(request, send(request, asked))
+            )
         response.headers["Vary"] = "Accept-Encoding, Cookie, Origin"
-        if origin is not None:
+        if origin := request.headers.get("Origin"):
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Allow-Credentials"] = "true"
         return response
-
-    async def _answer(self, request: web.Request) -> web.Response:
-        try:
-            window = parse_window(request.query)
-        except BadWindowError as error:
-            return Refusal(400, "bad-request", f"{error}.").response()
-        credentials = self._door.credentials_of(request)
-        return (
-            await self._door.refuse_stranger(request, credentials)
-            or await self._refuse_event(credentials, window.event)
-            or await self._send(request, window)
-        )
 
     async def _refuse_event(self, credentials: Credentials, event_id: str) -> web.Response | None:
         verdict = await self._live.authorizer.may_see(event_id, credentials)
@@ -90,23 +103,32 @@ class HistoryRequests:
             return self._door.refuse(_UNCHECKED._replace(retry_after_s=verdict.retry_after_s or RETRY_AFTER_S))
         return _REFUSALS[verdict.result].response()
 
-    async def _send(self, request: web.Request, window: Window) -> web.Response:
+    async def _read(self, request: web.Request, reading: Coroutine[None, None, web.Response]) -> web.Response:
         started_at = time.perf_counter()
-        reading = self._past.read(self._device_events.devices_of(window.event), window)
+        result = "left"
         try:
-            past = await _unless_left(request, reading)
+            response = await _unless_left(request, reading)
+            result = "ok"
         except PastUnavailableError as error:
-            self._live.observer.history(error.reason, time.perf_counter() - started_at)
-            return self._door.refuse(_UNREAD)
-        except ConnectionResetError:
-            self._live.observer.history("left", time.perf_counter() - started_at)
-            raise
-        self._live.observer.history("ok", time.perf_counter() - started_at)
+            result = error.reason
+            response = self._door.refuse(_UNREAD)
+        finally:
+            self._live.observer.history(result, time.perf_counter() - started_at)
+        return response
+
+    async def _send(self, request: web.Request, window: Window) -> web.Response:
+        past = await self._past.read(self._device_events.devices_of(window.event), window)
         return await _response(request, past, is_past=window.end_ms / 1000 < time.time() - _PAST_AFTER_S)
 
+    async def _send_extent(self, _: web.Request, asked: AskedEvent) -> web.Response:
+        extent = await self._past.extent(self._device_events.devices_of(asked.event), datetime.now(UTC))
+        first_ms, last_ms = extent or (None, None)
+        document = {"event": asked.event, "from": first_ms, "to": last_ms}
+        return web.json_response(document, headers={**SECURITY_HEADERS, "Cache-Control": "private, no-cache"})
 
-async def _unless_left(request: web.Request, reading: Coroutine[None, None, Past]) -> Past:
-    """Return what is read, and give it up when the client leaves.
+
+async def _unless_left(request: web.Request, reading: Coroutine[None, None, web.Response]) -> web.Response:
+    """Return the answer, and give it up when the client leaves.
 
     Raises:
         ConnectionResetError: The client left. aiohttp takes that as an ordinary end.

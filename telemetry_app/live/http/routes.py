@@ -58,10 +58,12 @@ class LiveRoutes:
     ) -> None:
         door = Door(live.authenticator, TrustedProxies(trusted_proxies), allowed_origins)
         pages = MapPages(live, door, path=path, authentication=authentication)
+        past_requests = HistoryRequests(live, door, past, device_events)
         self._live = live
         self._handlers: dict[str, Handler] = {
             path: Upgrade(live, door).connect,
-            history.PATH: HistoryRequests(live, door, past, device_events).show,
+            history.PATH: past_requests.show,
+            history.EXTENT_PATH: past_requests.show_extent,
             "/config.json": pages.show_config,
             "/": pages.show_page,
             "/{name}": pages.show_page,

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from bisect import bisect_left
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
@@ -17,6 +18,7 @@ from telemetry_app.live.wire.past import Past, Track
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import datetime
 
     from asyncpg.pool import PoolConnectionProxy
 
@@ -27,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 # The unique index (device_id, ts DESC) is read once per device, in order, and no further than the limit. Rows that are
 # in another interval than the one before are kept: comparing neighbours needs no sort. BETWEEN leaves out NULL and NaN.
+# Without ANY the device is a constant, which leaves an order by ts alone: the planner might walk the index on ts, which
+# has the rows of all devices.
 _TRACKS: Final = """
 SELECT d.device_id, p.*
 FROM unnest($1::text[]) AS d (device_id)
@@ -37,12 +41,12 @@ CROSS JOIN LATERAL (
         SELECT ms, latitude, longitude, speed, angle
         FROM (
             SELECT ms, latitude, longitude, speed, angle, ms / $4::bigint AS part,
-                   lag(ms / $4::bigint) OVER (ORDER BY ts) AS part_before
+                   lag(ms / $4::bigint) OVER (ORDER BY device_id DESC, ts) AS part_before
             FROM (
-                SELECT ts, round(date_part('epoch', ts) * 1000)::bigint AS ms, latitude, longitude,
+                SELECT device_id, ts, round(date_part('epoch', ts) * 1000)::bigint AS ms, latitude, longitude,
                        coalesce(speed, 0) AS speed, coalesce(angle, 0) AS angle
                 FROM positions
-                WHERE positions.device_id = d.device_id AND ts >= $2 AND ts < $3 AND NOT faulty
+                WHERE positions.device_id = ANY (ARRAY[d.device_id]) AND ts >= $2 AND ts < $3 AND NOT faulty
                   AND latitude BETWEEN -90 AND 90 AND longitude BETWEEN -180 AND 180
             ) AS good
         ) AS placed
@@ -52,6 +56,44 @@ CROSS JOIN LATERAL (
 ) AS p
 WHERE p.ts IS NOT NULL
 """
+# Hours in which any of the devices sent something, each known by its first hit; then where the last run of them begins.
+_EXTENT: Final = """
+WITH active AS (
+    SELECT hour, hour - lag(hour) OVER (ORDER BY hour) AS after
+    FROM generate_series(date_trunc('hour', $2::timestamptz) - $3::interval, $2, interval '1 hour') AS hour
+    WHERE EXISTS (
+        SELECT
+        FROM unnest($1::text[]) AS d (device_id)
+        CROSS JOIN LATERAL (
+            SELECT
+            FROM positions
+            WHERE positions.device_id = d.device_id AND ts >= hour AND ts < least(hour + interval '1 hour', $2)
+              AND NOT faulty
+            LIMIT 1
+        ) AS one
+    )
+), run AS (
+    SELECT max(hour) AS first FROM active WHERE after IS NULL OR after > $4
+)
+SELECT min(round(date_part('epoch', oldest.ts) * 1000)::bigint),
+       max(round(date_part('epoch', newest.ts) * 1000)::bigint)
+FROM run
+CROSS JOIN unnest($1::text[]) AS d (device_id)
+CROSS JOIN LATERAL (
+    SELECT ts FROM positions
+    WHERE positions.device_id = d.device_id AND ts >= run.first AND ts < $2 AND NOT faulty
+    ORDER BY ts LIMIT 1
+) AS oldest
+CROSS JOIN LATERAL (
+    SELECT ts FROM positions
+    WHERE positions.device_id = d.device_id AND ts >= run.first AND ts < $2 AND NOT faulty
+    ORDER BY ts DESC LIMIT 1
+) AS newest
+"""
+#: An event that begins earlier is shown from here on.
+_LONGEST_EVENT: Final = timedelta(days=7)
+#: A longer silence of all devices, more than a night, is between two events.
+_BETWEEN_EVENTS: Final = timedelta(hours=18)
 #: Most positions of one answer, about 2.5 MB of JSON: 200 devices for four minutes at 1 Hz.
 MAX_POSITIONS: Final = 50_000
 #: Least positions of each device before an answer is cut.
@@ -86,22 +128,33 @@ class PastPositions:
             PastUnavailableError: Too many ask, or the database cannot be read.
         """
         limit = max(MAX_POSITIONS // max(len(device_ids), 1), _MIN_OF_DEVICE)
-        rows = await self._fetch(sorted(device_ids), window, limit + 1) if device_ids else []
         step_ms = max(window.step_ms, 1)
+        rows = await self._fetch(_TRACKS, sorted(device_ids), window.first, window.end, step_ms, limit + 1)
         # Whoever has more positions than the limit has them up to there: that is how far the answer is whole.
         cuts = [row["ts"][limit] // step_ms * step_ms for row in rows if len(row["ts"]) > limit]
         end_ms = max(min(cuts), window.first_ms + 1) if cuts else window.end_ms
         answer = (window.event, window.first_ms, end_ms, window.step_ms, _tracks(rows, end_ms))
         return Past(*answer, next_ms=end_ms) if cuts else Past(*answer)
 
-    async def _fetch(self, device_ids: list[str], window: Window, limit: int) -> list[Any]:
+    async def extent(self, device_ids: Collection[str], until: datetime) -> tuple[int, int] | None:
+        """Return the times of the first and the last position of the event that devices are in, or were in last.
+
+        Returns:
+            Both in epoch ms; None without a position in the week before `until`.
+
+        Raises:
+            PastUnavailableError: Too many ask, or the database cannot be read.
+        """
+        ((first_ms, last_ms),) = await self._fetch(_EXTENT, sorted(device_ids), until, _LONGEST_EVENT, _BETWEEN_EVENTS)
+        return None if first_ms is None else (first_ms, last_ms)
+
+    async def _fetch(self, statement: str, *arguments: Any) -> list[Any]:
         if self._asking >= _MAX_WAITING:
             raise PastUnavailableError("busy")
         self._asking += 1
         try:
             async with asyncio.timeout(_WAIT_S + READ_S), self._postgres.acquire(timeout_s=_WAIT_S) as connection:
-                arguments = (device_ids, window.first, window.end, max(window.step_ms, 1), limit)
-                rows = await _fetch_or_cancel(connection, *arguments)
+                rows = await _fetch_or_cancel(connection, statement, *arguments)
         except (TimeoutError, asyncpg.QueryCanceledError) as error:
             raise PastUnavailableError("busy") from error
         except DATABASE_ERRORS as error:
@@ -113,10 +166,10 @@ class PastPositions:
         return rows
 
 
-async def _fetch_or_cancel(connection: PoolConnectionProxy[Any], *arguments: Any) -> list[Any]:
+async def _fetch_or_cancel(connection: PoolConnectionProxy[Any], statement: str, *arguments: Any) -> list[Any]:
     """Return the rows; when cancelled, leave the connection only after the server has ended the statement."""
     try:
-        rows: list[Any] = await connection.fetch(_TRACKS, *arguments)
+        rows: list[Any] = await connection.fetch(statement, *arguments)
     except asyncio.CancelledError:
         # The pool drops the connection at once, and with it the request to cancel that asyncpg sends meanwhile. What is
         # asked next waits for its outcome.

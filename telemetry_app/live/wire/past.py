@@ -38,19 +38,23 @@ def _time(value: Any) -> Any:
 Time = Annotated[int, BeforeValidator(_time), Field(ge=0, le=_MAX_MS)]
 
 
-class Window(BaseModel):
+class AskedEvent(BaseModel):
+    """The event that a client asks for, by its id."""
+
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+
+    event: str = Field(min_length=1, max_length=MAX_TEXT)
+
+
+class Window(AskedEvent):
     """Which past positions a client asks for: of an event, from one time until before another.
 
     Attributes:
-        event: The id of the event.
         first_ms: Parameter `from`.
         end_ms: Parameter `to`.
         step_ms: Parameter `step`: of each device the first position in each of these intervals; 0 = all.
     """
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
-
-    event: str = Field(min_length=1, max_length=MAX_TEXT)
     first_ms: Time = Field(alias="from")
     end_ms: Time = Field(alias="to")
     step_ms: int = Field(0, alias="step", ge=0, le=_MAX_STEP_MS)
@@ -83,6 +87,18 @@ def parse_window(parameters: Mapping[str, str]) -> Window:
     if not 0 < window.end_ms - window.first_ms <= MAX_WINDOW_MS:
         raise BadWindowError(f"to: must be after from, by no more than {MAX_WINDOW_MS} ms")
     return window
+
+
+def parse_event(parameters: Mapping[str, str]) -> AskedEvent:
+    """Read the parameters of a request that is about a whole event.
+
+    Raises:
+        BadWindowError: Whatever they are, nothing else.
+    """
+    try:
+        return AskedEvent.model_validate(dict(parameters))
+    except ValidationError as error:
+        raise BadWindowError(_sentence(error)) from None
 
 
 def _sentence(error: ValidationError | OverflowError) -> str:

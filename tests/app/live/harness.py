@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 import msgspec
@@ -130,6 +131,9 @@ class NoPast:
     """A database that cannot be read."""
 
     async def read(self, device_ids: Collection[str], window: Window) -> Past:  # noqa: ARG002
+        raise PastUnavailableError("error")
+
+    async def extent(self, device_ids: Collection[str], until: datetime) -> tuple[int, int] | None:  # noqa: ARG002
         raise PastUnavailableError("error")
 
 

@@ -21,6 +21,7 @@ from tests.app.core.positions.writing import desk
 from tests.app.live.directus.rights import EIGHT, MISSING, SEVEN, Spectator
 from tests.app.live.directus.stand_in import DirectusServer
 from tests.app.live.harness import LiveFactory, Side, ask, now_ms
+from tests.app.live.records import position as live_record
 from tests.support.database import pool, session
 from tests.support.records import FIRST_TS, position
 from tests.support.servers.proxy import TcpProxy
@@ -113,6 +114,26 @@ async def test_rights_are_those_of_a_subscription(side: Side, directus: Directus
     await directus.suspend(spectator.user_id)
     assert (await get(side)).status == 401
     assert side.observed.histories == {"ok": 1}
+
+
+async def test_the_extent_of_an_event(side: Side, url: str) -> None:
+    """It is from the first to the last position, under the same rights."""
+    now = now_ms()
+    assert (await get_extent(side, SEVEN)).content == {"event": SEVEN, "from": None, "to": None}
+    async with desk(url) as it:
+        for n, device in enumerate("ab"):
+            await it.writer.write([live_record(device, now - 60_000 * minute - n) for minute in (5, 10)])
+    answer = await get_extent(side, SEVEN)
+    assert answer.content == {"event": SEVEN, "from": now - 600_001, "to": now - 300_000}
+    assert answer.headers["Cache-Control"] == "private, no-cache"
+    assert [(await get_extent(side, event)).status for event in (MISSING, "", None)] == [403, 400, 400]
+
+
+async def get_extent(side: Side, event_id: str | None) -> Answer:
+    parameters = {} if event_id is None else {"event": event_id}
+    headers = {"Cookie": side.cookie}
+    async with side.http.get(f"{side.url}{history.EXTENT_PATH}", params=parameters, headers=headers) as response:
+        return Answer(response.status, response.headers, await response.json())
 
 
 async def test_rights_that_cannot_be_asked(side: Side, directus_line: TcpProxy) -> None:

@@ -229,3 +229,41 @@ async def test_a_database_that_cannot_be_read(postgres: Postgres, reader: PastPo
     await postgres.stop()
     with pytest.raises(PastUnavailableError, match="error"):
         await reader.read(["a"], window(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("hours", "expected"),
+    [
+        ([], None),
+        ([(2, 3)], (2, 3)),
+        ([(1, 1.5), (30, 31), (40, 44), (60, 60.5)], (30, 60.5)),
+        ([(0, 1), (5, 6)], (0, 6)),
+    ],
+)
+async def test_the_extent_of_an_event(
+    url: str, reader: PastPositions, hours: list[tuple[float, float]], expected: tuple[float, float] | None
+) -> None:
+    """It begins after a silence of more than a night, and ends with the last good position so far."""
+    async with session(url) as connection:
+        for first, last in [*hours, (100, 101)]:
+            for device, hour in (("a", first), ("b", last)):
+                await connection.execute(FILL, [device], FIRST_TS + timedelta(hours=hour), 1)
+        await connection.execute("UPDATE positions SET faulty = ts >= $1", FIRST_TS + timedelta(hours=99))
+        await connection.execute(FILL, ["a"], FIRST_TS + timedelta(hours=130), 1)
+        await connection.execute(FILL, ["other"], FIRST_TS + timedelta(hours=20), 1)
+
+    extent = await reader.extent(["a", "b"], FIRST_TS + timedelta(hours=120))
+
+    assert extent == (expected and tuple(FIRST_MS + round(hour * 3_600_000) for hour in expected))
+    assert await reader.extent([], FIRST_TS) is None
+
+
+async def test_the_extent_goes_back_for_a_week(url: str, reader: PastPositions) -> None:
+    """A tracker that never stops sending makes no endless event."""
+    async with session(url) as connection:
+        for hour in range(0, 240, 10):
+            await connection.execute(FILL, ["a"], FIRST_TS + timedelta(hours=hour), 1)
+
+    extent = await reader.extent(["a"], FIRST_TS + timedelta(hours=235))
+
+    assert extent == (FIRST_MS + 70 * 3_600_000, FIRST_MS + 230 * 3_600_000)
