@@ -25,8 +25,8 @@ class Pacing:
     taken from everything else. A record that comes alone does not wait, and a backlog is read at once.
 
     Attributes:
-        gather_s: How long the next read waits after one that was not full enough.
-        full_enough: Share of the batch size from which on a read is.
+        gather_s: How long the next read waits after one that brought no batch that is full enough.
+        full_enough: Share of the batch size from which on a batch is.
     """
 
     gather_s: float = 0.06

@@ -71,8 +71,10 @@ class Distributor(Service):
         self._group = group
         self._key_of = key_of
         self._options = options
-        self._size = ReadSize(options.batch_size, options.batch_bytes)
-        self._full_enough = int(options.batch_size * options.pacing.full_enough)
+        # Workers get what is moved at once in as many batches as there are partitions, each of which costs them.
+        most = options.batch_size * len(partitions)
+        self._size = ReadSize(most, options.batch_bytes)
+        self._full_enough = int(most * options.pacing.full_enough)
         self._block_ms = min(options.block_ms, _LONGEST_BLOCK_MS)
         self._backoff = Backoff()
         self._tenure: Tenure | None = None

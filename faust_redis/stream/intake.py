@@ -57,7 +57,8 @@ class Intake:
             return []
         self._backoff.reset()
         self._failure = None
-        if sum(len(batch) for _, batch in batches) < min(self._full_enough, asked):
+        # Many streams with little each cost as many small batches; one with a backlog shall not wait for the others.
+        if max((len(batch) for _, batch in batches), default=0) < min(self._full_enough, asked):
             self._gather_until = loop.time() + self._options.pacing.gather_s
         return batches
 

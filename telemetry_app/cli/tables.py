@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from telemetry_app.tools.bench.live import LiveResult
     from telemetry_app.tools.bench.probe import Latency
     from telemetry_app.tools.bench.race.result import Crowd, RaceResult
-    from telemetry_app.tools.bench.scale import ScaleResult
+    from telemetry_app.tools.bench.scale.measure import ScaleResult
     from telemetry_app.tools.bench.targets import Load
     from telemetry_app.tools.bench.write import WriteResult
 
@@ -32,7 +32,7 @@ def of_write(result: WriteResult) -> Table:
 def of_scale(result: ScaleResult) -> Table:
     """Return the table of `telemetry bench scale`."""
     title = f"{result.records:,} records of {result.devices:,} devices"
-    table = _table(title, "workers", "partitions", "records/s", "CPU/record")
+    table = _table(title, "workers", "partitions", "records/s", "CPU/record", "CPU idle")
     for name, rows in (
         ("one stream", [result.single]),
         ("sharded", result.sharded),
@@ -40,12 +40,14 @@ def of_scale(result: ScaleResult) -> Table:
     ):
         for row in rows:
             used = f"{row.cpu_us_per_record:.2f} us"
-            table.add_row(name, str(row.workers), str(row.partitions), f"{row.records_per_s:,.0f}", used)
+            idle = f"{row.idle_cpu:.1%}"
+            table.add_row(name, str(row.workers), str(row.partitions), f"{row.records_per_s:,.0f}", used, idle)
         table.add_section()
-    hops = ", ".join(f"{hop_us:.2f}" for hop_us in result.hop_us)
+    more = ", ".join(f"{more_us:.2f}" for more_us in result.distributed_us)
     table.caption = (
         f"most workers to fewest, sharded: {result.cpu_growth:.2f} times the CPU for each record; "
-        f"the distribution: {hops} us (a bare loop: {result.bare_hop_us:.2f} us)"
+        f"the distributor by itself: {result.hop_us:.2f} us, {result.hop_ratio:.2f} times a bare loop's "
+        f"{result.bare_hop_us:.2f} us; workers use {more} us more where one distributes"
     )
     return table
 

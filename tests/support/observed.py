@@ -19,6 +19,7 @@ class TransportObserved:
         self.stands_by: bool | None = None
         self.paused = 0
         self.lags: list[int | None] = []
+        self.moves: list[int] = []
         self.backlogs: list[tuple[int | None, float]] = []
         self.ages: list[float | None] = []
         self.sizes: dict[str, int] = {}
@@ -40,6 +41,7 @@ class TransportObserved:
 
     def distributed(self, entries: int) -> None:
         self.total["distributed"] += entries
+        self.moves.append(entries)
 
     def undistributed(self, entries: int | None, waited_s: float) -> None:
         self.backlogs.append((entries, waited_s))

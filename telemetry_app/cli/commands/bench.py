@@ -126,10 +126,14 @@ def latency(rates: list[int], seconds: float, as_json: bool) -> None:  # noqa: F
 def scale(records: int, devices: int, workers: list[int], as_json: bool) -> None:  # noqa: FBT001 - see above
     """Measure several workers draining a backlog of 8 partitions, sharded by the producer and from one stream.
 
-    Beside them one worker on one stream, and a bare loop that reads a stream and appends to the partitions.
+    Beside them one worker on one stream; and the distributor by itself, in turns with a bare loop that reads a stream
+    and appends to the partitions.
+
+    Processor time is what the records cost: workers have stored some thousands before, and what they use as long with
+    nothing to do is measured and taken off.
     """
     from telemetry_app.cli.tables import of_scale
-    from telemetry_app.tools.bench.scale import ScalePlan, measure
+    from telemetry_app.tools.bench.scale.measure import ScalePlan, measure
 
     result = _run(lambda folder, say: measure(ScalePlan(records, devices, workers), folder, say))
     _show(result, of_scale, as_json=as_json)

@@ -82,6 +82,15 @@ async def test_one_distributes_and_the_other_takes_over(start: Start, records: S
     assert (first.observer.total["distributed"], second.observer.total["distributed"]) == (50, 50)
 
 
+async def test_a_backlog_moves_as_full_batches(start: Start, records: Stream) -> None:
+    """As much is moved at once as a batch for each partition, since each of them reads its share as one."""
+    await records.publish(backlog := names("a", 100))
+    one = await start("one", batch_size=10, lease_ttl_ms=60_000)
+    await arrived(records, backlog)
+    await eventually(lambda: sum(one.observer.moves) == len(backlog))
+    assert one.observer.moves == [30, 30, 30, 10]
+
+
 async def test_redis_goes_and_comes(start: Start, records: Stream, tcp_proxy: ProxyFactory) -> None:
     """While Redis does not answer it is not ready, says why and counts; then everything arrives."""
     server = urlsplit(records.redis_url)

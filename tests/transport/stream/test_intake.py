@@ -31,13 +31,14 @@ CLOCK_STEP_S = 0.05
 
 
 class Desk:
-    """An intake on one partition, and how long it took."""
+    """An intake on some partitions, and how long it took."""
 
-    def __init__(self, url: str, stream: str, **options: Any) -> None:
+    def __init__(self, url: str, *streams: str, **options: Any) -> None:
         self.client = connect(url)
         self.observer = TransportObserved()
-        self.partition = Partition((stream, 0), stream, "token")
-        self.partition.claiming = None
+        self.partitions = [Partition((stream, 0), stream, "token") for stream in streams]
+        for partition in self.partitions:
+            partition.claiming = None
         chosen = RedisOptions(observer=self.observer, block_ms=1, instance_id="me", **options)
         self.reader = Reader(self.client, group=GROUP, options=chosen)
         self.intake = Intake(self.client, self.reader, options=chosen, stopping=lambda: False)
@@ -48,19 +49,20 @@ class Desk:
         """Read once; return the number of entries."""
         loop = asyncio.get_running_loop()
         begun_at = loop.time()
-        reads = await self.intake.take([self.partition], within_s=1)
+        reads = await self.intake.take(self.partitions, within_s=1)
         self.ended_at = loop.time()
         self.took_s = self.ended_at - begun_at
         return sum(len(batch) for _, batch in reads)
 
 
 @contextlib.asynccontextmanager
-async def reading(url: str, stream: str, **options: Any) -> AsyncIterator[Desk]:
-    desk = Desk(url, stream, **options)
+async def reading(url: str, *streams: str, **options: Any) -> AsyncIterator[Desk]:
+    desk = Desk(url, *streams, **options)
     try:
         async with Redis.from_url(url) as redis:
-            await redis.set(keys.lease(stream, GROUP), "token")
-        await desk.reader.ensure_group(desk.partition)
+            for partition in desk.partitions:
+                await redis.set(keys.lease(partition.stream, GROUP), "token")
+                await desk.reader.ensure_group(partition)
         yield desk
     finally:
         await close(desk.client)
@@ -78,6 +80,23 @@ async def test_records_gather_after_a_small_read(
         assert desk.took_s < GATHER_S
         gathers_until = desk.ended_at + GATHER_S
         await records.publish(["next"])
+        assert await desk.take() == 1
+        assert (desk.ended_at >= gathers_until - CLOCK_STEP_S) is waits
+
+
+@pytest.mark.parametrize(("each", "waits"), [((4, 4), True), ((1, 5), False)])
+async def test_small_batches_gather_however_many(
+    records: Stream, redis_url: str, each: tuple[int, int], *, waits: bool
+) -> None:
+    """Little from each of two partitions is not enough together; a backlog of one of them is read at once."""
+    streams = [f"{records.name}:{number}" for number in range(2)]
+    pacing = Pacing(gather_s=GATHER_S, full_enough=0.5)
+    async with reading(redis_url, *streams, batch_size=10, pacing=pacing) as desk:
+        for stream, published in zip(streams, each, strict=True):
+            await records.publish(names("r", published), stream=stream)
+        assert await desk.take() == sum(each)
+        gathers_until = desk.ended_at + GATHER_S
+        await records.publish(["next"], stream=streams[0])
         assert await desk.take() == 1
         assert (desk.ended_at >= gathers_until - CLOCK_STEP_S) is waits
 
@@ -113,9 +132,9 @@ async def test_a_failed_read_looks_for_what_was_lost(records: Stream, line: TcpP
         assert await desk.take() == 0
         assert "reading failed (ConnectionError" in (await desk.intake.why_not_ready() or "")
         assert (desk.observer.reads["error"], desk.observer.retries) == (1, {"read": 1})
-        assert desk.partition.claiming is not None
+        assert desk.partitions[0].claiming is not None
         await line.accept()
-        found = [await desk.intake.take([desk.partition], within_s=1) for _ in range(2)]
+        found = [await desk.intake.take(desk.partitions, within_s=1) for _ in range(2)]
         payloads = [fields for reads in found for _, batch in reads for _, fields in batch]
         assert payloads == [[b"payload", b"lost"], [b"payload", b"new"]]
         assert await desk.intake.why_not_ready() is None

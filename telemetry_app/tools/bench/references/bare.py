@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import sys
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import hiredis
@@ -18,28 +18,43 @@ _COUNT: Final = b"1000"
 _BLOCK_MS: Final = b"100"
 #: The payload is the last value of an entry.
 _PAYLOAD: Final = -1
+_READ_BYTES: Final = 1 << 16
 
 
-class _Redis:
-    """Commands and replies over one blocking socket."""
+class BlockingRedis:
+    """Commands and replies over one blocking socket.
+
+    Args:
+        url: `redis://host:port/…` without a password.
+    """
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         self._socket = socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 6379))
         self._reader = hiredis.Reader()
 
-    def ask(self, words: bytes) -> object:
-        self._socket.sendall(words)
-        while (reply := self._reader.gets()) is False:
-            self._reader.feed(self._socket.recv(1 << 16))
-        if isinstance(reply, hiredis.HiredisError):
-            raise reply
-        return reply
+    def ask(self, *commands: bytes) -> list[Any]:
+        """Send commands at once and return their replies.
+
+        Raises:
+            hiredis.HiredisError: One of the replies is an error.
+        """
+        self._socket.sendall(b"".join(commands))
+        replies: list[Any] = []
+        while len(replies) < len(commands):
+            reply = self._reader.gets()
+            if reply is False:
+                self._reader.feed(self._socket.recv(_READ_BYTES))
+                continue
+            if isinstance(reply, hiredis.HiredisError):
+                raise reply
+            replies.append(reply)
+        return replies
 
 
 def run(redis_url: str, stream: str, port: int) -> None:
     """Serve one client after the other: each payload as a text frame, the first one empty, until it leaves."""
-    redis = _Redis(redis_url)
+    redis = BlockingRedis(redis_url)
     redis.ask(command(b"XGROUP", b"CREATE", stream.encode(), _GROUP, b"$", b"MKSTREAM"))
     read = command(
         b"XREADGROUP", b"GROUP", _GROUP, b"bench", b"COUNT", _COUNT, b"BLOCK", _BLOCK_MS, b"NOACK",
@@ -54,9 +69,9 @@ def run(redis_url: str, stream: str, port: int) -> None:
                 _serve(redis, read, client)
 
 
-def _serve(redis: _Redis, read: bytes, client: socket.socket) -> None:
+def _serve(redis: BlockingRedis, read: bytes, client: socket.socket) -> None:
     while True:
-        reply = redis.ask(read)
+        [reply] = redis.ask(read)
         if isinstance(reply, list):
             client.sendall(b"".join([text_frame(fields[_PAYLOAD]) for _, entries in reply for _, fields in entries]))
         elif _has_left(client):

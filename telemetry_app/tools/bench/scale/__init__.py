@@ -1,0 +1,1 @@
+"""What more workers bring and cost, and what it costs to distribute one stream."""
