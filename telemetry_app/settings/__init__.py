@@ -117,7 +117,8 @@ class Settings(BaseSettings):
     live_allowed_origins: Origins = Field(
         (),
         description="Pages that may connect; empty = same origin only, `*` = any. "
-        "A list replaces the same origin: name the map's own address in it",
+        "A list replaces the same origin: name the map's own address in it. "
+        "`null` is what sandboxed pages and files send",
     )
     live_device_event_refresh_ms: int = Field(
         30_000, ge=1000, description="How often devices and events are read again"

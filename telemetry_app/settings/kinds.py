@@ -12,7 +12,9 @@ from pydantic import AfterValidator, Field, ValidationError, ValidatorFunctionWr
 from pydantic_settings import NoDecode
 
 from faust_redis.redis.address import SCHEMES as REDIS_SCHEMES, why_unfit
+from telemetry_app.origin import OriginError, canonical_pattern
 from telemetry_app.postgres_url.url import WELL_FORMED, PostgresUrlError, parse
+from telemetry_app.settings.environment import shown
 
 Role = Literal["write", "live"]
 
@@ -82,18 +84,15 @@ def _check_base_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _check_origin(origin: str) -> str:
-    parts = urlsplit(origin)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0 or "@" in parts.netloc:
-        raise ValueError("origin")
-    if parts.path.strip("/") or parts.query or parts.fragment:
-        raise ValueError("path")
-    return origin.rstrip("/")
-
-
 def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
-    # Browsers send origins in lower case and without a slash: one written otherwise would never match.
-    return tuple(item if item == "*" else _check_origin(item.lower()) for item in origins)
+    return tuple(item if item == "*" else _check_origin(item) for item in origins)
+
+
+def _check_origin(text: str) -> str:
+    try:
+        return canonical_pattern(text)
+    except OriginError as error:
+        raise UnfitError(f"must name origins of pages, and {shown(text)} {error}") from error
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:
@@ -175,7 +174,10 @@ Origins = Annotated[
     NoDecode,
     _as_written(_split),
     AfterValidator(_check_origins),
-    Bound("empty, * or a comma separated list of origins such as https://maps.example.org"),
+    Bound(
+        "empty, * or a comma separated list of origins such as https://maps.example.org, https://*.example.org, "
+        "capacitor://localhost or null"
+    ),
 ]
 FieldNames = Annotated[
     tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,62}$")], ...],

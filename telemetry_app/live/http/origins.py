@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from telemetry_app.origin import OriginError, canonical, matches
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
@@ -21,9 +23,13 @@ def may_connect(origin: str, host: str, allowed_origins: Collection[str]) -> boo
     """
     if "*" in allowed_origins:
         return True
-    if allowed_origins:
-        return origin.lower() in allowed_origins
-    return _is_origin_of(origin, host)
+    if not allowed_origins:
+        return _is_origin_of(origin, host)
+    try:
+        seen = canonical(origin)
+    except OriginError:
+        return False
+    return any(matches(seen, allowed) for allowed in allowed_origins)
 
 
 def _is_origin_of(origin: str, host: str) -> bool:
