@@ -73,6 +73,9 @@ class LiveServer(aiohttp_driver.Web):
 
     async def start_server(self) -> None:
         """Listen."""
+        live_side = cast("App", self.app).live_side
+        if live_side:
+            self._runner = live_side.routes.runner(self.web_app, access_log=None)
         await self._runner.setup()
         await listen(self._runner, self.app.conf.web_bind, self.app.conf.web_port)
 

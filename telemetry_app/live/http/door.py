@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from telemetry_app.live.http.origins import may_connect
 from telemetry_app.live.http.refusal_log import RefusalLog
-from telemetry_app.live.http.refusals import RETRY_AFTER_S, Refusal
+from telemetry_app.live.http.refusals import HEADERS_TOO_LARGE, RETRY_AFTER_S, Refusal
+from telemetry_app.live.rights.directus import MAX_COOKIE_CHARS, SESSION_COOKIE
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
     from telemetry_app.live.http.proxies import TrustedProxies
     from telemetry_app.live.ports import Authentication, Authenticator, Credentials
 
-#: Directus' own names for its cookies, which a deployment may change.
-_SESSION_COOKIE: Final = "directus_session_token"
+#: What Directus calls the cookie of a login that is not in session mode.
 _REFRESH_COOKIE: Final = "directus_refresh_token"
 #: Longest part of a header in the log.
 _SHOWN_CHARS: Final = 100
@@ -87,8 +87,10 @@ class Door:
 
 
 def _why_unknown(request: web.Request, cookie: str) -> Refusal:
+    if len(cookie) > MAX_COOKIE_CHARS:
+        return HEADERS_TOO_LARGE
     names = {pair.partition("=")[0].strip() for pair in cookie.split(";")}
-    if _SESSION_COOKIE in names:
+    if SESSION_COOKIE in names:
         return SESSION_ENDED
     if _REFRESH_COOKIE in names or "Authorization" in request.headers or "access_token" in request.query:
         return _NO_SESSION_MODE

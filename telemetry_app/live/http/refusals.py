@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiohttp import web
 
+from telemetry_app.live.rights.directus import MAX_COOKIE_CHARS
+
 if TYPE_CHECKING:
     from telemetry_app.live.wire.protocol import RefusalCode
 
@@ -47,3 +49,11 @@ class Refusal(NamedTuple):
             headers["Retry-After"] = str(max(1, round(self.retry_after_s)))
         body = {"code": self.code, "message": self.message}
         return web.json_response(body, status=self.status, headers={**SECURITY_HEADERS, **headers})
+
+
+HEADERS_TOO_LARGE: Final = Refusal(
+    431,
+    "headers-too-large",
+    f"Your browser sends more than {MAX_COOKIE_CHARS // 1024} KB of cookies. Delete those of this site.",
+    f"a header, most likely Cookie, is longer than {MAX_COOKIE_CHARS} bytes: see who sets them for the whole domain",
+)

@@ -13,7 +13,9 @@ from telemetry_app.live.http.door import Door
 from telemetry_app.live.http.history import HistoryRequests
 from telemetry_app.live.http.pages import MapPages
 from telemetry_app.live.http.proxies import TrustedProxies
+from telemetry_app.live.http.server import LiveRunner
 from telemetry_app.live.http.upgrade import Upgrade
+from telemetry_app.live.rights.directus import MAX_COOKIE_CHARS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
 #: How long a plain connection without a request is kept: longer than the minute for which proxies keep one.
 _IDLE_S: Final = 75.0
 #: For the aiohttp application that serves the routes.
-APPLICATION_OPTIONS: Final[dict[str, Any]] = {"handler_args": {"keepalive_timeout": _IDLE_S}}
+APPLICATION_OPTIONS: Final[dict[str, Any]] = {
+    # The length of a header's name counts too.
+    "handler_args": {"keepalive_timeout": _IDLE_S, "max_field_size": MAX_COOKIE_CHARS + len("Cookie")}
+}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -56,7 +61,7 @@ class LiveRoutes:
         trusted_proxies: Sequence[Network],
         authentication: str,
     ) -> None:
-        door = Door(live.authenticator, TrustedProxies(trusted_proxies), allowed_origins)
+        self._door = door = Door(live.authenticator, TrustedProxies(trusted_proxies), allowed_origins)
         pages = MapPages(live, door, path=path, authentication=authentication)
         past_requests = HistoryRequests(live, door, past, device_events)
         self._live = live
@@ -80,6 +85,10 @@ class LiveRoutes:
         for path, handler in self._handlers.items():
             app.web.route(path, _view(handler)(app, app.web))
         self._end_with(app.web.web_app)  # type: ignore[attr-defined]  # aiohttp's driver
+
+    def runner(self, app: web.Application, **options: Any) -> web.AppRunner:
+        """Return what runs an application that serves them."""
+        return LiveRunner(app, self._door, **options)
 
     def _end_with(self, app: web.Application) -> None:
         app.on_shutdown.append(lambda _: self._live.close_connections())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from telemetry_app.live.ports import Authentication
-from telemetry_app.live.rights.directus import Unavailable, can_be_sent
+from telemetry_app.live.rights.directus import MAX_COOKIE_CHARS, Unavailable, can_be_sent
 
 if TYPE_CHECKING:
     from telemetry_app.live.ports import Credentials, LiveObserver
@@ -47,7 +47,7 @@ class DirectusAuthenticator:
 
     async def _judge(self, credentials: Credentials) -> Authentication:
         cookie, forwarded_for = credentials
-        if cookie is None or not can_be_sent(cookie):
+        if cookie is None or not can_be_sent(cookie, MAX_COOKIE_CHARS):
             return _UNAUTHORIZED
         answer = await self._directus.ask(_PATH, _Me, cookie=cookie, forwarded_for=forwarded_for)
         if isinstance(answer, Unavailable):

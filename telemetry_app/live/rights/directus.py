@@ -30,8 +30,12 @@ _ANSWERING: Final = frozenset({200, 401, 403, 404})
 MAX_CONCURRENT: Final = 16
 #: A user or an event takes a hundred bytes; a much longer answer is not Directus'.
 MAX_BODY_BYTES: Final = 64 * 1024
-#: Longest header that browsers and servers accept.
-MAX_HEADER_CHARS: Final = 8192
+#: Longest header that every server and proxy takes: Apache and aiohttp 8,190 bytes with its name, nginx 8 KB.
+MAX_HEADER_CHARS: Final = 8000
+#: Longest Cookie header that is taken: cookies of a whole domain come along with the session's.
+MAX_COOKIE_CHARS: Final = 16_384
+#: Directus' own name for the cookie of a session, which a deployment may change.
+SESSION_COOKIE: Final = "directus_session_token"
 #: Most bytes of cached answers together, each counted with the overhead of keeping it.
 _CACHE_BYTES: Final = 16 * 1024 * 1024
 _ENTRY_BYTES: Final = 1024
@@ -118,7 +122,7 @@ class Directus(Service):
         Args:
             path: Path and query, percent-encoded, from `/` on.
             shape: Model of the body of a 200.
-            cookie: The client's Cookie header, which `can_be_sent`.
+            cookie: The client's Cookie header, which `can_be_sent`; of a long one only the session's is.
             forwarded_for: The client's address, or chain of addresses; left out when empty or when it cannot be sent.
             max_bytes: Longest body accepted.
         """
@@ -131,7 +135,9 @@ class Directus(Service):
             return Unavailable("it asked for a pause (Retry-After)", left_s)
         question = self._questions.get(key)
         if question is None:
-            asking = self._ask_in_time(key, _Question(path, shape, _headers(cookie, address), address, max_bytes))
+            asking = self._ask_in_time(
+                key, _Question(path, shape, _headers(_sendable(cookie), address), address, max_bytes)
+            )
             question = asyncio.create_task(asking)
             self._questions[key] = question
             question.add_done_callback(lambda _: self._questions.pop(key, None))
@@ -187,9 +193,17 @@ class _Question:
     max_bytes: int
 
 
-def can_be_sent(header: str) -> bool:
+def can_be_sent(header: str, max_chars: int = MAX_HEADER_CHARS) -> bool:
     """Tell whether a header's value can be passed on as it came."""
-    return 0 < len(header) <= MAX_HEADER_CHARS and not _UNSENDABLE.search(header)
+    return 0 < len(header) <= max_chars and not _UNSENDABLE.search(header)
+
+
+def _sendable(cookie: str) -> str:
+    """Return a Cookie header that Directus accepts: Node takes 16 KB of headers in all, many a proxy 8 KB of one."""
+    if len(cookie) <= MAX_HEADER_CHARS:
+        return cookie
+    pairs = [pair.strip() for pair in cookie.split(";")]
+    return "; ".join(pair for pair in pairs if pair.startswith(f"{SESSION_COOKIE}=")) or cookie
 
 
 def _headers(cookie: str, address: str) -> dict[str, str]:

@@ -39,6 +39,7 @@ RefusalCode = Literal[
     "starting",
     "unavailable",
     "upgrade-required",
+    "headers-too-large",
 ]
 
 

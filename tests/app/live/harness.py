@@ -250,7 +250,7 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
     )
     app = web.Application(**APPLICATION_OPTIONS)
     routes.add_to(app)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    runner = routes.runner(app, access_log=None, shutdown_timeout=1)
     async with contextlib.AsyncExitStack() as stack:
         redis = Redis.from_url(redis_url)
         stack.push_async_callback(redis.aclose)

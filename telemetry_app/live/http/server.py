@@ -1,0 +1,68 @@
+"""The HTTP server of the live port: aiohttp's, but what it cannot read is refused as everything else is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+
+from telemetry_app.live.http.refusals import HEADERS_TOO_LARGE, Refusal
+
+if TYPE_CHECKING:
+    from aiohttp.web_request import BaseRequest
+
+    from telemetry_app.live.http.door import Door
+
+_UNREADABLE: Final = Refusal(
+    400,
+    "bad-request",
+    "The request cannot be read.",
+    "a request that is not HTTP, or has bytes that no header may have",
+)
+
+
+class LiveRunner(web.AppRunner):
+    """Runs the application of the live port.
+
+    Args:
+        app: What is served.
+        door: Refuses what cannot be read.
+        options: Of aiohttp's runner.
+    """
+
+    def __init__(self, app: web.Application, door: Door, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._door = door
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        # The application makes its server itself, and has no place to name another class.
+        made.__class__ = _Server
+        made.door = self._door  # type: ignore[attr-defined]  # it is a `_Server` now
+        return made
+
+
+class _Server(web.Server):
+    door: Door
+
+    def __call__(self) -> web.RequestHandler:
+        return _Protocol(self, loop=self._loop, **self._kwargs)
+
+
+class _Protocol(web.RequestHandler):
+    __slots__ = ("_door",)
+
+    def __init__(self, server: _Server, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._door = server.door
+
+    def handle_error(
+        self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """Refuse what cannot be read; aiohttp's own answer and its traceback would quote it, cookies too."""
+        if not isinstance(exc, HttpProcessingError):
+            return super().handle_error(request, status, exc, message)
+        response = self._door.refuse(HEADERS_TOO_LARGE if isinstance(exc, LineTooLong) else _UNREADABLE)
+        response.force_close()
+        return response
