@@ -13,7 +13,7 @@ async def watch(url: str, event_id: str, cookie: str) -> None:
     async with aiohttp.ClientSession(headers={"Cookie": cookie}) as session:
         while True:
             try:
-                async with session.ws_connect(url, heartbeat=30) as socket:
+                async with session.ws_connect(url, heartbeat=30, compress=15) as socket:
                     await socket.send_json(request)
                     async for message in socket:
                         frame = message.json()

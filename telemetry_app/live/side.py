@@ -140,9 +140,12 @@ class LiveSide(Service):
         return self.begun.is_set() and not self.should_stop
 
     @contextlib.contextmanager
-    def connection(self, transport: asyncio.Transport, credentials: Credentials) -> Iterator[Connection]:
+    def connection(
+        self, transport: asyncio.Transport, credentials: Credentials, *, deflates: bool
+    ) -> Iterator[Connection]:
         """Let a client in for the time of the block; at its end its subscriptions end and its socket is closed."""
-        connection = Connection(transport, credentials, self.limits, self.observer, self.registry.slow)
+        slow = self.registry.slow
+        connection = Connection(transport, credentials, self.limits, self.observer, slow, deflates=deflates)
         connection.authenticate_at = self.requests.next_check()
         self.registry.add(connection)
         try:

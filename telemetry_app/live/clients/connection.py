@@ -29,6 +29,7 @@ class Connection:
 
     Attributes:
         credentials: What the client shows.
+        deflates: Whether it agreed to compressed messages.
         authenticate_at: Loop time at which its session is checked again, while it has no subscription that is.
         conflated_since_seq: Number of the last position sent; None while the client keeps up.
         conflated_at: Loop time at which it fell behind.
@@ -49,6 +50,7 @@ class Connection:
         "conflated_at",
         "conflated_since_seq",
         "credentials",
+        "deflates",
         "heard_at",
         "pinged_at",
     )
@@ -60,6 +62,8 @@ class Connection:
         limits: LiveLimits,
         observer: LiveObserver,
         slow: set[Connection],
+        *,
+        deflates: bool,
     ) -> None:
         self._transport = transport
         self._limits = limits
@@ -68,6 +72,7 @@ class Connection:
         self._slow = slow
         self._skipped = 0
         self.credentials = credentials
+        self.deflates = deflates
         self.authenticate_at = float("inf")
         self.conflated_since_seq: int | None = None
         self.conflated_at = 0.0

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from telemetry_app.live.clients.subscription import Gate, Subscription
 from telemetry_app.live.wire import cursor
-from telemetry_app.live.wire.encoding import Form, encoded
-from telemetry_app.live.wire.frames import text_frame
+from telemetry_app.live.wire.encoding import Form, framed, payloads
+from telemetry_app.live.wire.frames import MAX_HEADER_BYTES
 from telemetry_app.live.wire.position import is_newer
 from telemetry_app.live.wire.protocol import Entries, encode, position_body, subscribed
 
@@ -94,10 +94,10 @@ class _Opening:
         """Whether nothing is owed after the next page."""
         return len(self.owed) <= self._most_devices
 
-    def shrinks_for(self, written: bytes) -> bool:
-        """Tell whether the next page is too large as written; if so, halve its devices."""
+    def shrinks_for(self, size: int) -> bool:
+        """Tell whether so many bytes are too large for the next page; if so, halve its devices."""
         devices = len(self.next_devices)
-        if len(written) <= self._most_bytes or devices <= 1:
+        if size <= self._most_bytes or devices <= 1:
             return False
         self._most_devices = devices // 2
         return True
@@ -155,9 +155,11 @@ class Opener:
             # From here on nothing may await without dropping the page: it would be out of date.
             if connection.closing or (opening.answered and not self.registry.holds(subscription)):
                 return
-            written = self._written(opening, page)
-            if opening.shrinks_for(written):
+            frames = self._payloads(opening, page)
+            # Compressed or not: so what a client has to inflate is bounded too.
+            if opening.shrinks_for(sum(len(frame) + MAX_HEADER_BYTES for frame in frames)):
                 continue
+            written = framed(frames, deflate=connection.deflates)
             if not connection.may_write(len(written), caught_up=opening.answered):
                 await connection.wait_for_room(len(written), caught_up=opening.answered)
             elif not self._give(opening, page, written):
@@ -193,15 +195,16 @@ class Opener:
         unseen = {device_id: (seen_ms, ts_ms - 1) for device_id, (seen_ms, ts_ms) in ahead.items()}
         return _Page((), missed, Gate(unseen, since, snapshot.made_at))
 
-    def _written(self, opening: _Opening, page: _Page) -> bytes:
-        """Return a page as it is sent: the answer and what follows it, or ordinary frames without cursors."""
+    def _payloads(self, opening: _Opening, page: _Page) -> list[bytes]:
+        """Return the frames of a page: the answer and what follows it, or ordinary ones without cursors."""
         topic, form = opening.subscription.topic, opening.subscription.form
         since, whole = opening.since, opening.is_last
         following = [sighting.written for sighting in page.following]
         if opening.answered:
-            named = text_frame(encode(Entries(topic, entries))) if (entries := opening.next_entries) else b""
+            entries = opening.next_entries
+            named = [encode(Entries(topic, entries))] if entries else []
             known = [(position_body(position, ""), "") for position in page.positions]
-            return named + encoded(form, topic, [*known, *following], cursors=False)
+            return [*named, *payloads(form, topic, [*known, *following], cursors=False)]
         if not whole:
             reached = ""
         elif since is None:
@@ -217,7 +220,7 @@ class Opener:
             batch=form is not Form.EACH,
             entries=opening.next_entries,
         )
-        return text_frame(answer) + encoded(form, topic, following, cursors=whole)
+        return [answer, *payloads(form, topic, following, cursors=whole)]
 
     def _just_before(self, following: list[Sighting]) -> str:
         """Return the cursor just before the first of these, or, without any, before everything to come."""

@@ -102,7 +102,7 @@ class RequestHandler:
         elif self._is_full(connection, topic):
             _refuse(connection, request, "limit", f"No more than {self.limits.max_subscriptions} subscriptions.")
         elif await self._is_allowed(connection, request, event_id):
-            form = Form.BATCH if frame.batch else Form.EACH
+            form = _form(frame, connection)
             subscription = Subscription(connection, topic, event_id, form, authorize_at=self.next_check())
             entries = await self.details.entries(event_id, connection.credentials)
             since = await self._reachable(frame.since)
@@ -134,6 +134,12 @@ class RequestHandler:
         late_s = min(LOOK_S + self.limits.answer_age_s, interval_s / 2)
         jitter = random.uniform(1 - _JITTER, 1)  # noqa: S311 - spreads load, guards nothing
         return asyncio.get_running_loop().time() + (interval_s - late_s) * jitter
+
+
+def _form(frame: Subscribe, connection: Connection) -> Form:
+    if not frame.batch:
+        return Form.EACH
+    return Form.DEFLATED if connection.deflates else Form.BATCH
 
 
 def _refuse(connection: Connection, request: Request, code: ErrorCode, message: str) -> None:

@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import WSMsgType, web
+from aiohttp import WebSocketError, WSCloseCode, WSMsgType, web
+from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
 
+from telemetry_app.live.wire.deflate import inflated
 from telemetry_app.live.wire.frames import pong_frame
 from telemetry_app.live.wire.protocol import CloseCode
 
 if TYPE_CHECKING:
+    from aiohttp._websocket.writer import WebSocketWriter
+
     from telemetry_app.live.clients.connection import Connection
     from telemetry_app.live.clients.limits import LiveLimits
     from telemetry_app.live.delivery.requests import RequestHandler
 
 _POLL_S: Final = 0.05
+#: What clients send is read ahead of what is answered by so much, as aiohttp does.
+_READ_AHEAD_BYTES: Final = 1 << 16
 
 
 class LiveSocket(web.WebSocketResponse):
     """Uses aiohttp's WebSocket for the handshake and for reading; a `Connection` does all writing.
 
-    aiohttp's own close waits without limit until the client has read everything.
+    aiohttp's own close waits without limit until the client has read everything, and its own agreement on compression
+    keeps a context of 40 KB for each client.
+
+    Args:
+        limits: Of each client.
+        extension: What was agreed with it, see `deflate.agree`; None = messages are not compressed.
     """
 
     connection: Connection | None = None
 
-    def __init__(self, limits: LiveLimits) -> None:
+    def __init__(self, limits: LiveLimits, extension: str | None) -> None:
+        self._limits = limits
         super().__init__(
             max_msg_size=limits.max_frame_bytes,
             compress=False,
@@ -35,12 +48,48 @@ class LiveSocket(web.WebSocketResponse):
             # Bytes that are not UTF-8 are a bad request like any other.
             decode_text=False,
         )
+        self.deflates = extension is not None
+        if extension is not None:
+            self.headers["Sec-WebSocket-Extensions"] = extension
+
+    def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: WebSocketWriter) -> None:
+        """Do what aiohttp does, with a reader that inflates."""
+        if not self.deflates:
+            super()._post_start(request, protocol, writer)
+            return
+        self._reader = WebSocketDataQueue(request.protocol, _READ_AHEAD_BYTES, loop=asyncio.get_running_loop())
+        self._parser = InflatingReader(self._reader, self._limits.max_frame_bytes)
+        request.protocol.set_parser(self._parser)
+        request.protocol.keep_alive(False)  # noqa: FBT003 - aiohttp's signature
 
     async def close(self, *, code: int = CloseCode.SHUTDOWN, message: bytes = b"", drain: bool = True) -> bool:  # noqa: ARG002 - aiohttp's signature
         """Say why, without waiting. aiohttp calls this when a client breaks the protocol, and at the end."""
         if self.connection is not None:
             self.connection.close(code, message)
         return True
+
+
+class InflatingReader(WebSocketReader):
+    """Reads frames of a client that agreed to compression, and keeps nothing of one message for the next.
+
+    A compressed message in several fragments is left to aiohttp, which is bounded too.
+    """
+
+    __slots__ = ("_max_bytes",)
+
+    def __init__(self, queue: WebSocketDataQueue, max_bytes: int) -> None:
+        super().__init__(queue, max_bytes, compress=True, decode_text=False)
+        self._max_bytes = max_bytes
+
+    def _handle_frame(self, fin: bool, opcode: int, payload: bytes | bytearray, compressed: int) -> None:  # noqa: FBT001 - aiohttp's signature
+        try:
+            if compressed and fin and opcode in {WSMsgType.TEXT, WSMsgType.BINARY}:
+                payload, compressed = inflated(bytes(payload), self._max_bytes + 1), 0
+            if len(payload) > self._max_bytes:
+                raise WebSocketError(WSCloseCode.MESSAGE_TOO_BIG, "Too large a message")
+            super()._handle_frame(fin, opcode, payload, compressed)
+        except zlib.error:
+            raise WebSocketError(WSCloseCode.INVALID_TEXT, "Not a compressed message") from None
 
 
 class Budget:

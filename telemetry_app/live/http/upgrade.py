@@ -8,6 +8,7 @@ from telemetry_app.live.clients.tally import Tally
 from telemetry_app.live.http.proxies import counted_as
 from telemetry_app.live.http.refusals import RETRY_AFTER_S, Refusal
 from telemetry_app.live.http.socket import LiveSocket, converse
+from telemetry_app.live.wire.deflate import agree
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -101,13 +102,13 @@ class Upgrade:
 
     async def _serve(self, request: web.Request, credentials: Credentials) -> web.StreamResponse:
         live = self._live
-        socket = LiveSocket(live.limits)
+        socket = LiveSocket(live.limits, agree(", ".join(request.headers.getall("Sec-WebSocket-Extensions", ()))))
         if not socket.can_prepare(request):
             return _NO_SOCKET.response(Upgrade="websocket")
         await socket.prepare(request)
         transport = request.transport
         # The client may have left, or the server begun to stop, meanwhile.
         if transport is not None and live.accepting:
-            with live.connection(transport, credentials) as socket.connection:
+            with live.connection(transport, credentials, deflates=socket.deflates) as socket.connection:
                 await converse(socket, socket.connection, live.requests)
         return socket

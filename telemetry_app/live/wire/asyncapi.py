@@ -29,7 +29,7 @@ _REFS: Final = "#/components/schemas/{name}"
 _FOREIGN: Final[dict[type, dict[str, Any]]] = {msgspec.Raw: {"description": "The `id` of the request"}}
 _CLOSE_CODES: Final = {
     protocol.CloseCode.SHUTDOWN: "the server stops: connect again, to another worker",
-    protocol.CloseCode.FRAME_TOO_LARGE: "a frame was larger than 4 KiB",
+    protocol.CloseCode.FRAME_TOO_LARGE: "a frame was larger than 4 KiB, as it came or inflated",
     protocol.CloseCode.SESSION_ENDED: "the session has ended: sign in again",
     protocol.CloseCode.SLOW_CLIENT: "the client did not read for too long",
     protocol.CloseCode.TOO_MANY_REQUESTS: "the client sent too many frames",
@@ -43,12 +43,12 @@ or `session-mode` (a login without Directus' session cookie), 403 `origin` (a fo
 and 503 `full`, `starting` or `unavailable` (the session cannot be checked). Browsers hide the answer: a GET of the same
 address gives it again.
 
-A subscription begins with a snapshot; then every new position is a frame, or, with
-`batch`, those that are sent together are one. Each frame's `cursor` is good for resuming its own topic, on any worker:
-with it as `since` a client is given the newest position of each device that moved meanwhile. Cursors are opaque. Of a
-device's positions the one that comes last is where it is: a client goes by the order of frames, and of positions within
-one, not by their `ts`, which is what the tracker's clock said. A frame that is none of these is answered with the error
-`bad-request`.
+A subscription begins with a snapshot; then every new position is a frame, or, with `batch`, those that are sent
+together are one, compressed for those who offer `permessage-deflate`. Each frame's `cursor` is good for resuming its
+own topic, on any worker: with it as `since` a client is given the newest position of each device that moved meanwhile.
+Cursors are opaque. Of a device's positions the one that comes last is where it is: a client goes by the order of
+frames, and of positions within one, not by their `ts`, which is what the tracker's clock said. A frame that is none of
+these is answered with the error `bad-request`.
 
 Close codes: """
 

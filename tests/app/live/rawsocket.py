@@ -8,14 +8,26 @@ import json
 import os
 import socket
 import struct
+import zlib
 from typing import Any, Self
 
 _TEXT, _CLOSE, _PING = 1, 8, 9
 _RECEIVE_BUFFER_BYTES = 4096
+_COMPRESSED = 0x40
+#: No more than the server needs, by its own word.
+_WINDOW_BITS = 12
 
 
 class RawClient:
-    """A client on a bare socket with a small receive buffer."""
+    """A client on a bare socket with a small receive buffer.
+
+    Attributes:
+        agreed: What the server answered to the offered extensions; None for nothing.
+        last: First byte and payload of the last frame, as they came.
+    """
+
+    agreed: str | None = None
+    last: tuple[int, bytes]
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -23,7 +35,9 @@ class RawClient:
         self._received = bytearray()
 
     @classmethod
-    async def connect(cls, port: int, cookie: str = "session=good", path: str = "/live") -> Self:
+    async def connect(
+        cls, port: int, cookie: str = "session=good", path: str = "/live", offers: str | None = None
+    ) -> Self:
         connection = socket.socket()
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
         connection.setblocking(False)  # noqa: FBT003 - the socket module's signature
@@ -32,19 +46,27 @@ class RawClient:
         key = base64.b64encode(os.urandom(16)).decode()
         request = (
             f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Cookie: {cookie}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+            f"Cookie: {cookie}\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n"
         )
+        if offers is not None:
+            request += f"Sec-WebSocket-Extensions: {offers}\r\n"
         client = cls(connection)
-        await loop.sock_sendall(connection, request.encode())
+        await loop.sock_sendall(connection, f"{request}\r\n".encode())
         head = await client._until(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101"), head
+        for line in head.decode().splitlines():
+            name, _, value = line.partition(": ")
+            if name.lower() == "sec-websocket-extensions":
+                client.agreed = value
         return client
 
-    async def send(self, data: bytes, opcode: int = _TEXT) -> None:
-        """Send a masked frame (the mask is zero, which changes nothing)."""
+    async def send(self, data: bytes, opcode: int = _TEXT, *, first: int = 0x80) -> None:
+        """Send a masked frame (the mask is zero, which changes nothing); `first` has the bits beside the opcode."""
         length = len(data)
         header = (
-            struct.pack("!BBH", 0x80 | opcode, 0xFE, length) if length > 125 else bytes([0x80 | opcode, 0x80 | length])
+            struct.pack("!BBH", first | opcode, 0xFE, length)
+            if length > 125
+            else bytes([first | opcode, 0x80 | length])
         )
         await self.send_raw(header + bytes(4) + data)
 
@@ -55,7 +77,7 @@ class RawClient:
         await self.send(json.dumps(frame).encode())
 
     async def frame(self, timeout_s: float = 10) -> tuple[int, bytes] | None:
-        """Return the next frame's opcode and payload; None when the server has closed the socket."""
+        """Return the next frame's opcode and payload, inflated; None when the server has closed the socket."""
         async with asyncio.timeout(timeout_s):
             try:
                 first, second = await self._exactly(2)
@@ -64,7 +86,12 @@ class RawClient:
                     (length,) = struct.unpack("!H", await self._exactly(2))
                 elif length == 127:
                     (length,) = struct.unpack("!Q", await self._exactly(8))
-                return first & 0x0F, await self._exactly(length)
+                payload = await self._exactly(length)
+                self.last = first, payload
+                if first & _COMPRESSED:
+                    # With a new inflater for each: the server may not refer to an earlier message.
+                    payload = zlib.decompress(payload + b"\0\0\xff\xff\3\0", -_WINDOW_BITS)
+                return first & 0x0F, payload
             except (EOFError, ConnectionError):
                 return None
 

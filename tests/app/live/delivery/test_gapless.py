@@ -51,17 +51,23 @@ class Race:
 
 
 class Watcher:
-    """A client that writes down what it is shown, by a frame for each position or in batches."""
+    """A client that writes down what it is shown.
 
-    def __init__(self, race: Race, *, batch: bool) -> None:
+    Args:
+        race: What it watches.
+        number: Of two, one gets batches; of two of these, one compressed.
+    """
+
+    def __init__(self, race: Race, number: int) -> None:
         self.race = race
-        self.batch = batch
+        self.batch = bool(number & 1)
+        self.window_bits = 15 if number & 2 else 0
         self.shown = Shown()
 
     async def watch(self, after_s: float) -> None:
         """Subscribe after some time and read until the race has ended for every device."""
         await asyncio.sleep(after_s)
-        socket = await self.race.side.connect()
+        socket = await self.race.side.connect(compress=self.window_bits)
         await socket.send_json({"type": "subscribe", "topic": "event:7", "batch": self.batch})
         last_ms = self.race.start_ms + ROUNDS * 1000
         while not self.shown.has_reached(last_ms, DEVICES):
@@ -94,7 +100,7 @@ async def test_no_client_misses_or_repeats_a_position(
         delay_s=lambda: chance.uniform(0, slowest_s),
     ) as side:
         race = Race(side, seed=4)
-        watchers = [Watcher(race, batch=bool(number % 2)) for number in range(CLIENTS)]
+        watchers = [Watcher(race, number) for number in range(CLIENTS)]
         async with asyncio.timeout(90):
             await asyncio.gather(race.run(), *(watcher.watch(chance.uniform(0, 1.2)) for watcher in watchers))
         assert [fault for watcher in watchers for fault in watcher.shown.faults(race.published)] == []

@@ -20,7 +20,7 @@ ROUNDS = 60
 
 def garbage(chance: random.Random) -> bytes:
     """Return bytes that begin like a frame, a truncated one, or like nothing."""
-    kind = chance.randrange(5)
+    kind = chance.randrange(6)
     if kind == 0:
         return os.urandom(chance.randrange(1, 300))
     if kind == 1:
@@ -29,6 +29,8 @@ def garbage(chance: random.Random) -> bytes:
         return bytes([0x81, 0x80 | 10]) + bytes(4) + b"tru"
     if kind == 3:
         return bytes([0x88, 0x82]) + bytes(4) + chance.randbytes(2)
+    if kind == 4:
+        return bytes([chance.choice([0xC1, 0x41, 0xC2]), 0x80 | 100]) + bytes(4) + chance.randbytes(100)
     return bytes([chance.choice([0x01, 0x00, 0x80, 0x8F, 0xC1, 0x89]), 0x80 | 5]) + bytes(4) + b"hello"
 
 
@@ -61,7 +63,7 @@ async def test_garbage(redis_url: str, stream: str, caplog: pytest.LogCaptureFix
     limits = LiveLimits(close_grace_s=0.2)
     async with live_side(redis_url, stream, devices={"7": ["a"]}, limits=limits) as side:
         for _ in range(ROUNDS):
-            client = await RawClient.connect(side.port)
+            client = await RawClient.connect(side.port, offers=chance.choice([None, "permessage-deflate"]))
             for _ in range(chance.randrange(1, 20)):
                 await client.send(frames(chance))
             if chance.random() < 0.7:

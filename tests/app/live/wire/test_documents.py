@@ -118,7 +118,8 @@ async def test_the_examples_come_back(redis_url: str, stream: str, client: str) 
             await eventually(lambda: len(lines) == 3)
             await side.publish("a", ts + 3)
             await eventually(lambda: len(lines) == 4)
-            assert [subscription.form for subscription in side.live.registry] == [Form.BATCH]
+            # Some versions of Node do not offer compression.
+            assert {subscription.form for subscription in side.live.registry} <= {Form.BATCH, Form.DEFLATED}
             assert [line.split()[0::3] for line in lines] == [
                 ["a", str(ts)],
                 ["a", str(ts + 1)],

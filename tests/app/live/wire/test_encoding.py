@@ -7,20 +7,23 @@ from typing import Any
 
 from telemetry_app.live.positions.history import History
 from telemetry_app.live.wire import encoding
+from telemetry_app.live.wire.deflate import inflated
 from telemetry_app.live.wire.encoding import Encoded, Form, encoded
 from tests.app.live.records import entry, passed
 
+TEXT, COMPRESSED = 0x81, 0xC1
 BODIES = [sighting.written for sighting in passed(History(), ("a", 1), ("b", 2), ("a", 3)).by_event["7"]]
 
 
 def read(frames: bytes) -> list[dict[str, Any]]:
-    """Return what unmasked text frames hold."""
+    """Return what unmasked text frames hold, compressed or not."""
     found = []
     while frames:
-        assert frames[0] == 0x81
+        assert frames[0] in {TEXT, COMPRESSED}
         start = {126: 4, 127: 10}.get(frames[1], 2)
         end = start + int.from_bytes(frames[2:start] or frames[1:2])
-        found.append(json.loads(frames[start:end]))
+        payload = frames[start:end]
+        found.append(json.loads(inflated(payload, 1_000_000) if frames[0] == COMPRESSED else payload))
         frames = frames[end:]
     return found
 
@@ -45,6 +48,16 @@ def test_a_frame_for_all() -> None:
             for device, ts in (("a", 1), ("b", 2), ("a", 3))
         ],
     }
+
+
+def test_a_compressed_batch() -> None:
+    """It is the batch, in fewer bytes; one below the bound goes as it is."""
+    plain, small = encoded(Form.BATCH, "event:7", BODIES), encoded(Form.DEFLATED, "event:7", BODIES[:1])
+    frames = encoded(Form.DEFLATED, "event:7", BODIES)
+    assert frames[0] == COMPRESSED
+    assert len(frames) < len(plain)
+    assert read(frames) == read(plain)
+    assert small == encoded(Form.BATCH, "event:7", BODIES[:1])
 
 
 def test_frames_without_cursors() -> None:
