@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from faust_redis.distribution.routing import route
 from faust_redis.partitions.discovery import group_of
 from faust_redis.redis import distribution_scripts, keys, scripts
-from faust_redis.redis.client import Client, Script, is_cluster
+from faust_redis.redis.client import Client, Script, execute_all, is_cluster
 from faust_redis.redis.errors import PartitionLost
 from faust_redis.redis.replies import BEFORE_ALL, EntryId, streams
 from faust_redis.redis.wire import ReadConnection
@@ -116,10 +116,8 @@ class Mover:
     async def reassure(self, tenure: Tenure) -> None:
         """After a failure go back to where a partition has lost what it took. One that was emptied is left."""
         if is_cluster(self._client) and tenure.appended:
-            async with self._client.pipeline(transaction=False) as pipeline:
-                for stream in tenure.appended:
-                    pipeline.execute_command("HGET", keys.distribution(stream), "position")
-                stored = [EntryId.parse(position or b"0-0") for position in await pipeline.execute()]
+            positions = [("HGET", keys.distribution(stream), "position") for stream in tenure.appended]
+            stored = [EntryId.parse(position or b"0-0") for position in await execute_all(self._client, positions)]
             taken = zip(tenure.appended.items(), stored, strict=True)
             lost = {stream: there for (stream, last), there in taken if BEFORE_ALL < there < last}
             if lost:

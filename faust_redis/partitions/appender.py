@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from faust_redis.redis.client import execute_all
 from faust_redis.redis.replies import BEFORE_ALL, EntryId
 
 if TYPE_CHECKING:
@@ -37,10 +38,6 @@ class Appender:
         """Send what is waiting."""
         if not self._waiting:
             return
-        pipeline: Any = self._client.pipeline(transaction=False)
-        async with pipeline:
-            for stream, entry_id, fields in self._waiting:
-                pipeline.execute_command("XADD", stream, str(entry_id), *fields)
-            await pipeline.execute()
+        await execute_all(self._client, [("XADD", stream, str(at), *fields) for stream, at, fields in self._waiting])
         self._waiting.clear()
         self._bytes = 0

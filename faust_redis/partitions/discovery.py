@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from faust_redis.redis import keys
-from faust_redis.redis.client import Client, execute
+from faust_redis.redis.client import Client, execute, execute_all
 from faust_redis.redis.errors import Misconfigured
 from faust_redis.redis.replies import facts, text
 
@@ -23,11 +23,7 @@ async def kinds(client: Client, names: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for first in range(0, len(names), _ASKED_AT_ONCE):
         some = names[first : first + _ASKED_AT_ONCE]
-        pipeline: Any = client.pipeline(transaction=False)
-        async with pipeline:
-            for name in some:
-                pipeline.execute_command("TYPE", name)
-            kinds_of_some = map(text, await pipeline.execute())
+        kinds_of_some = map(text, await execute_all(client, [("TYPE", name) for name in some]))
         found.update((name, kind) for name, kind in zip(some, kinds_of_some, strict=True) if kind != "none")
     return found
 

@@ -18,7 +18,7 @@ from faust_redis.redis.bounds import BoundedParser
 from faust_redis.redis.errors import ANY_REDIS_ERROR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 Client = Redis | RedisCluster
 
@@ -145,6 +145,25 @@ async def execute(client: Client, *args: Any, **options: Any) -> Any:
         return await client.execute_command(*args, **options)
 
 
+async def execute_all(
+    client: Client, commands: Iterable[Sequence[Any]], *, transaction: bool = False, raises: bool = True, **options: Any
+) -> list[Any]:
+    """Send commands together and return their replies.
+
+    Args:
+        client: Redis.
+        commands: Each a name and its arguments.
+        transaction: Whether all are done or none.
+        raises: Whether the first error among the replies is raised instead.
+        options: The client's, for each command.
+    """
+    with as_lost_connections():
+        async with client.pipeline(transaction=transaction) as pipeline:
+            for command in commands:
+                pipeline.execute_command(*command, **options)
+            return await pipeline.execute(raise_on_error=raises)
+
+
 class RedisProbe:
     """Asks the server whether it answers."""
 
@@ -182,8 +201,5 @@ class Script:
         return replies
 
     async def _pipelined(self, calls: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
-        with as_lost_connections():
-            async with self._client.pipeline(transaction=False) as pipeline:
-                for keys, args in calls:
-                    pipeline.execute_command("EVALSHA", self._script.sha, len(keys), *keys, *args)
-                return await pipeline.execute(raise_on_error=False)
+        commands = (("EVALSHA", self._script.sha, len(keys), *keys, *args) for keys, args in calls)
+        return await execute_all(self._client, commands, raises=False)

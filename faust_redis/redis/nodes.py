@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from redis.asyncio import RedisCluster
 from redis.exceptions import RedisClusterException
 
-from faust_redis.redis.client import Client, as_lost_connections
+from faust_redis.redis.client import Client, execute_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,9 +51,4 @@ async def ask_nodes(client: Client, commands: Mapping[str, tuple[Any, ...]]) -> 
 
 
 async def _ask_node(client: Client, node: Any, commands: Mapping[str, tuple[Any, ...]]) -> list[Any]:
-    with as_lost_connections():
-        async with client.pipeline(transaction=False) as pipeline:
-            for command in commands.values():
-                pipeline.execute_command(*command, target_nodes=node)
-            replies: list[Any] = await pipeline.execute(raise_on_error=False)
-    return replies
+    return await execute_all(client, commands.values(), raises=False, target_nodes=node)

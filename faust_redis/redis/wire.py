@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError, InvalidResponse, ReadOnlyError
 
 from faust_redis.redis.bounds import ReplyBound
-from faust_redis.redis.client import REPLY_TIMEOUT_S, Client, execute
+from faust_redis.redis.client import REPLY_TIMEOUT_S, Client, as_lost_connections, execute
 from faust_redis.redis.errors import ReplyTooLarge
 
 if TYPE_CHECKING:
@@ -54,14 +54,15 @@ class ReadConnection:
             redis.exceptions.RedisError: As the client would; the next command then finds a new connection.
             TimeoutError: There is no answer.
         """
-        wire = self._wire
-        if self._takes_over and (wire is None or wire.is_lost):
-            wire = self._wire = await self._take_over()
-        if wire is None:
-            return await execute(self._client, *args)
-        if args != self._command and self._connection is not None:
-            self._command, self._packed = args, b"".join(self._connection.pack_command(*args))
-        reply = await wire.ask(self._packed)
+        with as_lost_connections():
+            wire = self._wire
+            if self._takes_over and (wire is None or wire.is_lost):
+                wire = self._wire = await self._take_over()
+            if wire is None:
+                return await execute(self._client, *args)
+            if args != self._command and self._connection is not None:
+                self._command, self._packed = args, b"".join(self._connection.pack_command(*args))
+            reply = await wire.ask(self._packed)
         self.reply_bytes = wire.bound.bytes
         return reply
 
@@ -119,8 +120,8 @@ class _Wire(asyncio.Protocol):
         waiter = self._waiter = self._loop.create_future()
         self.bound.begin()
         timer = self._loop.call_later(REPLY_TIMEOUT_S, self._fail, TimeoutError("Redis does not answer"))
-        self._transport.write(command)
         try:
+            self._transport.write(command)
             reply = await waiter
         finally:
             timer.cancel()

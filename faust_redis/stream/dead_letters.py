@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from faust_redis.redis import keys
-from faust_redis.redis.client import Client, execute
+from faust_redis.redis.client import Client, execute, execute_all
 from faust_redis.redis.errors import own_errors
 from faust_redis.redis.replies import entries, text
 from faust_redis.stream.commit import PACKED
@@ -84,10 +84,9 @@ class DeadLetters:
             return await self._move(letter)
 
     async def _move(self, letter: DeadLetter) -> str:
-        async with self._client.pipeline(transaction=True) as transaction:
-            transaction.execute_command("XADD", letter.stream, "*", *letter.fields)
-            transaction.execute_command("XDEL", keys.dead_letters(letter.stream), letter.dead_id)
-            new_id, _ = await transaction.execute()
+        append = ("XADD", letter.stream, "*", *letter.fields)
+        drop = ("XDEL", keys.dead_letters(letter.stream), letter.dead_id)
+        new_id, _ = await execute_all(self._client, [append, drop], transaction=True)
         return text(new_id)
 
     async def purge(self) -> int:

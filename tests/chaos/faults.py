@@ -119,6 +119,7 @@ class Faults:
 
     async def _pause_worker(self, fault: Fault) -> None:
         worker = self._workers.running[fault.slot]
+        worker.require_alive()
         worker.pause()
         await asyncio.sleep(fault.lasts_s)
         worker.resume()

@@ -53,8 +53,8 @@ class Mortal:
         pipeline = self._client.pipeline(transaction=transaction)
         execute = pipeline.execute
 
-        async def answered() -> Any:
-            answer = await execute()
+        async def answered(**options: Any) -> Any:
+            answer = await execute(**options)
             self._answered()
             return answer
 

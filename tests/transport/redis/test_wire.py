@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import trustme
+import uvloop
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -125,3 +126,30 @@ async def test_a_cut_line(line: TcpProxy, connection: ReadConnection) -> None:
     with pytest.raises(RedisConnectionError):
         await connection.execute("ECHO", "lost")
     assert await connection.execute("ECHO", "after") == b"after"
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_connection_that_is_reset_while_it_is_opened(
+    loop: Callable[[], asyncio.AbstractEventLoop], redis_url: str
+) -> None:
+    """Whatever the event loop says of a socket that is gone: the read fails as by a lost connection, the next works."""
+    resets = [True, False]
+
+    async def greet(opened: Any) -> None:
+        if resets.pop(0):
+            opened._writer.transport.abort()
+            await asyncio.sleep(0)
+        await opened.on_connect()
+
+    async def read() -> bytes:
+        client: Any = connect(redis_url)
+        client.connection_pool.connection_kwargs["redis_connect_func"] = greet
+        connection = ReadConnection(client)
+        with pytest.raises(RedisConnectionError):
+            await connection.execute("ECHO", "first")
+        answer: bytes = await connection.execute("ECHO", "second")
+        await close(client)
+        return answer
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(read()) == b"second"
