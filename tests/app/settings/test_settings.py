@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from telemetry_app.redaction import redact_url
 from telemetry_app.settings import Settings, SettingsError, load_settings
 
 DEFAULTS = {
@@ -316,25 +315,6 @@ def test_several_bad_values(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_long_value_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pasted file does not become the message."""
     assert len(refusal(monkeypatch, "batch_size", "x" * 100_000)) < 350
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("redis://user:secret@h:1/0", "redis://user:***@h:1/0"),
-        ("redis://:secret@h", "redis://:***@h"),
-        ("postgresql://u:se@c/r@e:t@h/d", "postgresql://u:***@h/d"),
-        ("postgresql://h/d?user=u&password=secret&x=1", "postgresql://h/d?user=u&password=***&x=1"),
-        ("redis+sentinel://h/m?sentinel_password=secret&db=1", "redis+sentinel://h/m?sentinel_password=***&db=1"),
-        ("could not reach redis://u:secret@h and gave up", "could not reach redis://u:***@h and gave up"),
-        ("postgresql://u@h:5432/d", "postgresql://u@h:5432/d"),
-        ("redis://[::1]:6379", "redis://[::1]:6379"),
-        ("at 12:30 a@b", "at 12:30 a@b"),
-    ],
-)
-def test_redact_url(text: str, expected: str) -> None:
-    """Passwords of URLs anywhere in a text are masked, and nothing else is."""
-    assert redact_url(text) == expected
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import asyncpg
 from playwright.async_api import expect
 
 from tests.app.live.browsing import MapPage, enter
-from tests.app.live.http.test_map import ONE, OTHER, PHONE, TWO, Site, site
+from tests.app.live.http.map.test_map import ONE, OTHER, PHONE, TWO, Site, site
 from tests.support.waiting import eventually
 
 __all__ = ("site",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.app.live.browsing import TIMEOUT_S, enter
 from tests.app.live.harness import now_ms, publish
-from tests.app.live.http.test_map import ONE, TWO, Site, site
+from tests.app.live.http.map.test_map import ONE, TWO, Site, site
 from tests.support.waiting import eventually
 
 __all__ = ("site",)
