@@ -105,7 +105,7 @@ async def test_nobody_misses_or_repeats_a_position(
     pipeline: Pipeline, spectators: Spectators, start_both: StartWorker
 ) -> None:
     """Spectators who come while positions are sent, stored and uploaded late see each one once, in order."""
-    worker = start_both()
+    worker = start_both(LIVE_MAX_CONNECTIONS_PER_USER="1000")
     await worker.wait_ready()
     chance, last = random.Random(7), 40
     devices = [record(device, 0)["device_id"] for device in range(10)]
