@@ -147,7 +147,8 @@ class Connection:
         """Give a conflated client the newest positions, as far as its socket takes them.
 
         Args:
-            missed: Tells of a number what came after it: in order the number, its frames and how many they are.
+            missed: Tells of a number what came after it, in order: the last number of a piece, its frames and how many
+                positions they hold.
         """
         # Half of the room must be free, so that a trickling socket does not cost a look for every few bytes.
         if self.conflated_since_seq is None or 2 * self.unsent_bytes > self._limits.slow_client_bytes:

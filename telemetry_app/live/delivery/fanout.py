@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from faust_redis.redis.replies import BEFORE_ALL, EntryId
 from telemetry_app.live.delivery.grouping import group
@@ -27,7 +27,11 @@ if TYPE_CHECKING:
     from telemetry_app.live.ports import DeviceEvents, LiveObserver, Source
     from telemetry_app.live.positions.history import History, Sighting
     from telemetry_app.live.wire.cursor import Vector
+    from telemetry_app.live.wire.encoding import Body
     from telemetry_app.live.wire.position import LivePosition
+
+#: What a client missed comes in pieces of this part of what it may cost, the half of which is free by then.
+_PIECE_PART: Final = 4
 
 
 class FanOut:
@@ -121,16 +125,29 @@ class FanOut:
             self._send(topic_of(event_id), sightings, before)
 
     def missed(self, connection: Connection, seq: int) -> Iterator[tuple[int, bytes, int]]:
-        """Return what a client missed after `seq`, in order: each position's number, its frames and their count."""
+        """Return what a client missed after `seq`, in order and in pieces that fit beside what waits for it.
+
+        Yields:
+            The number of a piece's last position, its frames, and how many positions these are.
+        """
         found = [
             (sighting.seq, subscription, sighting)
             for subscription in self._registry.of(connection)
             for sighting in self._newer(subscription, max(seq, subscription.seq))
         ]
         found.sort(key=lambda item: item[0])
+        most_bytes = self._limits.slow_client_bytes // _PIECE_PART
+        piece: dict[Subscription, list[Body]] = {}
+        size = positions = 0
         for number, items in itertools.groupby(found, key=lambda item: item[0]):
-            written = [encoded(s.form, s.topic, [sighting.written], cursors=not s.owed) for _, s, sighting in items]
-            yield number, b"".join(written), len(written)
+            for _, subscription, sighting in items:
+                piece.setdefault(subscription, []).append(sighting.written)
+                size += len(subscription.topic) + len(sighting.body)
+                positions += 1
+            if size > most_bytes or number == found[-1][0]:
+                written = [encoded(s.form, s.topic, bodies, cursors=not s.owed) for s, bodies in piece.items()]
+                yield number, b"".join(written), positions
+                piece, size, positions = {}, 0, 0
 
     def forget(self) -> None:
         """Drop devices that no longer take part in any event."""
@@ -181,15 +198,14 @@ class FanOut:
         seq = sightings[-1].seq
         sent = 0
         for subscription in subscribers:
-            positions = number
-            if subscription.passes_all:
+            passing = sightings if subscription.passes_all else subscription.passing(sightings)
+            if len(passing) == number and not subscription.owed:
                 frames = for_all.frames(subscription.form)
             else:
-                passing = [sighting.written for sighting in subscription.passing(sightings)]
-                frames = encoded(subscription.form, topic, passing, cursors=not subscription.owed)
-                positions = len(passing)
-            if positions and subscription.connection.offer(frames, positions, before):
+                bodies = [sighting.written for sighting in passing]
+                frames = encoded(subscription.form, topic, bodies, cursors=not subscription.owed)
+            if passing and subscription.connection.offer(frames, len(passing), before):
                 subscription.seq = seq
-                sent += positions
+                sent += len(passing)
         self._observer.frames("sent", sent)
         return True

@@ -36,6 +36,13 @@ async def stalled_client(side: Side, *topics: str, batch: bool = False) -> RawCl
     return client
 
 
+def missed_by_the_slow(side: Side) -> list[tuple[int, bytes, int]]:
+    """Return in which pieces the one client that is behind is to be given what it missed."""
+    (connection,) = side.live.registry.slow
+    assert connection.conflated_since_seq is not None
+    return list(side.live.requests.fan_out.missed(connection, connection.conflated_since_seq))
+
+
 class Flood:
     """Publishes rounds of positions of all devices; remembers the newest."""
 
@@ -70,6 +77,11 @@ async def test_a_stalled_client_is_conflated(side: Side, *, batch: bool) -> None
     for _ in range(30):
         await flood.round()
     await side.idle()
+    if batch:
+        pieces = missed_by_the_slow(side)
+        assert sum(positions for _, _, positions in pieces) == len(DEVICES) + 10
+        assert len(pieces) < 10
+        assert all(len(frames) < LIMIT / 2 for _, frames, _ in pieces)
     seen: dict[tuple[str, str], list[int]] = defaultdict(list)
     wanted = [(TOPIC_7, device) for device in DEVICES] + [(TOPIC_8, device) for device in DEVICES[:10]]
     while any(not seen[key] or seen[key][-1] < flood.ts_ms for key in wanted):

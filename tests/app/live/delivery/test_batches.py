@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from aiohttp import ClientWebSocketResponse
 
 from telemetry_app.live.clients.limits import LiveLimits
+from telemetry_app.live.wire.encoding import Body, Form, encoded
 from tests.app.live.directus.rights import EIGHT, SEVEN, TOPIC_7, TOPIC_8
 from tests.app.live.harness import LiveFactory, Side, ask, publish, race_ms, receive
 from tests.app.live.records import live_position
@@ -57,6 +59,29 @@ async def test_a_round_is_one_frame(live: LiveFactory) -> None:
         }
         assert [(frame["deviceId"], frame["ts"]) for frame in singles] == [("a", ts), ("b", ts), ("a", ts + 1)]
         assert side.observed.counts["sent"] == 6
+
+
+async def test_newcomers_share_the_bytes_of_the_others(live: LiveFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round in which nothing has to be held back from a client is not encoded for it alone."""
+    alone: list[object] = []
+
+    def counted(form: Form, topic: str, bodies: Sequence[Body], *, cursors: bool = True) -> bytes:
+        alone.append(bodies)
+        return encoded(form, topic, bodies, cursors=cursors)
+
+    monkeypatch.setattr("telemetry_app.live.delivery.fanout.encoded", counted)
+    async with live(devices={SEVEN: DEVICES}) as side:
+        # The database is ahead of this worker: what it has may yet pass.
+        ts = race_ms()
+        side.stored.store(live_position("a", ts))
+        monkeypatch.setattr(side.live.requests.fan_out, "_caught_up_at", lambda: float("-inf"))
+        socket, _ = await subscribe(side, batch=True)
+        await publish_round(side, ("b", ts), ("c", ts))
+        assert len((await receive(socket))["positions"]) == 2
+        assert alone == []
+        await publish_round(side, ("a", ts), ("b", ts + 1))
+        assert [position["deviceId"] for position in (await receive(socket))["positions"]] == ["b"]
+        assert len(alone) == 1
 
 
 async def test_one_connection_may_have_both(live: LiveFactory) -> None:
