@@ -169,6 +169,7 @@ def _build_rights(
         settings.directus_base_url or "",
         timeout_s=settings.directus_timeout_ms / 1000,
         cache_s=settings.directus_cache_ms / 1000,
+        allow_public=settings.live_allow_public,
     )
     return _Rights(
         (directus,),

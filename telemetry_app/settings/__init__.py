@@ -131,6 +131,9 @@ class Settings(BaseSettings):
     live_max_connections_per_address: int = Field(
         1000, ge=1, description="Of these, those of one client address; IPv6 counts by /64"
     )
+    live_allow_public: Flag = Field(
+        default=False, description="Let clients without a cookie in, with the rights of Directus' public role"
+    )
     live_trusted_proxies: Proxies = Field(
         (),
         description="Proxies whose X-Forwarded-For tells the client's address; empty = the peer is the client. "

@@ -93,7 +93,8 @@ class Upgrade:
         if stranger := self._door.refuse_unknown(request, credentials, answer):
             return stranger
         if answer.user_id is None:
-            return await self._serve(request, credentials)
+            # Whoever else is nobody in particular may see the same, and shares Directus' answers.
+            return await self._serve(request, credentials._replace(cookie=None))
         if self._by_user.is_full(answer.user_id):
             self._live.observer.refused("user")
             return self._door.refuse(_FULL_USER)

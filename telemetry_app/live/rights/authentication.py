@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from telemetry_app.live.ports import Authentication
-from telemetry_app.live.rights.directus import MAX_COOKIE_CHARS, Unavailable, can_be_sent
+from telemetry_app.live.rights.directus import Unavailable
 
 if TYPE_CHECKING:
     from telemetry_app.live.ports import Credentials, LiveObserver
     from telemetry_app.live.rights.directus import Directus
 
 _PATH: Final = "/users/me?fields=id"
+#: What the public may ask, and nobody whose session is over.
+_PUBLIC_PATH: Final = "/server/info"
 _UNAUTHORIZED: Final = Authentication("unauthorized")
+_PUBLIC: Final = Authentication("ok")
 #: 401: no session, or one that is over. 403: a token whose signature is wrong.
 _REFUSED: Final = frozenset({401, 403})
 
@@ -31,6 +34,10 @@ class _Me(BaseModel):
     data: _User
 
 
+class _Anything(BaseModel):
+    pass
+
+
 class DirectusAuthenticator:
     """Knows sessions by asking Directus. Never raises: a failure is a result."""
 
@@ -39,7 +46,11 @@ class DirectusAuthenticator:
         self._observer = observer
 
     async def authenticate(self, credentials: Credentials) -> Authentication:
-        """Tell whose session a client shows; without a cookie nobody is asked."""
+        """Tell whose session a client shows; without a cookie nobody is asked.
+
+        Where the public is let in, a client without a session is anybody. One whose session is over is not: it would
+        be shown less than before, and not be told why.
+        """
         started_at = time.perf_counter()
         authentication = await self._judge(credentials)
         self._observer.authentication(authentication.result, time.perf_counter() - started_at)
@@ -47,12 +58,23 @@ class DirectusAuthenticator:
 
     async def _judge(self, credentials: Credentials) -> Authentication:
         cookie, forwarded_for = credentials
-        if cookie is None or not can_be_sent(cookie, MAX_COOKIE_CHARS):
+        if not self._directus.serves(cookie):
             return _UNAUTHORIZED
+        if cookie is None:
+            return _PUBLIC
         answer = await self._directus.ask(_PATH, _Me, cookie=cookie, forwarded_for=forwarded_for)
         if isinstance(answer, Unavailable):
             return Authentication("error", retry_after_s=answer.retry_after_s)
         if answer.content is not None:
             return Authentication("ok", answer.content.data.id)
-        # Without this route it is not Directus that answers.
-        return _UNAUTHORIZED if answer.status in _REFUSED else Authentication("error")
+        if answer.status not in _REFUSED:
+            # Without this route it is not Directus that answers.
+            return Authentication("error")
+        return await self._judge_public(cookie, forwarded_for) if self._directus.allow_public else _UNAUTHORIZED
+
+    async def _judge_public(self, cookie: str, forwarded_for: str) -> Authentication:
+        """Tell cookies that Directus takes for the public's from those of a session that is over."""
+        answer = await self._directus.ask(_PUBLIC_PATH, _Anything, cookie=cookie, forwarded_for=forwarded_for)
+        if isinstance(answer, Unavailable):
+            return Authentication("error", retry_after_s=answer.retry_after_s)
+        return _UNAUTHORIZED if answer.status in _REFUSED else _PUBLIC

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
 
 from telemetry_app.live.ports import Authorization
-from telemetry_app.live.rights.directus import MAX_COOKIE_CHARS, Answer, Unavailable, can_be_sent
+from telemetry_app.live.rights.directus import Answer, Unavailable, can_be_sent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,7 +85,7 @@ class DirectusAuthorizer:
         The list is empty when Directus refuses; None means that it could not be asked.
         """
         cookie, forwarded_for = credentials
-        if cookie is None or not can_be_sent(cookie, MAX_COOKIE_CHARS):
+        if not self._directus.serves(cookie):
             return []
         answer = await self._list(_NAMED, cookie, forwarded_for)
         if isinstance(answer, Answer) and answer.status == _FORBIDDEN:
@@ -99,7 +99,7 @@ class DirectusAuthorizer:
 
     async def _judge(self, event_id: str, credentials: Credentials) -> Authorization:
         cookie, forwarded_for = credentials
-        if cookie is None or not can_be_sent(cookie, MAX_COOKIE_CHARS):
+        if not self._directus.serves(cookie):
             return _RESULTS[401]
         if not can_be_an_id(event_id) or not self._can_be_an_event(event_id):
             return _RESULTS[404]
@@ -112,7 +112,7 @@ class DirectusAuthorizer:
         # Directus takes several spellings for one event, but positions are published under one: `7` and not `007`.
         return Authorization("ok") if str(answer.content.data.id) == event_id else _RESULTS[404]
 
-    async def _list(self, path: str, cookie: str, forwarded_for: str) -> Answer[_EventList] | Unavailable:
+    async def _list(self, path: str, cookie: str | None, forwarded_for: str) -> Answer[_EventList] | Unavailable:
         return await self._directus.ask(
             path, _EventList, cookie=cookie, forwarded_for=forwarded_for, max_bytes=_MAX_LIST_BYTES
         )

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from telemetry_app.live.rights.directus import Answer, can_be_sent
+from telemetry_app.live.rights.directus import Answer
 from telemetry_app.live.rights.entries import MAX_ENTRIES, shown_entries
 from telemetry_app.live.wire.protocol import EntryFields
 
@@ -61,7 +61,7 @@ class DirectusDetails:
         That is one question, or three where there is a field that the session may not read or the collection lacks.
         """
         fields = self._entry_fields
-        if not fields or credentials.cookie is None or not can_be_sent(credentials.cookie):
+        if not fields or not self._directus.serves(credentials.cookie):
             return {}
         answer = await self._ask(_Entries, event_id, ("id", *fields), credentials)
         if isinstance(answer, Answer) and answer.status == _FORBIDDEN:
@@ -79,7 +79,7 @@ class DirectusDetails:
         return await self._directus.ask(
             f"/items/entries?fields={','.join(fields)}&limit={limit}&filter={of_event}",
             shape,
-            cookie=credentials.cookie or "",
+            cookie=credentials.cookie,
             forwarded_for=credentials.forwarded_for,
             max_bytes=_MAX_BYTES,
         )

@@ -75,11 +75,15 @@ class Directus(Service):
         base_url: Where Directus is, without a slash at the end.
         timeout_s: How long one question may take, including the wait for its turn.
         cache_s: How long an answer is used; 0 = not at all.
+        allow_public: Whether it is asked for clients without a cookie too, as Directus' public role then.
     """
 
     logger = logger
 
-    def __init__(self, base_url: str, *, timeout_s: float, cache_s: float, **kwargs: Any) -> None:
+    def __init__(
+        self, base_url: str, *, timeout_s: float, cache_s: float, allow_public: bool = False, **kwargs: Any
+    ) -> None:
+        self.allow_public = allow_public
         self._base_url = base_url
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
@@ -114,15 +118,19 @@ class Directus(Service):
         if session is not None:
             await session.close()
 
+    def serves(self, cookie: str | None) -> bool:
+        """Tell whether it can be asked for a client with this Cookie header, or without one."""
+        return self.allow_public if cookie is None else can_be_sent(cookie, MAX_COOKIE_CHARS)
+
     async def ask(
-        self, path: str, shape: type[M], *, cookie: str, forwarded_for: str, max_bytes: int = MAX_BODY_BYTES
+        self, path: str, shape: type[M], *, cookie: str | None, forwarded_for: str, max_bytes: int = MAX_BODY_BYTES
     ) -> Answer[M] | Unavailable:
         """Ask one question, or share the answer to an identical one. Never raises.
 
         Args:
             path: Path and query, percent-encoded, from `/` on.
             shape: Model of the body of a 200.
-            cookie: The client's Cookie header, which `can_be_sent`; of a long one only the session's is.
+            cookie: The client's Cookie header, or None, which it `serves`; of a long one only the session's is sent.
             forwarded_for: The client's address, or chain of addresses; left out when empty or when it cannot be sent.
             max_bytes: Longest body accepted.
         """
@@ -135,9 +143,7 @@ class Directus(Service):
             return Unavailable("it asked for a pause (Retry-After)", left_s)
         question = self._questions.get(key)
         if question is None:
-            asking = self._ask_in_time(
-                key, _Question(path, shape, _headers(_sendable(cookie), address), address, max_bytes)
-            )
+            asking = self._ask_in_time(key, _Question(path, shape, _headers(cookie, address), address, max_bytes))
             question = asyncio.create_task(asking)
             self._questions[key] = question
             question.add_done_callback(lambda _: self._questions.pop(key, None))
@@ -179,8 +185,8 @@ class Directus(Service):
         except ValidationError as error:
             return Unavailable(f"an answer that is not a {question.shape.__name__.lstrip('_')} ({error.error_count()})")
 
-    def _key(self, path: str, cookie: str) -> bytes:
-        text = f"{path}\n{cookie}".encode()
+    def _key(self, path: str, cookie: str | None) -> bytes:
+        text = f"{path}\n{cookie or ''}".encode()
         return hashlib.blake2b(text, key=self._salt, digest_size=24).digest()
 
 
@@ -206,8 +212,9 @@ def _sendable(cookie: str) -> str:
     return "; ".join(pair for pair in pairs if pair.startswith(f"{SESSION_COOKIE}=")) or cookie
 
 
-def _headers(cookie: str, address: str) -> dict[str, str]:
-    return {"Cookie": cookie, "X-Forwarded-For": address} if address else {"Cookie": cookie}
+def _headers(cookie: str | None, address: str) -> dict[str, str]:
+    headers = {"Cookie": _sendable(cookie)} if cookie else {}
+    return headers | {"X-Forwarded-For": address} if address else headers
 
 
 async def _read(content: aiohttp.StreamReader, max_bytes: int) -> bytes | None:

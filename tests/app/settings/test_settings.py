@@ -39,6 +39,7 @@ DEFAULTS = {
     "live_max_connections": 10_000,
     "live_max_connections_per_user": 50,
     "live_max_connections_per_address": 1000,
+    "live_allow_public": False,
     "live_trusted_proxies": (),
     "live_max_subscriptions": 100,
     "live_slow_client_bytes": 262_144,

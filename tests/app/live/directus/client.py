@@ -12,9 +12,11 @@ TIMEOUT_S = 5.0
 
 
 @contextlib.asynccontextmanager
-async def client_of(url: str, *, timeout_s: float = TIMEOUT_S, cache_s: float = 60.0) -> AsyncIterator[Directus]:
+async def client_of(
+    url: str, *, timeout_s: float = TIMEOUT_S, cache_s: float = 60.0, allow_public: bool = False
+) -> AsyncIterator[Directus]:
     """Start a client for the time of the block."""
-    directus = Directus(url, timeout_s=timeout_s, cache_s=cache_s)
+    directus = Directus(url, timeout_s=timeout_s, cache_s=cache_s, allow_public=allow_public)
     async with directus:
         yield directus
 

@@ -118,6 +118,23 @@ class RealDirectus:
         wanted = {"collection": collection, "action": "read", "fields": list(fields), "permissions": rule}
         await self._administer("POST", "/permissions", {"policy": self._policies[user_id], **wanted})
 
+    async def allow_public(self, events: Collection[str]) -> None:
+        await self.forbid_public()
+        wanted = {"collection": "events", "action": "read", "fields": list(ALL_FIELDS)}
+        rule = {"id": {"_in": list(events)}}
+        await self._administer("POST", "/permissions", {"policy": await self._public(), **wanted, "permissions": rule})
+
+    async def forbid_public(self) -> None:
+        given = f"/permissions?filter[policy][_eq]={await self._public()}&filter[collection][_eq]=events&fields=id"
+        for permission in await self._administer("GET", given):
+            await self._administer("DELETE", f"/permissions/{permission['id']}")
+
+    async def _public(self) -> str:
+        """Return the id of the policy of those who have neither a role nor a user."""
+        path = "/access?filter[role][_null]=true&filter[user][_null]=true&fields=policy"
+        policy: str = (await self._administer("GET", path))[0]["policy"]
+        return policy
+
     async def _administer(self, method: str, path: str, body: object = None) -> Any:
         async with _session(self.url) as session:
             if self._admin_token is None:

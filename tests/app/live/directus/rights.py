@@ -56,7 +56,12 @@ class Spectator:
 
 @contextlib.asynccontextmanager
 async def spectator_of(
-    directus: DirectusServer, *, events: Collection[str] = (SEVEN, EIGHT), url: str | None = None
+    directus: DirectusServer,
+    *,
+    events: Collection[str] = (SEVEN, EIGHT),
+    url: str | None = None,
+    cache_s: float = 0,
+    allow_public: bool = False,
 ) -> AsyncIterator[Spectator]:
     """Make a user who may see these events, and ask at `url`, or where the Directus is, for the time of the block."""
     user_id = await directus.add_user()
@@ -64,5 +69,5 @@ async def spectator_of(
         await directus.add_event("Race", event_id)
     await directus.allow(user_id, events)
     cookie = await directus.login(user_id)
-    async with client_of(url or directus.url, cache_s=0) as client:
+    async with client_of(url or directus.url, cache_s=cache_s, allow_public=allow_public) as client:
         yield Spectator(client, user_id, cookie)

@@ -49,6 +49,12 @@ class DirectusServer(Protocol):
     async def forbid(self, user_id: str) -> None:
         """Let a user see nothing."""
 
+    async def allow_public(self, events: Collection[str]) -> None:
+        """Let everybody see these events, without a session too."""
+
+    async def forbid_public(self) -> None:
+        """Let nobody see anything without a session."""
+
     async def add_entry(self, event_id: str, **fields: object) -> str:
         """Return the id of a new entry of an event."""
 
@@ -93,6 +99,7 @@ class DirectusStandIn:
     _sessions: dict[str, str] = field(default_factory=dict)
     _events: dict[str, str] = field(default_factory=dict)
     _entries: dict[str, dict[str, object]] = field(default_factory=dict)
+    _public: _User = field(default_factory=_User)
     _runner: web.AppRunner | None = None
     _port: int = 0
 
@@ -151,6 +158,12 @@ class DirectusStandIn:
     async def allow_entries(self, user_id: str, fields: Collection[str]) -> None:
         self._users[user_id].entry_fields = fields
 
+    async def allow_public(self, events: Collection[str]) -> None:
+        self._public = _User(events=events, fields=ALL_FIELDS)
+
+    async def forbid_public(self) -> None:
+        self._public = _User()
+
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.asked.append(Asked(request.raw_path, {name.lower(): text for name, text in request.headers.items()}))
         self._busy += 1
@@ -177,16 +190,17 @@ class DirectusStandIn:
         asked = {name: values[0] for name, values in parse_qs(url.query).items()}
         fields = asked.get("fields", ",".join(ALL_FIELDS)).split(",")
         match url.path.split("/")[1:]:
-            case ["users", "me"] if user is None:
-                return error(401, "Invalid user credentials.", code="INVALID_CREDENTIALS")
             case ["users", "me"]:
-                return found({"id": user_id})
+                stranger = error(401, "Invalid user credentials.", code="INVALID_CREDENTIALS")
+                return found({"id": user_id}) if user else stranger
+            case ["server", "info"]:
+                return found({"project": {"project_name": "Directus"}})
             case ["items", "events"]:
-                return self._list(user or _User(), fields)
+                return self._list(user or self._public, fields)
             case ["items", "entries"]:
                 return self._list_entries(user or _User(), fields, asked)
             case ["items", "events", event_id] if event_id:
-                return self._item(user or _User(), unquote(event_id, errors="strict"), fields)
+                return self._item(user or self._public, unquote(event_id, errors="strict"), fields)
         return error(404, f"Route {url.path} doesn't exist.", path=url.path, code="ROUTE_NOT_FOUND")
 
     def _list(self, user: _User, fields: Collection[str]) -> web.Response:
