@@ -21,6 +21,7 @@ import { Panel } from "./page/devices/panel.ts";
 import { Sheet } from "./page/sheet.ts";
 import { StatusBar } from "./page/status.ts";
 import { ThemeSwitch } from "./page/theme.ts";
+import { Replaying } from "./replaying.ts";
 
 /** What outside checks and the browser's console may ask. */
 export interface TelemetryMap {
@@ -71,9 +72,17 @@ class App {
   private map: LiveMap | undefined;
   private eventId: string | undefined;
   private selected: number | undefined;
+  private selectedId: string | undefined;
   private following = false;
   private fitted = false;
   private readonly archive = new Archive(HISTORY_URL);
+  private readonly replaying = new Replaying(this.store, this.archive, {
+    eventId: () => this.eventId,
+    nowMs: () => this.serverMs(),
+    renumbered: () => this.renumber(),
+    changed: () => this.show(),
+    ended: () => this.reachBack(),
+  });
   /** Ends what is being read of the past when its event is left; undefined until its trails reach back. */
   private reaching: AbortController | undefined;
   private received = 0;
@@ -157,24 +166,31 @@ class App {
   }
 
   private apply(batch: Batch, received: number): void {
-    this.store.glides = !this.reducedMotion.matches && this.store.count <= MAX_GLIDING;
-    this.store.apply(batch, performance.now());
     this.received = received;
     this.batches += 1;
+    if (this.replaying.takes(batch)) return;
+    this.store.apply(batch, performance.now());
+    if (batch.replaces && this.reaching === undefined) this.reachBack();
+    this.show();
+  }
+
+  /** Show what the store has now. */
+  private show(): void {
+    this.store.glides = !this.reducedMotion.matches && this.store.count <= MAX_GLIDING;
     document.body.dataset["deviceCount"] = String(this.store.count);
     if (this.selected !== undefined && this.store.present[this.selected] !== 1) this.select(undefined);
     this.fitOnce();
-    if (batch.replaces) this.reachBack();
     if (this.following && this.selected !== undefined) this.map?.follow(this.selected);
     this.map?.layer.invalidate();
   }
 
   /** Let trails begin before the page was opened. */
   private reachBack(): void {
-    if (this.reaching !== undefined || this.eventId === undefined) return;
+    if (this.eventId === undefined) return;
+    this.reaching?.abort();
     this.reaching = new AbortController();
     const { archive, eventId, store, reaching } = this;
-    void reachBack(archive, eventId, store, this.nowMs(), reaching.signal).then(() => this.map?.layer.invalidate());
+    void reachBack(archive, eventId, store, this.serverMs(), reaching.signal).then(() => this.map?.layer.invalidate());
   }
 
   private trail(deviceId: string): { lat: number; lon: number }[] {
@@ -184,6 +200,7 @@ class App {
   }
 
   private forget(): void {
+    this.replaying.stop();
     this.reaching?.abort();
     this.reaching = undefined;
     this.select(undefined);
@@ -199,12 +216,23 @@ class App {
 
   private select(device: number | undefined, show = false): void {
     this.selected = device;
+    this.selectedId = device === undefined ? undefined : this.store.ids[device];
     if (device === undefined) this.follow(false);
     this.list.select(device);
     this.map?.select(device);
     // The panel first: it may cover a part of the map.
     this.showPanel();
     if (device !== undefined && show) this.map?.show(device);
+  }
+
+  /** Devices have other indexes: find the selected one again. */
+  private renumber(): void {
+    const { following } = this;
+    const device = this.selectedId === undefined ? undefined : this.store.indexOf(this.selectedId);
+    this.select(device);
+    if (following && device !== undefined) this.follow(true);
+    this.show();
+    this.tick();
   }
 
   private follow(on: boolean): void {
@@ -243,8 +271,12 @@ class App {
     this.panel.show(position, this.store.entries, this.nowMs());
   }
 
-  /** The server's clock. */
+  /** The time that is shown. */
   private nowMs(): number {
+    return this.replaying.timeMs ?? this.serverMs();
+  }
+
+  private serverMs(): number {
     return Date.now() + (this.config?.clockAheadMs ?? 0);
   }
 }

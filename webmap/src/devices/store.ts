@@ -53,14 +53,31 @@ export class DeviceStore {
     }
   }
 
+  /** Everything as a batch from which another store becomes like this one, but for its trails. */
+  asBatch(): Batch {
+    const values = new Float64Array(this.count * STRIDE);
+    let offset = 0;
+    for (const device of this.devices()) {
+      const { lat, lon, ts, speed, course } = this.position(device);
+      values.set([device, lat, lon, ts, speed, course], offset);
+      offset += STRIDE;
+    }
+    return { newIds: [...this.ids], values, replaces: true };
+  }
+
   clear(): void {
+    this.entries.clear();
+    this.clearDevices();
+  }
+
+  /** Forget where devices are, but not who they are. */
+  clearDevices(): void {
     this.ids.length = 0;
     this.indexes.clear();
-    this.entries.clear();
     this.present.fill(0);
     this.count = 0;
     this.membership += 1;
-    this.trails = new Trails(this.trails.capacity);
+    this.trails = new Trails(this.trails.capacity, this.trails.spacingMs);
   }
 
   indexOf(deviceId: string): number | undefined {

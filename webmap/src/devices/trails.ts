@@ -13,7 +13,7 @@ export const SLOT_FLOATS = 8;
 const SLOT_BUDGET = 65_536;
 const MIN_POINTS = 8;
 const MAX_POINTS = 96;
-/** Points closer in time than this move the newest point instead of adding one. */
+/** Often enough while devices are followed as they move. */
 const SPACING_MS = 1_000;
 /** An empty slot has sequence 0: starting here, it never looks like a predecessor. */
 const FIRST_SEQUENCE = 10;
@@ -36,7 +36,11 @@ export class Trails {
   private readonly fixedAt: Float64Array;
   dirty = true;
 
-  constructor(readonly capacity: number) {
+  /** Points closer in time than `spacingMs` move the newest point instead of adding one. */
+  constructor(
+    readonly capacity: number,
+    public spacingMs = SPACING_MS,
+  ) {
     this.points = pointsFor(capacity);
     this.slots = new Float32Array(capacity * (this.points + 1) * SLOT_FLOATS);
     this.heads = new Float64Array(capacity);
@@ -48,7 +52,7 @@ export class Trails {
     const head = this.heads[device] ?? 0;
     const elapsedMs = timeMs - (this.fixedAt[device] ?? 0);
     this.dirty = true;
-    if (head === 0 || !connected || elapsedMs >= SPACING_MS) {
+    if (head === 0 || !connected || elapsedMs >= this.spacingMs) {
       const next = head === 0 ? FIRST_SEQUENCE : head + (connected ? 1 : 2);
       this.heads[device] = next;
       this.fixedAt[device] = timeMs;
@@ -94,7 +98,7 @@ export class Trails {
 
   /** Trails for more devices, with the newest points of these. */
   grown(capacity: number): Trails {
-    const bigger = new Trails(capacity);
+    const bigger = new Trails(capacity, this.spacingMs);
     for (let device = 0; device < this.capacity; device++) {
       bigger.pushAll(device, this.pointsOf(device));
       bigger.fixedAt[device] = this.fixedAt[device] ?? 0;
@@ -103,7 +107,7 @@ export class Trails {
   }
 
   private pushAll(device: number, points: readonly TrailPoint[]): void {
-    points.forEach(({ x, y, connected }, order) => this.push(device, x, y, order * SPACING_MS, connected));
+    points.forEach(({ x, y, connected }, order) => this.push(device, x, y, order * this.spacingMs, connected));
   }
 
   private write(device: number, sequence: number, x: number, y: number): void {

@@ -1,6 +1,6 @@
 /** Asks the server for what was. */
 import { retryAfterMs } from "../feed/probe.ts";
-import { parsePast, type Past } from "./past.ts";
+import { parseExtent, parsePast, type Extent, type Past } from "./past.ts";
 
 const TIMEOUT_MS = 15_000;
 const ATTEMPTS = 4;
@@ -16,7 +16,7 @@ export interface Span {
   readonly stepMs: number;
 }
 
-type Answer = { readonly past: Past | undefined } | { readonly againInMs: number };
+type Answer = { readonly body: unknown } | { readonly againInMs: number };
 
 export class Archive {
   /** `url` is the address of the endpoint. */
@@ -30,9 +30,18 @@ export class Archive {
   async read(eventId: string, span: Span, signal: AbortSignal): Promise<Past | undefined> {
     const query = new URLSearchParams({ event: eventId, from: String(span.fromMs), to: String(span.toMs) });
     if (span.stepMs > 0) query.set("step", String(span.stepMs));
+    return parsePast(await this.get(`${this.url}?${query}`, signal));
+  }
+
+  /** When an event began and when its last position was taken; undefined as above. */
+  async extent(eventId: string, signal: AbortSignal): Promise<Extent | "empty" | undefined> {
+    return parseExtent(await this.get(`${this.url}/extent?${new URLSearchParams({ event: eventId })}`, signal));
+  }
+
+  private async get(url: string, signal: AbortSignal): Promise<unknown> {
     for (let attempt = 0; attempt < ATTEMPTS && !signal.aborted; attempt++) {
-      const answer = await this.ask(`${this.url}?${query}`, signal);
-      if ("past" in answer) return signal.aborted ? undefined : answer.past;
+      const answer = await this.ask(url, signal);
+      if ("body" in answer) return signal.aborted ? undefined : answer.body;
       await this.wait(Math.max(answer.againInMs, FIRST_WAIT_MS * 2 ** attempt));
     }
     return undefined;
@@ -41,9 +50,9 @@ export class Archive {
   private async ask(url: string, signal: AbortSignal): Promise<Answer> {
     try {
       const response = await this.fetcher(url, { signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]) });
-      if (response.status === 200) return { past: parsePast(await response.json()) };
+      if (response.status === 200) return { body: await response.json() };
       await response.body?.cancel();
-      if (response.status !== 503 && response.status !== 429) return { past: undefined };
+      if (response.status !== 503 && response.status !== 429) return { body: undefined };
       return { againInMs: retryAfterMs(response.headers.get("Retry-After")) };
     } catch {
       // fetch rejects in the same way for an abort, a timeout and every network failure.

@@ -17,6 +17,19 @@ export interface Past {
   readonly toMs: number;
 }
 
+/** When an event began, and when its last position was taken, epoch milliseconds. */
+export interface Extent {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+/** Check an answer; undefined if it is not one. */
+export function parseExtent(body: unknown): Extent | "empty" | undefined {
+  const [fromMs, toMs] = [field(body, "from"), field(body, "to")];
+  if (fromMs === null && toMs === null) return "empty";
+  return typeof fromMs === "number" && typeof toMs === "number" && fromMs <= toMs ? { fromMs, toMs } : undefined;
+}
+
 /** Check an answer; undefined if it is not one. */
 export function parsePast(body: unknown): Past | undefined {
   const devices = field(body, "devices");

@@ -27,3 +27,8 @@ export function formatPosition(lat: number, lon: number): string {
   const northing = `${Math.abs(lat).toFixed(5)}° ${lat < 0 ? "S" : "N"}`;
   return `${northing}, ${Math.abs(lon).toFixed(5)}° ${lon < 0 ? "W" : "E"}`;
 }
+
+/** Date and time to the second, as short as it stays clear. */
+export function formatTime(timeMs: number): string {
+  return new Date(timeMs).toLocaleString(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+}

@@ -40,8 +40,9 @@ export class StatusBar {
     this.tick();
   }
 
-  /** Update the seconds. */
+  /** Update the seconds. What is replayed is not live, whatever the connection is. */
   tick(): void {
-    setText(this.text, describe(this.current, Date.now()));
+    const replayed = "replay" in document.body.dataset && this.current.name === "live";
+    setText(this.text, replayed ? "Replay" : describe(this.current, Date.now()));
   }
 }

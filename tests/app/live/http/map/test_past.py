@@ -1,6 +1,8 @@
-"""What was, on the live map in a real Chromium: trails after a reload."""
+"""What was, on the live map in a real Chromium: trails after a reload, and replays."""
 
 from __future__ import annotations
+
+from playwright.async_api import expect
 
 from tests.app.live.browsing import TIMEOUT_S, enter
 from tests.app.live.harness import now_ms, publish
@@ -32,4 +34,49 @@ async def test_trails_reach_back_after_a_reload(site: Site) -> None:
 
                 await eventually(as_expected, timeout_s=TIMEOUT_S, message=f"the way of {device} is shown")
             await page.page.reload()
+        assert page.complaints == []
+
+
+async def test_an_event_is_replayed(site: Site) -> None:
+    """The slider jumps by mouse and key, the devices are where they were, at any speed, and what is live comes back."""
+    await enter(site.database, {"7": [ONE, TWO]})
+    worker = await site.serve()
+    # Pieces of the past are of two minutes: second 300 is in the middle of one.
+    start = now_ms() // 120_000 * 120_000 - 840_000
+    async with site.redis.pipeline(transaction=False) as pipeline:
+        for second in range(600):
+            await publish(pipeline, site.stream, ONE, start + 1000 * second, lat=41 + second / 1000)
+        await publish(pipeline, site.stream, TWO, start + 200_000, lat=43)
+        await pipeline.execute()
+    await site.stored(601)
+    async with site.page(worker) as page:
+        await page.open("7")
+        await page.until_devices({ONE: 41.599, TWO: 43})
+        slider = page.page.get_by_role("slider", name="Time")
+        await page.page.get_by_role("button", name="Replay").click()
+        await expect(page.page.locator("#status-text")).to_have_text("Replay")
+        await page.page.get_by_role("button", name="Pause").click()
+        first = int(await slider.get_attribute("min") or 0)
+        assert first == start // 1000
+        for second, expected in ((150, {ONE: 41.15}), (590, {ONE: 41.59, TWO: 43}), (300, {ONE: 41.3, TWO: 43})):
+            await slider.fill(str(first + second))
+            await page.until_devices(expected)
+        assert (await page.trail(ONE))[-60:] == [round(41 + second / 1000, 6) for second in range(241, 301)]
+        await slider.press("ArrowRight")
+        await page.until_devices({ONE: 41.31, TWO: 43})
+        await page.page.get_by_role("button", name="Forward one minute").click()
+        await page.until_devices({ONE: 41.37, TWO: 43})
+        await site.publish({ONE: 45})
+        await page.page.get_by_role("combobox", name="Speed").select_option("64")
+        await page.page.get_by_role("button", name="Play", exact=True).click()
+
+        async def is_near_the_end() -> bool:
+            return 41.5 < (await page.devices())[ONE] < 41.6
+
+        await eventually(is_near_the_end, timeout_s=TIMEOUT_S, message="it plays on")
+        await page.page.get_by_role("button", name="Back to live").click()
+        await page.until_devices({ONE: 45, TWO: 43})
+        await expect(page.page.locator("#status-text")).to_have_text("Live")
+        await site.publish({TWO: 46})
+        await page.until_devices({ONE: 45, TWO: 46})
         assert page.complaints == []
