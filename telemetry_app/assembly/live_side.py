@@ -162,9 +162,9 @@ def _build_reader(settings: Settings, operations: Operations, put: Put) -> Broad
 def _build_rights(
     settings: Settings, postgres: Postgres, device_events: CachedDeviceEvents, observer: LiveMetrics
 ) -> _Rights:
-    fields = settings.live_entry_fields
+    shown = settings.live_entry_fields, settings.live_course_field
     if settings.everybody_may_see:
-        return _Rights((), OpenAuthenticator(), OpenAuthorizer(postgres), OpenDetails(postgres, fields))
+        return _Rights((), OpenAuthenticator(), OpenAuthorizer(postgres), OpenDetails(postgres, *shown))
     directus = Directus(
         settings.directus_base_url or "",
         timeout_s=settings.directus_timeout_ms / 1000,
@@ -175,7 +175,7 @@ def _build_rights(
         (directus,),
         DirectusAuthenticator(directus, observer),
         DirectusAuthorizer(directus, observer, device_events.can_be_an_event),
-        DirectusDetails(directus, fields),
+        DirectusDetails(directus, *shown),
     )
 
 

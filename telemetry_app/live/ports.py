@@ -68,6 +68,9 @@ class EventDetails(Protocol):
     async def entries(self, event_id: str, credentials: Credentials) -> Mapping[str, EntryFields]:
         """Return the entries that a session may see, by their ids."""
 
+    async def course(self, event_id: str, credentials: Credentials) -> bytes | None:
+        """Return the course of an event as GeoJSON, as `fit_course` makes it; None without one that can be shown."""
+
 
 class DeviceEvents(Protocol):
     """Knows which devices take part in which events; answers from memory."""

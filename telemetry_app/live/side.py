@@ -89,6 +89,7 @@ class LiveSide(Service):
     ) -> None:
         self.authenticator = authenticator
         self.authorizer = authorizer
+        self.details = details
         self.limits = limits
         self.observer = observer
         self.registry = Registry(observer)

@@ -16,6 +16,7 @@ from telemetry_app.settings.environment import BadVariables, Environment, shown
 from telemetry_app.settings.kinds import (
     BaseUrl,
     Bound,
+    FieldName,
     FieldNames,
     Flag,
     HostName,
@@ -159,6 +160,9 @@ class Settings(BaseSettings):
     live_entry_fields: FieldNames = Field(
         ("name", "number", "class", "color"),
         description="Fields of Directus' collection `entries` that maps show, as far as a viewer may see them",
+    )
+    live_course_field: FieldName = Field(
+        "course", description="Field of Directus' collection `events` with the course as GeoJSON; empty = none is shown"
     )
     metrics_host: HostName = Field("0.0.0.0", description="Address of metrics and health")  # noqa: S104 - scraped from other machines
     metrics_port: Port = Field(9090, description="Port of metrics and health; 0 = any free one")

@@ -179,8 +179,10 @@ Origins = Annotated[
         "capacitor://localhost or null"
     ),
 ]
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
+FieldName = Annotated[_Name | None, _as_written(_blank_is_unset), Bound("empty or the name of a field")]
 FieldNames = Annotated[
-    tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w{0,62}$")], ...],
+    tuple[_Name, ...],
     NoDecode,
     _as_written(_split),
     Field(max_length=16),

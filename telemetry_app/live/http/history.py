@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
-import zlib
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final
 
-from aiohttp import ETag, web
+from aiohttp import web
 
-from telemetry_app.live.http.door import SESSION_ENDED, UNCHECKED
+from telemetry_app.live.http.reading import EventReading, json_response
 from telemetry_app.live.http.refusals import RETRY_AFTER_S, SECURITY_HEADERS, Refusal
 from telemetry_app.live.ports import PastUnavailableError
-from telemetry_app.live.wire.past import AskedEvent, BadWindowError, encode, parse_event, parse_window
+from telemetry_app.live.wire.past import encode, parse_event, parse_window
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Coroutine
 
     from telemetry_app.live.http.door import Door
-    from telemetry_app.live.ports import Credentials, DeviceEvents, PastReader
+    from telemetry_app.live.ports import DeviceEvents, PastReader
     from telemetry_app.live.side import LiveSide
-    from telemetry_app.live.wire.past import Past, Window
-
-    _Asked = TypeVar("_Asked", bound=AskedEvent)
+    from telemetry_app.live.wire.past import AskedEvent, Window
 
 PATH: Final = "/live/history"
 EXTENT_PATH: Final = "/live/history/extent"
@@ -35,12 +31,6 @@ _MAX_AGE_S: Final = 300
 _PAST_AFTER_S: Final = 60
 #: How often it is looked whether the client is still there, in seconds.
 _LOOK_S: Final = 0.1
-_REFUSALS: Final = {
-    "unauthorized": SESSION_ENDED,
-    "forbidden": Refusal(403, "forbidden", "You may not see this event."),
-    "not-found": Refusal(404, "not-found", "There is no such event."),
-}
-_UNCHECKED: Final = Refusal(503, "unavailable", "Your rights could not be checked. Try again.", UNCHECKED.advice)
 _UNREAD: Final = Refusal(
     503, "unavailable", "Past positions cannot be read now. Try again.", "the database could not be read", RETRY_AFTER_S
 )
@@ -59,49 +49,21 @@ class HistoryRequests:
     def __init__(self, live: LiveSide, door: Door, past: PastReader, device_events: DeviceEvents) -> None:
         self._live = live
         self._door = door
+        self._reading = EventReading(live, door)
         self._past = past
         self._device_events = device_events
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         """Send the positions of a window, or refuse: foreign origin, no window, no session, no right, in this order."""
-        return await self._answer(request, parse_window, self._send)
+        return await self._reading.answer(
+            request, parse_window, lambda window, _: self._read(request, self._send(request, window))
+        )
 
     async def show_extent(self, request: web.Request) -> web.StreamResponse:
         """Send when an event began and when its last position was taken, or refuse in the same order."""
-        return await self._answer(request, parse_event, self._send_extent)
-
-    async def _answer(
-        self,
-        request: web.Request,
-        parse: Callable[[Mapping[str, str]], _Asked],
-        send: Callable[[web.Request, _Asked], Coroutine[None, None, web.Response]],
-    ) -> web.Response:
-        if foreigner := self._door.refuse_foreigner(request):
-            return foreigner
-        try:
-            asked = parse(request.query)
-        except BadWindowError as error:
-            response = Refusal(400, "bad-request", f"{error}.").response()
-        else:
-            credentials = self._door.credentials_of(request)
-            response = (
-                await self._door.refuse_stranger(request, credentials)
-                or await self._refuse_event(credentials, asked.event)
-                or await self._read(request, send(request, asked))
-            )
-        response.headers["Vary"] = "Accept-Encoding, Cookie, Origin"
-        if origin := request.headers.get("Origin"):
-            response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Access-Control-Allow-Credentials"] = "true"
-        return response
-
-    async def _refuse_event(self, credentials: Credentials, event_id: str) -> web.Response | None:
-        verdict = await self._live.authorizer.may_see(event_id, credentials)
-        if verdict.result == "ok":
-            return None
-        if verdict.result == "error":
-            return self._door.refuse(_UNCHECKED._replace(retry_after_s=verdict.retry_after_s or RETRY_AFTER_S))
-        return _REFUSALS[verdict.result].response()
+        return await self._reading.answer(
+            request, parse_event, lambda asked, _: self._read(request, self._send_extent(asked))
+        )
 
     async def _read(self, request: web.Request, reading: Coroutine[None, None, web.Response]) -> web.Response:
         started_at = time.perf_counter()
@@ -117,9 +79,11 @@ class HistoryRequests:
 
     async def _send(self, request: web.Request, window: Window) -> web.Response:
         past = await self._past.read(self._device_events.devices_of(window.event), window)
-        return await _response(request, past, is_past=window.end_ms / 1000 < time.time() - _PAST_AFTER_S)
+        is_past = window.end_ms / 1000 < time.time() - _PAST_AFTER_S
+        freshness = f"private, max-age={_MAX_AGE_S}" if is_past else "private, no-cache"
+        return await json_response(request, lambda: encode(past), freshness=freshness)
 
-    async def _send_extent(self, _: web.Request, asked: AskedEvent) -> web.Response:
+    async def _send_extent(self, asked: AskedEvent) -> web.Response:
         extent = await self._past.extent(self._device_events.devices_of(asked.event), datetime.now(UTC))
         first_ms, last_ms = extent or (None, None)
         document = {"event": asked.event, "from": first_ms, "to": last_ms}
@@ -140,36 +104,3 @@ async def _unless_left(request: web.Request, reading: Coroutine[None, None, web.
         if not task.done():
             task.cancel()
             await asyncio.wait({task})
-
-
-async def _response(request: web.Request, past: Past, *, is_past: bool) -> web.Response:
-    freshness = f"private, max-age={_MAX_AGE_S}" if is_past else "private, no-cache"
-    headers = {**SECURITY_HEADERS, "Cache-Control": freshness}
-    body, digest = await asyncio.to_thread(_encoded, past, gzip=_takes_gzip(request))
-    # Weak, since it names the positions however they are encoded.
-    etag = ETag(digest, is_weak=True)
-    if any(known.value in {etag.value, "*"} for known in request.if_none_match or ()):
-        response = web.Response(status=304, headers=headers)
-    else:
-        if _takes_gzip(request):
-            headers["Content-Encoding"] = "gzip"
-        response = web.Response(body=body, content_type="application/json", headers=headers)
-    response.etag = etag
-    return response
-
-
-def _encoded(past: Past, *, gzip: bool) -> tuple[bytes, str]:
-    """Return the body, and its digest before compression; takes a tenth of a second, so call it in a thread."""
-    body = encode(past)
-    digest = hashlib.blake2b(body, digest_size=16).hexdigest()
-    # More effort would take four times as long for a quarter less.
-    return (zlib.compress(body, 1, wbits=zlib.MAX_WBITS | 16) if gzip else body), digest
-
-
-def _takes_gzip(request: web.Request) -> bool:
-    """Tell whether a client names gzip among the encodings that it takes, and not only to refuse it."""
-    for part in request.headers.get("Accept-Encoding", "").lower().split(","):
-        coding, _, quality = part.partition(";")
-        if coding.strip() == "gzip":
-            return quality.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
-    return False

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 from faust.web.views import View
 
-from telemetry_app.live.http import history
+from telemetry_app.live.http import course, history
+from telemetry_app.live.http.course import CourseRequests
 from telemetry_app.live.http.door import Door
 from telemetry_app.live.http.history import HistoryRequests
 from telemetry_app.live.http.pages import MapPages
@@ -38,7 +39,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class LiveRoutes:
-    """The handlers of the live port by path: the WebSocket, past positions and the page with the map.
+    """The handlers of the live port by path: the WebSocket, past positions, courses and the page with the map.
 
     Args:
         live: What they serve.
@@ -67,6 +68,7 @@ class LiveRoutes:
         self._live = live
         self._handlers: dict[str, Handler] = {
             path: Upgrade(live, door).connect,
+            course.PATH: CourseRequests(live, door).show,
             history.PATH: past_requests.show,
             history.EXTENT_PATH: past_requests.show_extent,
             "/config.json": pages.show_config,

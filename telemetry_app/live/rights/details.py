@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, field_validator
 
 from telemetry_app.live.rights.directus import Answer
 from telemetry_app.live.rights.entries import MAX_ENTRIES, shown_entries
+from telemetry_app.live.wire.course import BadCourseError, fit_course
 from telemetry_app.live.wire.protocol import EntryFields
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 #: About 200 for each of the most entries.
 _MAX_BYTES: Final = 4 * 1024 * 1024
+#: About 100 for each of the most points, written with as many digits as programs like to.
+_MAX_COURSE_BYTES: Final = 2 * 1024 * 1024
 _FORBIDDEN: Final = 403
 
 
@@ -40,20 +43,37 @@ class _Entries(BaseModel):
         return shown_entries(items)
 
 
+class _CourseOnly(BaseModel):
+    data: bytes | None
+
+    @field_validator("data", mode="plain")
+    @classmethod
+    def _make_fit(cls, item: object) -> bytes | None:
+        """Do it once for all who share the answer."""
+        if not isinstance(item, dict):
+            raise ValueError("item")  # noqa: TRY004 - what pydantic expects
+        try:
+            return fit_course(next(iter(item.values()), None))
+        except BadCourseError:
+            return None
+
+
 M = TypeVar("M", _Sample, _Entries)
 
 
 class DirectusDetails:
-    """Knows entries by asking Directus. Never raises: what cannot be had is left out.
+    """Knows entries and courses by asking Directus. Never raises: what cannot be had is left out.
 
     Args:
         directus: Asked with the client's own session.
         entry_fields: Fields of `entries` that are shown; none = Directus is not asked.
+        course_field: Field of `events` that holds the course; None = the same.
     """
 
-    def __init__(self, directus: Directus, entry_fields: Sequence[str]) -> None:
+    def __init__(self, directus: Directus, entry_fields: Sequence[str], course_field: str | None) -> None:
         self._directus = directus
         self._entry_fields = entry_fields
+        self._course_field = course_field
 
     async def entries(self, event_id: str, credentials: Credentials) -> Mapping[str, EntryFields]:
         """Return the entries that a session may see, by their ids, each with the fields that it may see.
@@ -71,6 +91,20 @@ class DirectusDetails:
             readable = [name for name in fields if items and name in items[0]]
             answer = await self._ask(_Entries, event_id, ("id", *readable), credentials) if readable else answer
         return answer.content.data if isinstance(answer, Answer) and answer.content is not None else {}
+
+    async def course(self, event_id: str, credentials: Credentials) -> bytes | None:
+        """Return the course of an event, if the session may see it."""
+        cookie, forwarded_for = credentials
+        if self._course_field is None or cookie is None or not can_be_sent(cookie):
+            return None
+        answer = await self._directus.ask(
+            f"/items/events/{quote(event_id, safe='')}?fields={self._course_field}",
+            _CourseOnly,
+            cookie=cookie,
+            forwarded_for=forwarded_for,
+            max_bytes=_MAX_COURSE_BYTES,
+        )
+        return answer.content.data if isinstance(answer, Answer) and answer.content is not None else None
 
     async def _ask(
         self, shape: type[M], event_id: str, fields: Sequence[str], credentials: Credentials, limit: int = MAX_ENTRIES

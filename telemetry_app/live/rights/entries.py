@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
+
+from telemetry_app.live.wire.texts import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -14,14 +15,8 @@ if TYPE_CHECKING:
 
 #: Most entries of one event that are read.
 MAX_ENTRIES: Final = 20_000
-#: Longest text of a field that is passed on, in characters.
-MAX_TEXT: Final = 80
 #: Integers beyond it lose digits in browsers.
 _MAX_INTEGER: Final = 2**53
-#: Controls, and what turns the direction of text or does not show; joiners stay, which scripts and emoji need.
-_INVISIBLE: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]+"
-)
 
 
 def shown_entries(rows: Iterable[Mapping[str, Any]]) -> dict[str, EntryFields]:
@@ -43,8 +38,7 @@ def shown_entries(rows: Iterable[Mapping[str, Any]]) -> dict[str, EntryFields]:
 def _fit(value: object) -> str | int | float | None:
     """Return a text on one line or a number; None for anything else and for nothing."""
     if isinstance(value, str):
-        # Cut first: a text may have megabytes.
-        return " ".join(_INVISIBLE.sub(" ", value[: 4 * MAX_TEXT]).split())[:MAX_TEXT].strip() or None
+        return one_line(value)
     if isinstance(value, bool):
         return None
     if isinstance(value, int):

@@ -14,6 +14,7 @@ from telemetry_app.database.outage import Outage
 from telemetry_app.live.ports import Authentication, Authorization
 from telemetry_app.live.rights.authorization import MAX_EVENTS, can_be_an_id
 from telemetry_app.live.rights.entries import MAX_ENTRIES, shown_entries
+from telemetry_app.live.wire.course import BadCourseError, fit_course
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,6 +40,7 @@ FROM entries
 WHERE event_id::text = $1
 LIMIT $3
 """
+_COURSE: Final = "SELECT to_jsonb(events) -> $2 FROM events WHERE id::text = $1"
 
 
 class OpenAuthenticator:
@@ -71,16 +73,25 @@ class OpenAuthorizer:
 
 
 class OpenDetails:
-    """Tells of every entry in the table of entries. Never raises: what cannot be had is left out."""
+    """Tells of every entry and course in the tables. Never raises: what cannot be had is left out."""
 
-    def __init__(self, postgres: Postgres, entry_fields: Sequence[str]) -> None:
-        self._tables = _Tables(postgres, "reading the table of entries")
+    def __init__(self, postgres: Postgres, entry_fields: Sequence[str], course_field: str | None) -> None:
+        self._tables = _Tables(postgres, "reading the tables of entries and events")
         self._entry_fields = list(entry_fields)
+        self._course_field = course_field
 
     async def entries(self, event_id: str, credentials: Credentials) -> Mapping[str, EntryFields]:  # noqa: ARG002 - whoever it is
         """Return the entries of an event, by their ids, each with those of the fields that the table has."""
         rows = await self._tables.fetch(_ENTRIES, event_id, self._entry_fields, MAX_ENTRIES, missing=[]) or []
         return shown_entries({**msgspec.json.decode(fields), "id": entry_id} for entry_id, fields in rows if fields)
+
+    async def course(self, event_id: str, credentials: Credentials) -> bytes | None:  # noqa: ARG002 - whoever it is
+        """Return the course of an event, if the table has one."""
+        rows = await self._tables.fetch(_COURSE, event_id, self._course_field, missing=[]) or []
+        try:
+            return fit_course(msgspec.json.decode(rows[0][0])) if rows and rows[0][0] else None
+        except BadCourseError:
+            return None
 
 
 class _Tables:

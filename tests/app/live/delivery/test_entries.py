@@ -75,7 +75,7 @@ async def test_each_is_told_what_directus_shows(
             # A device is entered by its own id here.
             devices={SEVEN: [ana]},
             rights=spectator,
-            details=DirectusDetails(client, ("name", "number")),
+            details=DirectusDetails(client, ("name", "number"), None),
         ) as side,
     ):
         told = []

@@ -31,7 +31,7 @@ ADMIN: Final = {"email": "admin@example.com", "password": "of the test's adminis
 PASSWORD: Final = "of every user of the tests"
 _ID: Final = {"field": "id", "type": "uuid", "meta": {"special": ["uuid"]}, "schema": {"is_primary_key": True}}
 COLLECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
-    "events": {"name": "string"},
+    "events": {"name": "string", "course": "json"},
     "entries": ENTRY_FIELDS,
     "entry_devices": {"entry_id": "uuid", "device_id": "string"},
 }
@@ -89,10 +89,10 @@ class RealDirectus:
     async def suspend(self, user_id: str) -> None:
         await self._administer("PATCH", f"/users/{user_id}", {"status": "suspended"})
 
-    async def add_event(self, name: str, event_id: str | None = None) -> str:
+    async def add_event(self, name: str, event_id: str | None = None, course: object = None) -> str:
         if event_id in self._known_events:
             return event_id
-        event = {"name": name} | ({"id": event_id} if event_id else {})
+        event = {"name": name, "course": course} | ({"id": event_id} if event_id else {})
         made: str = (await self._administer("POST", "/items/events", event))["id"]
         self._known_events.add(made)
         return made
@@ -149,7 +149,8 @@ class RealDirectus:
 
 
 def _collection(name: str, fields: Mapping[str, str]) -> dict[str, Any]:
-    columns = [{"field": field, "type": kind} for field, kind in fields.items()]
+    special = {"json": {"special": ["cast-json"]}}
+    columns = [{"field": field, "type": kind, "meta": special.get(kind)} for field, kind in fields.items()]
     return {"collection": name, "schema": {}, "meta": {}, "fields": [_ID, *columns]}
 
 

@@ -40,7 +40,7 @@ class DirectusServer(Protocol):
 
     async def suspend(self, user_id: str) -> None: ...
 
-    async def add_event(self, name: str, event_id: str | None = None) -> str:
+    async def add_event(self, name: str, event_id: str | None = None, course: object = None) -> str:
         """Return the id of a new event; with an id, make that one unless it is there already."""
 
     async def allow(self, user_id: str, events: Collection[str], fields: Collection[str] = ALL_FIELDS) -> None:
@@ -97,7 +97,7 @@ class DirectusStandIn:
     _busy: int = 0
     _users: dict[str, _User] = field(default_factory=dict)
     _sessions: dict[str, str] = field(default_factory=dict)
-    _events: dict[str, str] = field(default_factory=dict)
+    _events: dict[str, dict[str, Any]] = field(default_factory=dict)
     _entries: dict[str, dict[str, object]] = field(default_factory=dict)
     _public: _User = field(default_factory=_User)
     _runner: web.AppRunner | None = None
@@ -138,10 +138,11 @@ class DirectusStandIn:
     async def suspend(self, user_id: str) -> None:
         self._users[user_id].active = False
 
-    async def add_event(self, name: str, event_id: str | None = None) -> str:
+    async def add_event(self, name: str, event_id: str | None = None, course: object = None) -> str:
+        event = {"name": name, "course": course}
         if event_id is None:
-            return _put(self._events, name)
-        self._events.setdefault(event_id, name)
+            return _put(self._events, event)
+        self._events.setdefault(event_id, event)
         return event_id
 
     async def allow(self, user_id: str, events: Collection[str], fields: Collection[str] = ALL_FIELDS) -> None:
@@ -207,7 +208,7 @@ class DirectusStandIn:
         if refusal := _refusal("events", fields, user.fields if user.events is not None else ()):
             return refusal
         seen = [
-            {"id": event_id, "name": name} for event_id, name in self._events.items() if event_id in (user.events or ())
+            {"id": event_id, **event} for event_id, event in self._events.items() if event_id in (user.events or ())
         ]
         ordered = sorted(seen, key=lambda event: event["name"])
         return found([{name: event[name] for name in fields} for event in ordered])
@@ -230,7 +231,7 @@ class DirectusStandIn:
         known = event_id.lower()
         if known not in self._events or known not in (user.events or ()):
             return error(403, "You don't have permission to access this.", code="FORBIDDEN")
-        event = {"id": known, "name": self._events[known]}
+        event = {"id": known, **self._events[known]}
         return found({name: event[name] for name in fields})
 
 

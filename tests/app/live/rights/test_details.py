@@ -8,7 +8,8 @@ import pytest
 from telemetry_app.live.ports import Credentials
 from telemetry_app.live.rights.details import DirectusDetails
 from telemetry_app.live.rights.directus import MAX_BODY_BYTES
-from telemetry_app.live.rights.entries import MAX_TEXT
+from telemetry_app.live.wire.course import fit_course
+from telemetry_app.live.wire.texts import MAX_TEXT
 from tests.app.live.directus import faults
 from tests.app.live.directus.client import ADDRESS, client_of
 from tests.app.live.directus.stand_in import DirectusServer, DirectusStandIn, Fault
@@ -29,7 +30,7 @@ async def entries(
     directus: DirectusServer, credentials: Credentials, event_id: str = EVENT, fields: tuple[str, ...] = FIELDS
 ) -> Any:
     async with client_of(directus.url, timeout_s=0.5, cache_s=0) as client:
-        return await DirectusDetails(client, fields).entries(event_id, credentials)
+        return await DirectusDetails(client, fields, None).entries(event_id, credentials)
 
 
 async def test_entries_of_an_event(directus: DirectusServer) -> None:
@@ -83,7 +84,7 @@ async def test_one_question_for_a_crowd(stand_in: DirectusStandIn) -> None:
     asked = []
     async with client_of(stand_in.url) as client:
         for credentials, fields in ((all_fields, FIELDS[:2]), (some_fields, FIELDS)):
-            details = DirectusDetails(client, fields)
+            details = DirectusDetails(client, fields, None)
             answers = await asyncio.gather(*(details.entries(event, credentials) for _ in range(50)))
             assert [list(answer.values()) for answer in answers] == [[{"name": "Ana"}]] * 50
             asked.append(stand_in.count(PATH))
@@ -156,3 +157,51 @@ async def test_ids_are_encoded(stand_in: DirectusStandIn, event_id: str) -> None
     assert await entries(stand_in, await session(stand_in, ("id", "event_id", "name")), event_id, ("name",)) == {
         ana: {"name": "Ana"}
     }
+
+
+LINE = {"type": "LineString", "coordinates": [[21.4, 42.2], [21.5, 42.1]]}
+
+
+async def course(directus: DirectusServer, credentials: Credentials, event_id: str = EVENT) -> bytes | None:
+    async with client_of(directus.url, timeout_s=0.5, cache_s=0) as client:
+        return await DirectusDetails(client, (), "course").course(event_id, credentials)
+
+
+async def test_course(directus: DirectusServer) -> None:
+    """The course is what the event's field holds, for those who may read the field; else there is none."""
+    event, other = await directus.add_event("race", course=LINE), await directus.add_event("other")
+    told = []
+    for fields in (("id", "course"), ("id",)):
+        user = await directus.add_user()
+        await directus.allow(user, [event, other], fields)
+        credentials = Credentials(await directus.login(user), ADDRESS)
+        told.append([await course(directus, credentials, event_id) for event_id in (event, other)])
+
+    assert told == [[fit_course(LINE), None], [None, None]]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(faults.broken, id="500"),
+        pytest.param(faults.cut, id="cut"),
+        pytest.param(faults.endless, id="endless"),
+        pytest.param(faults.body(b'{"data":[]}'), id="list"),
+        pytest.param(faults.body(b'{"data":{}}'), id="empty"),
+        pytest.param(faults.body(b'{"data":{"course":"<gpx>"}}'), id="text"),
+        pytest.param(faults.body(b'{"data":{"course":' + b'{"geometries":[' * 90 + b"]}" * 90 + b"}}"), id="nested"),
+    ],
+)
+async def test_course_failures(stand_in: DirectusStandIn, fault: Fault) -> None:
+    """When Directus cannot be asked, or the field holds something else, there is no course, and nothing raises."""
+    stand_in.fault = fault
+
+    assert await course(stand_in, Credentials("a=1", ADDRESS)) is None
+
+
+async def test_a_course_is_not_asked_for_in_vain(stand_in: DirectusStandIn) -> None:
+    """Without a session, or without a field for courses, Directus is not asked."""
+    assert await course(stand_in, Credentials(None, ADDRESS)) is None
+    async with client_of(stand_in.url) as client:
+        assert await DirectusDetails(client, (), None).course(EVENT, await session(stand_in, ())) is None
+    assert stand_in.asked == []

@@ -2,6 +2,7 @@ import pytest
 
 from telemetry_app.live.ports import Authentication, Authorization, Credentials
 from telemetry_app.live.rights.open_access import OpenAuthenticator, OpenAuthorizer, OpenDetails
+from telemetry_app.live.wire.course import fit_course
 from tests.app.live.directus.client import ADDRESS
 from tests.support.database import pool, session
 
@@ -59,13 +60,30 @@ async def test_with_a_table(plain_postgres_url: str, table: str, listed: list[di
 async def test_entries(plain_postgres_url: str) -> None:
     """Entries have those of the wanted fields that the table has; without a table there are none."""
     async with pool(plain_postgres_url) as postgres, session(plain_postgres_url) as connection:
-        details = OpenDetails(postgres, ("name", "number", "class"))
+        details = OpenDetails(postgres, ("name", "number", "class"), None)
         assert await details.entries("7", NOBODY) == {}
         await connection.execute("""
             CREATE TABLE entries (id int, event_id int, name text, number int, secret text);
             INSERT INTO entries VALUES (1, 7, 'Ana', 12, 'x'), (2, 7, NULL, NULL, 'x'), (3, 8, 'Bo', 13, 'x')
         """)
         assert await details.entries("7", NOBODY) == {"1": {"name": "Ana", "number": 12}}
+
+
+@pytest.mark.parametrize("column", ["json", "jsonb", "text"])
+async def test_course(plain_postgres_url: str, column: str) -> None:
+    """The course is read from whatever kind of column; without the column, or a line in it, there is none."""
+    line = '{"type": "LineString", "coordinates": [[21.4, 42.0], [21.5, 42.1]]}'
+    async with pool(plain_postgres_url) as postgres, session(plain_postgres_url) as connection:
+        details = OpenDetails(postgres, (), "course")
+        assert await details.course("7", NOBODY) is None
+        await connection.execute("CREATE TABLE events (id int, name text); INSERT INTO events VALUES (7), (8), (9)")
+        assert await details.course("7", NOBODY) is None
+        await connection.execute(f"ALTER TABLE events ADD course {column}")
+        for event_id, text in ((7, line), (8, '"no line"')):
+            update = f"UPDATE events SET course = $2::text::{column} WHERE id = $1"  # noqa: S608 - a kind of column
+            await connection.execute(update, event_id, text)
+        found = [await details.course(event_id, NOBODY) for event_id in ("7", "8", "9", "10")]
+    assert found == [fit_course(line), None, None, None]
 
 
 async def test_without_a_database(caplog: pytest.LogCaptureFixture) -> None:
@@ -75,8 +93,8 @@ async def test_without_a_database(caplog: pytest.LogCaptureFixture) -> None:
 
         assert await authorizer.may_see("7", NOBODY) == Authorization("error")
         assert await authorizer.visible_events(NOBODY) == []
-        assert await OpenDetails(postgres, ("name",)).entries("7", NOBODY) == {}
+        assert await OpenDetails(postgres, ("name",), None).entries("7", NOBODY) == {}
 
     assert [r.name for r in caplog.records] == ["telemetry_app.live.rights.open_access"] * 2
-    for table in ("events", "entries"):
-        assert caplog.text.count(f"reading the table of {table}: ConnectionRefusedError") == 1
+    for what in ("table of events", "tables of entries and events"):
+        assert caplog.text.count(f"reading the {what}: ConnectionRefusedError") == 1
