@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from mode import Service
@@ -98,6 +100,8 @@ class BroadcastReader(Service):
         self._start: dict[str, EntryId] = {}
         self.caught_up_at = float("-inf")
         self._rest_until = float("-inf")
+        self._rest_changed = asyncio.Event()
+        self._behind = False
         self.begun = asyncio.Event()
         self._failure: str | None = "the broadcast has not begun"
         super().__init__(**kwargs)
@@ -126,13 +130,17 @@ class BroadcastReader(Service):
         return tuple(self._start[stream] for stream in self.streams)
 
     def rest(self, for_s: float) -> None:
-        """Let records gather for so long before they are read, unless many wait; whoever takes the batches decides."""
+        """Let records gather for so long from now before they are read, unless many wait.
+
+        Whoever takes the batches decides, and may think better of it: what was said last counts.
+        """
         self._rest_until = asyncio.get_running_loop().time() + for_s
+        self._rest_changed.set()
 
     @Service.task
     async def _read(self) -> None:
         while not self.should_stop:
-            await asyncio.sleep(max(0.0, self._rest_until - asyncio.get_running_loop().time()))
+            await self._rest()
             if not self._may_read():
                 self._failure = "the broadcast is not read: another process may have this one's name"
                 await self.sleep(_POLL_S)
@@ -144,6 +152,15 @@ class BroadcastReader(Service):
             else:
                 self._backoff.reset()
                 self._failure = None
+
+    async def _rest(self) -> None:
+        """Let records gather for as long as is wished; what waits already need not."""
+        await asyncio.sleep(0)
+        while not self._behind and (left_s := self._rest_until - asyncio.get_running_loop().time()) > 0:
+            self._rest_changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left_s if isfinite(left_s) else None):
+                    await self._rest_changed.wait()
 
     async def _read_once(self) -> None:
         if not self._positioned:
@@ -173,9 +190,9 @@ class BroadcastReader(Service):
                 await asyncio.sleep(0)
         if len(streams) == len(self.streams) and all(len(entries) < asked for _, entries in reply):
             self.caught_up_at = begun_at
+            self._behind = False
         else:
-            # What waits already need not gather.
-            self._rest_until = begun_at
+            self._behind = True
 
     async def _read_streams(self, streams: Sequence[str], count: int) -> list[tuple[str, list[Entry]]]:
         """Read all streams at once; in a cluster each by itself, since slots differ."""

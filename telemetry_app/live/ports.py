@@ -138,7 +138,7 @@ class Source(Protocol):
         """Id of the last entry handed over, by stream."""
 
     def rest(self, for_s: float) -> None:
-        """Let records gather for so long before they are read."""
+        """Let records gather for so long from now before they are read, whatever was said before."""
 
 
 class LiveObserver(Protocol):

@@ -156,9 +156,9 @@ class LiveSide(Service):
             connection.hang_up()
 
     async def deliver(self, batch: RecordBatch) -> None:
-        """Send a batch to everyone who wants it. Waits only for the broadcast to begin."""
+        """Send a batch to everyone who wants it, once the broadcast has begun."""
         await self.begun.wait()
-        self._fan_out.deliver(batch)
+        await self._fan_out.deliver(batch)
 
     @Service.task
     async def _begin(self) -> None:

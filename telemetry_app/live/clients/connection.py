@@ -22,10 +22,11 @@ _POLL_S: Final = 0.05
 class Connection:
     """Writes to a client's socket, and never keeps more for it than `slow_client_bytes`.
 
-    Frames are written whole, so they never interleave. What the socket does not take, the transport keeps, up to the
-    limit. Past it the client is *conflated*: only the number of the last position it got is kept, and when the socket
-    takes bytes again the client gets the newest position of each device since then. Answers wait for room and come in
-    pieces that fit; a single position larger than the limit is kept when nothing else waits.
+    Frames are written whole, so they never interleave. Positions may be held for a moment, so that a round to many
+    clients is written bit by bit; anything else is written behind them. What the socket does not take, the transport
+    keeps, up to the limit. Past it the client is *conflated*: only the number of the last position it got is kept, and
+    when the socket takes bytes again the client gets the newest position of each device since then. Answers wait for
+    room and come in pieces that fit; a single position larger than the limit is kept when nothing else waits.
 
     Attributes:
         credentials: What the client shows.
@@ -39,6 +40,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_held",
         "_limits",
         "_loop",
         "_observer",
@@ -70,6 +72,7 @@ class Connection:
         self._observer = observer
         self._loop = asyncio.get_running_loop()
         self._slow = slow
+        self._held = b""
         self._skipped = 0
         self.credentials = credentials
         self.deflates = deflates
@@ -81,8 +84,8 @@ class Connection:
 
     @property
     def unsent_bytes(self) -> int:
-        """How much the socket has not taken yet."""
-        return self._transport.get_write_buffer_size()
+        """How much the socket has not taken yet, with what is held."""
+        return self._transport.get_write_buffer_size() + len(self._held)
 
     @property
     def gone(self) -> bool:
@@ -116,12 +119,25 @@ class Connection:
         self.write(text_frame(payload))
 
     def write(self, frames: bytes) -> None:
-        """Write whole frames; nothing once the connection is closing."""
+        """Write whole frames behind those that are held; nothing once the connection is closing."""
+        if self._held:
+            frames, self._held = self._held + frames, b""
         if not self.closing and not self._transport.is_closing():
             self._transport.write(frames)
 
     def offer(self, frames: bytes, positions: int, before: int) -> bool:
-        """Write the frames of some positions, unless the client does not keep up.
+        """Write the frames of some positions, unless the client does not keep up; see `hold`."""
+        taken = self.hold(frames, positions, before)
+        self.release()
+        return taken
+
+    def release(self) -> None:
+        """Write what is held."""
+        if self._held:
+            self.write(b"")
+
+    def hold(self, frames: bytes, positions: int, before: int) -> bool:
+        """Take the frames of some positions, unless the client does not keep up, and hold them until their `release`.
 
         Args:
             frames: Whole frames, one for each position.
@@ -129,19 +145,25 @@ class Connection:
             before: Number of the last position before these.
 
         Returns:
-            Whether they were written.
+            Whether they were taken.
         """
         if self.closing:
             return False
         if self.conflated_since_seq is None:
-            if self._transport.get_write_buffer_size() + len(frames) <= self._limits.slow_client_bytes:
-                self.write(frames)
+            if self._has_no_room_for(frames):
+                # The socket may take what is held.
+                self.release()
+            if not self._has_no_room_for(frames):
+                self._held += frames
                 return True
             self.conflated_since_seq = before
             self._slow.add(self)
             self.conflated_at = self._loop.time()
         self._skipped += positions
         return False
+
+    def _has_no_room_for(self, frames: bytes) -> bool:
+        return self.unsent_bytes + len(frames) > self._limits.slow_client_bytes
 
     def catch_up(self, missed: Callable[[int], Iterable[tuple[int, bytes, int]]]) -> None:
         """Give a conflated client the newest positions, as far as its socket takes them.

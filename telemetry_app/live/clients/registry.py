@@ -78,6 +78,11 @@ class Registry:
         """Return the ids of the events that somebody watches."""
         return {next(iter(subscriptions.values())).event_id for subscriptions in self._by_topic.values()}
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody watches any event."""
+        return bool(self._by_topic)
+
     def subscribers(self, topic: str) -> Collection[Subscription]:
         """Return the subscriptions of a topic."""
         return self._by_topic.get(topic, {}).values()

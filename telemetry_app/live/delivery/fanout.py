@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from faust_redis.redis.replies import BEFORE_ALL, EntryId
 from telemetry_app.live.delivery.grouping import group
+from telemetry_app.live.delivery.outbox import Outbox
 from telemetry_app.live.delivery.pacing import rest_s
 from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.encoding import Encoded, encoded
@@ -35,7 +36,9 @@ _PIECE_PART: Final = 4
 
 
 class FanOut:
-    """Delivers batches to subscribers without ever waiting, and knows how far each stream has been delivered.
+    """Delivers batches to subscribers without waiting for any, and knows how far each stream has been delivered.
+
+    What each subscriber gets of a batch is decided in one step of the loop; the sockets are written to bit by bit.
 
     Args:
         streams: Keys of the partitions, in order.
@@ -72,14 +75,15 @@ class FanOut:
         self._max_ahead_s = max_ahead_s
         self._limits = limits
         self._gated: set[Subscription] = set()
+        self._outbox = Outbox()
         self.vector: Vector = (BEFORE_ALL,) * len(streams)
 
     def start_at(self, vector: Vector) -> None:
         """Note where the reader begins."""
         self.vector = vector
 
-    def deliver(self, batch: RecordBatch) -> None:
-        """Send a batch to everyone who watches, without waiting.
+    async def deliver(self, batch: RecordBatch) -> None:
+        """Send a batch to everyone who watches, and let others have their turn meanwhile.
 
         Entries that cannot be decoded and faulty positions are left out: the durable side reports them.
         """
@@ -95,17 +99,19 @@ class FanOut:
         )
         last_id, _ = batch.entries[-1]
         self.vector = cursor.replaced(self.vector, partition, EntryId.parse(last_id))
-        sending_at = time.perf_counter()
-        for event_id, sightings in passed.by_event.items():
-            if self._send(topic_of(event_id), sightings, before):
-                self._observer.delivered(max(time.time() - sightings[0].entry_id.ms / 1000, 0.0))
-        spent_s = time.perf_counter() - sending_at
-        self._source.rest(rest_s(spent_s, share=self._limits.broadcast_share, longest_s=self._limits.gather_s))
+        begun_s = time.thread_time()
+        sent = [
+            sightings[0] for event_id, sightings in passed.by_event.items() if self._send(event_id, sightings, before)
+        ]
+        spent_s = time.thread_time() - begun_s
         if passed.late:
             self._observer.late(passed.late)
         if passed.orphans:
             self._observer.orphans(passed.orphans)
         self.settle()
+        await self._write(spent_s)
+        for oldest in sent:
+            self._observer.delivered(max(time.time() - oldest.entry_id.ms / 1000, 0.0))
 
     def has_caught_up(self, at: float) -> bool:
         """Tell whether everything that was appended before a loop time has been delivered."""
@@ -122,7 +128,8 @@ class FanOut:
             for event_id in self._device_events.events_of(position.device_id):
                 by_event.setdefault(event_id, []).append(sighting)
         for event_id, sightings in by_event.items():
-            self._send(topic_of(event_id), sightings, before)
+            self._send(event_id, sightings, before)
+        self._outbox.empty_soon()
 
     def missed(self, connection: Connection, seq: int) -> Iterator[tuple[int, bytes, int]]:
         """Return what a client missed after `seq`, in order and in pieces that fit beside what waits for it.
@@ -188,8 +195,24 @@ class FanOut:
         devices = self._device_events.devices_of(subscription.event_id)
         return subscription.passing(self._history.after(devices, seq))
 
-    def _send(self, topic: str, sightings: list[Sighting], before: int) -> bool:
-        """Offer positions to the subscribers of a topic; return whether there are any."""
+    async def _write(self, spent_s: float) -> None:
+        """Write what is held, then let positions gather in proportion to all that the round took."""
+        # What comes meanwhile waits for the next round.
+        self._source.rest(float("inf"))
+        try:
+            spent_s += await self._outbox.empty()
+        finally:
+            self._source.rest(self._rest_after(spent_s))
+
+    def _rest_after(self, spent_s: float) -> float:
+        longest_s = self._limits.gather_s
+        if not self._registry.is_watched:
+            return longest_s
+        return rest_s(spent_s, share=self._limits.broadcast_share, longest_s=longest_s)
+
+    def _send(self, event_id: str, sightings: list[Sighting], before: int) -> bool:
+        """Hold positions for the subscribers of an event; return whether there are any."""
+        topic = topic_of(event_id)
         subscribers = self._registry.subscribers(topic)
         if not subscribers:
             return False
@@ -204,7 +227,8 @@ class FanOut:
             else:
                 bodies = [sighting.written for sighting in passing]
                 frames = encoded(subscription.form, topic, bodies, cursors=not subscription.owed)
-            if passing and subscription.connection.offer(frames, len(passing), before):
+            if passing and subscription.connection.hold(frames, len(passing), before):
+                self._outbox.add(subscription.connection)
                 subscription.seq = seq
                 sent += len(passing)
         self._observer.frames("sent", sent)

@@ -12,6 +12,7 @@ def rest_s(spent_s: float, *, share: float, longest_s: float) -> float:
     Args:
         spent_s: What the round took.
         share: Of the time that sending may take, above 0 to 1.
-        longest_s: Longest rest, so that what is shown stays fresh.
+        longest_s: Longest rest, so that what is shown stays fresh. A long round makes it shorter by up to a half:
+            positions gather during it too.
     """
-    return min(spent_s * (1 - share) / share, longest_s)
+    return min(spent_s * (1 - share) / share, longest_s - min(spent_s, longest_s) / 2)

@@ -5,6 +5,7 @@ import zlib
 from pathlib import Path
 
 import msgspec
+import pytest
 from rich.console import Console
 
 from telemetry_app.cli.tables import of_race
@@ -17,6 +18,7 @@ from telemetry_app.tools.bench.race.spectators import Taken
 from tests.app.tools.benching import result_of
 
 
+@pytest.mark.timeout(400)
 def test_race(tmp_path: Path) -> None:
     """Every record reaches every spectator once and in order in every way, and is stored."""
     result = result_of(tmp_path, "race", "--spectators", "3", "--seconds", "1")

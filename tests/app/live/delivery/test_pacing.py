@@ -16,7 +16,7 @@ DEVICES = [f"d{number}" for number in range(40)]
 
 @pytest.mark.parametrize(
     ("spent_s", "share", "expected_s"),
-    [(0.0, 0.1, 0.0), (0.001, 0.1, 0.009), (0.01, 0.5, 0.01), (0.01, 1.0, 0.0), (1.0, 0.1, 0.2)],
+    [(0.0, 0.1, 0.0), (0.001, 0.1, 0.009), (0.01, 0.5, 0.01), (0.01, 1.0, 0.0), (0.08, 0.1, 0.16), (1.0, 0.1, 0.1)],
 )
 def test_rests_follow_the_rounds(spent_s: float, share: float, expected_s: float) -> None:
     """A rest is as long as the share asks for, and never longer than positions may wait."""
@@ -24,9 +24,7 @@ def test_rests_follow_the_rounds(spent_s: float, share: float, expected_s: float
 
 
 async def rounds_of(side: Side) -> int:
-    """Publish the devices' positions one after the other; return in how many rounds they came."""
-    socket = await side.connect()
-    await ask(socket, type="subscribe", topic=TOPIC_7)
+    """Publish the devices' positions one after the other; return in how many rounds they passed."""
     rounds = 0
     deliver = side.live.deliver
 
@@ -40,6 +38,15 @@ async def rounds_of(side: Side) -> int:
     for number, device in enumerate(DEVICES):
         await side.publish(device, start_ms + number)
         await asyncio.sleep(0.005)
+    await side.idle()
+    return rounds
+
+
+async def watched_rounds_of(side: Side) -> int:
+    """Do the same with a client, which sees all positions in order."""
+    socket = await side.connect()
+    await ask(socket, type="subscribe", topic=TOPIC_7)
+    rounds = await rounds_of(side)
     came = [(await receive(socket))["deviceId"] for _ in DEVICES]
     assert came == DEVICES
     return rounds
@@ -49,10 +56,16 @@ async def test_many_clients_get_few_rounds(live: LiveFactory) -> None:
     """With a share so small that each round costs the longest rest, positions gather; none is missing, in order."""
     limits = LiveLimits(broadcast_share=1e-9, gather_s=0.1)
     async with live(devices={SEVEN: DEVICES}, limits=limits) as side:
-        assert await rounds_of(side) < len(DEVICES) / 2
+        assert await watched_rounds_of(side) < len(DEVICES) / 2
 
 
 async def test_few_clients_do_not_wait(live: LiveFactory) -> None:
     """With the whole loop to itself, a round is sent for nearly each read."""
     async with live(devices={SEVEN: DEVICES}, limits=LiveLimits(broadcast_share=1.0)) as side:
-        assert await rounds_of(side) > len(DEVICES) / 4
+        assert await watched_rounds_of(side) > len(DEVICES) / 4
+
+
+async def test_nobody_waits_for_what_nobody_watches(live: LiveFactory) -> None:
+    """Without a client positions gather for the longest rest, whatever the share."""
+    async with live(devices={SEVEN: DEVICES}, limits=LiveLimits(broadcast_share=1.0, gather_s=0.1)) as side:
+        assert await rounds_of(side) < len(DEVICES) / 2

@@ -1,0 +1,58 @@
+"""Writing to many sockets bit by bit, so that nothing else on the event loop waits long for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from telemetry_app.live.clients.connection import Connection
+
+#: How long it may hold the loop: others wait as long, and then have their turn.
+_LONGEST_S: Final = 0.004
+#: Writes between two looks at the clock: some tenths of a millisecond.
+_WRITES: Final = 32
+
+
+class Outbox:
+    """Connections for which something is held.
+
+    What each client gets was decided when it was held. Whatever happens to a client before that is written, an answer,
+    the end of a subscription or of the connection, comes behind it, as if the whole round had been written at once.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[Connection] = deque()
+        self._tasks: set[asyncio.Task[float]] = set()
+
+    def add(self, connection: Connection) -> None:
+        """Have written what is held for a connection."""
+        self._waiting.append(connection)
+
+    def empty_soon(self) -> None:
+        """Write everything, beside what the caller goes on to do."""
+        if self._waiting:
+            task = asyncio.create_task(self.empty())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def empty(self) -> float:
+        """Write everything; return the processor time that this took, in seconds."""
+        spent_s = 0.0
+        while True:
+            begun_s = time.thread_time()
+            self._write_some()
+            spent_s += time.thread_time() - begun_s
+            if not self._waiting:
+                return spent_s
+            await asyncio.sleep(0)
+
+    def _write_some(self) -> None:
+        waiting, deadline = self._waiting, time.perf_counter() + _LONGEST_S
+        while waiting:
+            for _ in range(min(_WRITES, len(waiting))):
+                waiting.popleft().release()
+            if time.perf_counter() > deadline:
+                return
