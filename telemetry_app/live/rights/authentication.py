@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from telemetry_app.database.outage import Outage
 from telemetry_app.live.ports import Authentication
 from telemetry_app.live.rights.directus import Unavailable
 
 if TYPE_CHECKING:
     from telemetry_app.live.ports import Credentials, LiveObserver
     from telemetry_app.live.rights.directus import Directus
+
+logger = logging.getLogger(__name__)
 
 _PATH: Final = "/users/me?fields=id"
 #: What the public may ask, and nobody whose session is over.
@@ -44,6 +48,7 @@ class DirectusAuthenticator:
     def __init__(self, directus: Directus, observer: LiveObserver) -> None:
         self._directus = directus
         self._observer = observer
+        self._misplaced = Outage(logger, "Directus")
 
     async def authenticate(self, credentials: Credentials) -> Authentication:
         """Tell whose session a client shows; without a cookie nobody is asked.
@@ -66,9 +71,10 @@ class DirectusAuthenticator:
         if isinstance(answer, Unavailable):
             return Authentication("error", retry_after_s=answer.retry_after_s)
         if answer.content is not None:
+            self._misplaced.over()
             return Authentication("ok", answer.content.data.id)
         if answer.status not in _REFUSED:
-            # Without this route it is not Directus that answers.
+            self._misplaced.failed("it has no /users/me: set DIRECTUS_BASE_URL to the root of Directus")
             return Authentication("error")
         return await self._judge_public(cookie, forwarded_for) if self._directus.allow_public else _UNAUTHORIZED
 

@@ -18,6 +18,7 @@ from yarl import URL
 
 from telemetry_app.database.outage import Outage
 from telemetry_app.live.rights.retry_after import Holds
+from telemetry_app.redaction import redact_url
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,10 @@ logger = logging.getLogger(__name__)
 
 #: Answers with these are answers; any other status means that Directus could not be asked.
 _ANSWERING: Final = frozenset({200, 401, 403, 404})
+#: Never followed: cookies would go to another host, or in the clear.
+_REDIRECTING: Final = frozenset({301, 302, 303, 307, 308})
+#: Longest target of a redirection in the log.
+_SHOWN_CHARS: Final = 200
 #: Concurrent requests; further ones wait, within their own timeout.
 MAX_CONCURRENT: Final = 16
 #: A user or an event takes a hundred bytes; a much longer answer is not Directus'.
@@ -172,18 +177,18 @@ class Directus(Service):
         url = URL(self._base_url + question.path, encoded=True)
         async with self._session.get(url, headers=question.headers, allow_redirects=False) as response:
             if response.status not in _ANSWERING:
-                retry_after = response.headers.get("Retry-After")
-                retry_after_s = self._holds.note(response.status, retry_after, question.address)
-                return Unavailable(f"status {response.status}", retry_after_s)
+                return self._why_not(response, question)
             body = await _read(response.content, question.max_bytes)
         if body is None:
             return Unavailable(f"an answer of more than {question.max_bytes} bytes")
-        if response.status != 200:  # noqa: PLR2004 - the one status with content
-            return Answer(response.status, None, len(body))
-        try:
-            return Answer(200, question.shape.model_validate_json(body), len(body))
-        except ValidationError as error:
-            return Unavailable(f"an answer that is not a {question.shape.__name__.lstrip('_')} ({error.error_count()})")
+        return _answer(response.status, body, question.shape)
+
+    def _why_not(self, response: aiohttp.ClientResponse, question: _Question) -> Unavailable:
+        if response.status in _REDIRECTING:
+            return Unavailable(_redirection(response, question.path))
+        retry_after = response.headers.get("Retry-After")
+        retry_after_s = self._holds.note(response.status, retry_after, question.address)
+        return Unavailable(f"status {response.status}", retry_after_s)
 
     def _key(self, path: str, cookie: str | None) -> bytes:
         text = f"{path}\n{cookie or ''}".encode()
@@ -225,6 +230,24 @@ async def _read(content: aiohttp.StreamReader, max_bytes: int) -> bytes | None:
         if len(body) > max_bytes:
             return None
     return bytes(body)
+
+
+def _answer(status: int, body: bytes, shape: type[BaseModel]) -> Answer[Any] | Unavailable:
+    if body.lstrip().startswith(b"<"):
+        return Unavailable(f"status {status} with a page: set DIRECTUS_BASE_URL to the root of Directus")
+    if status != 200:  # noqa: PLR2004 - the one status with content
+        return Answer(status, None, len(body))
+    try:
+        return Answer(200, shape.model_validate_json(body), len(body))
+    except ValidationError as error:
+        return Unavailable(f"an answer that is not a {shape.__name__.lstrip('_')} ({error.error_count()})")
+
+
+def _redirection(response: aiohttp.ClientResponse, path: str) -> str:
+    # A query may hold what was sent.
+    target = response.headers.get("Location", "nowhere").partition("?")[0]
+    root = target.removesuffix(path.partition("?")[0])[:_SHOWN_CHARS]
+    return f"status {response.status}, a redirection to {redact_url(root)!r}: set DIRECTUS_BASE_URL to where it answers"
 
 
 def _why(error: Exception) -> str:

@@ -280,6 +280,32 @@ async def test_directus_that_redirects(settings: Callable[..., Settings], status
     base, finding = await directus_finding(settings, aiohttp.web.Response(status=status, headers=location))
     assert not finding.ok
     assert finding.text.startswith(f"{base} redirects to https://cms.example.org: ")
+    assert f" {status}" in finding.text
+
+
+async def test_directus_that_is_busy(settings: Callable[..., Settings]) -> None:
+    """A Directus that limits questions is where it should be: another address would not help."""
+    base, finding = await directus_finding(settings, aiohttp.web.Response(status=429, text="{}"))
+    assert finding.text.startswith(f"{base} answers 429: raise RATE_LIMITER_POINTS")
+
+
+@pytest.mark.parametrize(("status", "warned"), [(200, False), (403, True)])
+async def test_what_the_public_may_see(settings: Callable[..., Settings], status: int, *, warned: bool) -> None:
+    """Where the public is let in and may see nothing, that is said."""
+
+    async def give(request: aiohttp.web.Request) -> aiohttp.web.Response:
+        return aiohttp.web.json_response({}, status=status if request.path == "/items/events" else 401)
+
+    app = aiohttp.web.Application()
+    app.router.add_get("/{path:.*}", give)
+    runner = aiohttp.web.AppRunner(app)
+    await runner.setup()
+    await aiohttp.web.TCPSite(runner, HOST, 0).start()
+    base = f"http://{HOST}:{runner.addresses[0][1]}"
+    found = await look(settings(roles="live", directus_base_url=base, live_allow_public=True))
+    await runner.cleanup()
+    assert found["directus"].ok
+    assert ("LIVE_ALLOW_PUBLIC" in found) is warned
 
 
 @pytest.mark.parametrize("status", [200, 401])

@@ -75,6 +75,19 @@ async def endless(request: web.Request) -> web.StreamResponse:
         await response.write(b" " * 16_384)
 
 
-async def elsewhere(_request: web.Request) -> web.StreamResponse:
-    """A redirect to a path that would answer."""
-    return web.Response(status=302, headers={"Location": "/elsewhere"})
+def redirect(status: int, target: str) -> Fault:
+    """A redirection."""
+
+    async def respond(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, headers={"Location": target})
+
+    return respond
+
+
+def page(status: int) -> Fault:
+    """A page of something before Directus, or in its place."""
+
+    async def respond(_request: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, text="\n<!doctype html><title>Sign in</title>", content_type="text/html")
+
+    return respond

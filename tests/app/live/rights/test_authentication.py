@@ -124,7 +124,11 @@ async def test_nothing_to_ask(stand_in: DirectusStandIn, failing_door: Door, coo
         pytest.param(faults.broken, None, id="500"),
         pytest.param(faults.silence, None, id="silence"),
         pytest.param(faults.cut, None, id="cut"),
-        pytest.param(faults.elsewhere, None, id="redirect"),
+        *(
+            pytest.param(faults.redirect(status, "/elsewhere"), None, id=str(status))
+            for status in (301, 302, 303, 307, 308)
+        ),
+        *(pytest.param(faults.page(status), None, id=f"page-{status}") for status in (200, 401, 403, 404)),
         pytest.param(faults.body(b"<html>"), None, id="garbage"),
         pytest.param(faults.body(b'{"data":{}}'), None, id="no-id"),
         pytest.param(faults.body(b'{"data":{"id":null}}'), None, id="null"),
@@ -143,11 +147,12 @@ async def test_errors(stand_in: DirectusStandIn, failing_door: Door, fault: Faul
     assert failing_door.observed.authentications == ["error"]
 
 
-async def test_something_else_answers(stand_in: DirectusStandIn) -> None:
-    """A server that does not know the route is not Directus: an error, not a verdict on the client."""
+async def test_something_else_answers(stand_in: DirectusStandIn, caplog: pytest.LogCaptureFixture) -> None:
+    """A server that does not know the route is not Directus: an error, not a verdict on the client, and logged."""
     observed = LiveObserved()
     async with client_of(f"{stand_in.url}/elsewhere") as client:
         answer = await DirectusAuthenticator(client, observed).authenticate(Credentials("a=1", ADDRESS))
 
     assert answer == Authentication("error")
     assert stand_in.asked[0].path == "/elsewhere/users/me?fields=id"
+    assert "set DIRECTUS_BASE_URL to the root of Directus" in caplog.text

@@ -150,7 +150,6 @@ async def test_nothing_is_kept(stand_in: DirectusStandIn) -> None:
         pytest.param(faults.too_many_requests(None), "status 429", id="429"),
         pytest.param(faults.under_pressure(None), "status 503", id="503"),
         pytest.param(faults.broken, "status 500", id="500"),
-        pytest.param(faults.elsewhere, "status 302", id="redirect"),
         pytest.param(faults.silence, "no answer within 0.2 s", id="silence"),
         pytest.param(faults.cut, "ServerDisconnectedError", id="cut"),
         pytest.param(faults.cut_short, "ClientPayloadError", id="cut-short"),
@@ -176,7 +175,40 @@ async def test_failures(stand_in: DirectusStandIn, fault: Fault, reason: str) ->
 
     assert isinstance(answer, Answer)
     assert answer.status == 200
-    assert stand_in.count("/elsewhere") == 0
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        ("https://cms.example.org/users/me?fields=id", "https://cms.example.org"),
+        ("https://u:secret@cms.example.org/users/me", "https://u:***@cms.example.org"),
+        ("/admin/login?next=secret", "/admin/login"),
+        (f"https://cms.example.org/{'x' * 5000}", f"https://cms.example.org/{'x' * 176}"),
+    ],
+)
+async def test_a_redirection_is_named(
+    stand_in: DirectusStandIn, caplog: pytest.LogCaptureFixture, status: int, target: str, shown: str
+) -> None:
+    """It is not followed, since cookies would go along; the log says where it leads and what to set, and no secret."""
+    stand_in.fault = faults.redirect(status, target)
+    async with client_of(stand_in.url) as client:
+        answer = await ask(client, "a=1")
+
+    where = "set DIRECTUS_BASE_URL to where it answers"
+    assert answer == Unavailable(f"status {status}, a redirection to {shown!r}: {where}")
+    assert len(stand_in.asked) == 1
+    assert [record.getMessage() for record in caplog.records] == [f"Directus: {answer.reason}"]
+
+
+@pytest.mark.parametrize("status", [200, 401, 403, 404])
+async def test_a_page_is_no_answer(stand_in: DirectusStandIn, status: int) -> None:
+    """What a proxy or another server says in HTML is no verdict on a client, whatever its status."""
+    stand_in.fault = faults.page(status)
+    async with client_of(stand_in.url) as client:
+        answer = await ask(client, "a=1")
+
+    assert answer == Unavailable(f"status {status} with a page: set DIRECTUS_BASE_URL to the root of Directus")
 
 
 async def test_the_largest_answer(stand_in: DirectusStandIn) -> None:
