@@ -95,7 +95,7 @@ class DirectusDetails:
     async def course(self, event_id: str, credentials: Credentials) -> bytes | None:
         """Return the course of an event, if the session may see it."""
         cookie, forwarded_for = credentials
-        if self._course_field is None or cookie is None or not can_be_sent(cookie):
+        if self._course_field is None or not self._directus.serves(cookie):
             return None
         answer = await self._directus.ask(
             f"/items/events/{quote(event_id, safe='')}?fields={self._course_field}",
