@@ -14,6 +14,8 @@ function watch() {
       process.exit(1);
     }
     for (const { deviceId, lat, lon, ts } of frame.snapshot ?? frame.positions ?? []) console.log(deviceId, lat, lon, ts);
+    if (frame.type === "removed") console.log(frame.deviceId, "is not shown any more");
+    if (frame.partial) console.error("the server's database is away: devices that are missing follow");
     // With the cursor of the last frame the next connection goes on where this one ended.
     request.since = frame.cursor ?? request.since;
   };

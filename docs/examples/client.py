@@ -21,6 +21,10 @@ async def watch(url: str, event_id: str, cookie: str) -> None:
                             sys.exit(f"{frame['code']}: {frame['message']}")
                         for position in frame.get("snapshot") or frame.get("positions", []):
                             print(position["deviceId"], position["lat"], position["lon"], position["ts"], flush=True)  # noqa: T201
+                        if frame["type"] == "removed":
+                            print(frame["deviceId"], "is not shown any more", flush=True)  # noqa: T201
+                        if frame.get("partial"):
+                            print("the server's database is away: devices that are missing follow", file=sys.stderr)  # noqa: T201
                         request["since"] = frame.get("cursor", request.get("since"))
             except aiohttp.WSServerHandshakeError as error:
                 if error.status != 503:  # noqa: PLR2004 - no room, or Directus is away: both pass

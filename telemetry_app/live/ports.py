@@ -79,20 +79,27 @@ class DeviceEvents(Protocol):
         """Return the ids of a device's events."""
 
     def devices_of(self, event_id: str) -> frozenset[str]:
-        """Return the devices of an event."""
+        """Return the devices of an event; the same object until they change."""
+
+    @property
+    def version(self) -> int:
+        """How often they were read with another result than before; 0 = not yet, and nothing is known."""
 
     def entries_of(self, event_id: str) -> Mapping[str, str]:
         """Return the id of the entry for which each device of an event takes part."""
 
 
 class StoredPositions(Protocol):
-    """Reads the database, and fails open: what cannot be read is left out."""
+    """Reads the database. Never raises."""
 
-    async def newest(self, device_ids: Collection[str]) -> list[LivePosition]:
-        """Return the newest position of each device that is not marked faulty."""
+    async def newest(self, device_ids: Collection[str]) -> list[LivePosition] | None:
+        """Return the newest position of each device that is not marked faulty; None when they cannot be read."""
 
     async def stored_until(self, newest: Mapping[str, Rank]) -> Mapping[str, Rank]:
-        """Return the last stored position up to the timestamp of another one of each device, faulty ones included."""
+        """Return the last stored position up to the timestamp of another one of each device, faulty ones included.
+
+        What cannot be read is left out.
+        """
 
 
 class PastUnavailableError(Exception):
@@ -181,7 +188,7 @@ class LiveObserver(Protocol):
         """Reading past positions ended `ok`, `busy`, `error`, or because the client `left`, after this time."""
 
     def snapshot_failed(self) -> None:
-        """A snapshot could not be read and was left empty."""
+        """Stored positions could not be read, so that clients are not shown them yet."""
 
     def retried(self, operation: str) -> None:
         """An operation failed and will be retried."""

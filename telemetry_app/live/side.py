@@ -13,6 +13,7 @@ from faust_redis.redis.errors import FaustRedisError
 from faust_redis.redis.replies import EntryId
 from telemetry_app.live.clients.connection import Connection
 from telemetry_app.live.clients.registry import Registry
+from telemetry_app.live.delivery.announcing import Announcer
 from telemetry_app.live.delivery.fanout import FanOut
 from telemetry_app.live.delivery.housekeeping import Housekeeper
 from telemetry_app.live.delivery.opening import Opener
@@ -127,8 +128,13 @@ class LiveSide(Service):
             details=details,
             limits=limits,
         )
-        reviewer = Reviewer(self.registry, self._fan_out, gatherer, device_events, every_s=review_s)
-        self._housekeeper = Housekeeper(self.registry, self._fan_out, self.requests, reviewer)
+        self._housekeeper = Housekeeper(
+            self.registry,
+            self._fan_out,
+            self.requests,
+            Announcer(self.registry, self.history, self._fan_out, gatherer, device_events, limits, observer),
+            Reviewer(self.registry, self.history, self._fan_out, gatherer, device_events, every_s=review_s),
+        )
         super().__init__(**kwargs)
 
     def on_init_dependencies(self) -> Iterable[ServiceT]:

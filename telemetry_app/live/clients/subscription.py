@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.encoding import Form
 from telemetry_app.live.wire.position import is_newer
 
@@ -52,6 +53,11 @@ class Subscription:
         gate: What must be held back for now.
         owed: Devices whose known position has not been sent; until then their positions are held back, and no frame
             has a cursor.
+        told: Devices of the event as the client knows it: where they are has been sent, as far as they have been seen.
+        seen: Devices that may be on the client's map: also those whose live positions it was sent before it was told.
+        mark: What says so in cursors; before anything was told, that of the client's own cursor.
+        hidden: Devices whose shown position was found to be faulty, and that have no other.
+        partial: Whether the client waits for what the database could not be asked; until then no frame has a cursor.
         authorize_at: Loop time at which the right is checked again.
     """
 
@@ -62,12 +68,33 @@ class Subscription:
     seq: int = 0
     gate: Gate | None = None
     owed: frozenset[str] = frozenset()
+    told: frozenset[str] = frozenset()
+    seen: frozenset[str] = frozenset()
+    mark: str = ""
+    hidden: frozenset[str] = frozenset()
+    partial: bool = False
     authorize_at: float = field(default=float("inf"))
 
     @property
     def passes_all(self) -> bool:
         """Whether nothing has to be held back."""
         return self.gate is None and not self.owed
+
+    @property
+    def cursor_mark(self) -> str | None:
+        """What the cursors of its frames end with; None = they are empty, since there is none to go on from."""
+        return None if self.owed or self.partial else self.mark
+
+    def tell(self, devices: frozenset[str]) -> None:
+        """Note that the client knows these devices of the event."""
+        self.told = devices
+        self.mark = cursor.mark_of(devices)
+
+    def lose(self, gone: frozenset[str], told: frozenset[str]) -> None:
+        """Note that devices are not on the client's map any more, and which of the event's it still knows."""
+        self.seen -= gone
+        self.hidden -= gone
+        self.tell(told)
 
     def passing(self, sightings: Iterable[Sighting]) -> list[Sighting]:
         """Return the positions that are not held back."""

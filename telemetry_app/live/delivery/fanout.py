@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 #: What a client missed comes in pieces of this part of what it may cost, the half of which is free by then.
 _PIECE_PART: Final = 4
 
+#: How long to wait for what is on its way through the stream.
+_PATIENCE_S: Final = 5.0
+_POLL_S: Final = 0.05
+
 
 class FanOut:
     """Delivers batches to subscribers without waiting for any, and knows how far each stream has been delivered.
@@ -76,6 +80,8 @@ class FanOut:
         self._limits = limits
         self._gated: set[Subscription] = set()
         self._outbox = Outbox()
+        self._version = 0
+        self._sorted_since = 0
         self.vector: Vector = (BEFORE_ALL,) * len(streams)
 
     def start_at(self, vector: Vector) -> None:
@@ -88,6 +94,7 @@ class FanOut:
         Entries that cannot be decoded and faulty positions are left out: the durable side reports them.
         """
         partition = self._streams[batch.stream]
+        self._note_changes()
         before = self._history.seq
         passed = group(
             good(decode_entries(batch), max_ahead_s=self._max_ahead_s),
@@ -113,13 +120,23 @@ class FanOut:
         for oldest in sent:
             self._observer.delivered(max(time.time() - oldest.entry_id.ms / 1000, 0.0))
 
-    def has_caught_up(self, at: float) -> bool:
-        """Tell whether everything that was appended before a loop time has been delivered."""
-        return at < self._caught_up_at()
+    async def catches_up(self, at: float) -> bool:
+        """Wait until everything that was appended before a loop time has been delivered; False if that takes long."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + _PATIENCE_S
+        while not (caught_up := at < self._caught_up_at()) and clock() < deadline:  # noqa: ASYNC110 - a read has no event
+            await asyncio.sleep(_POLL_S)
+        return caught_up
+
+    def has_sent(self, sighting: Sighting) -> bool:
+        """Tell whether a position was sent to the events that its device takes part in now."""
+        self._note_changes()
+        return sighting.seq > self._sorted_since
 
     def correct(self, positions: Iterable[LivePosition]) -> None:
         """Show devices where they are by other positions than those that passed through."""
         self.settle()
+        self._note_changes()
         before = self._history.seq
         where, now = cursor.of(self.vector), asyncio.get_running_loop().time()
         by_event: dict[str, list[Sighting]] = {}
@@ -152,7 +169,7 @@ class FanOut:
                 size += len(subscription.topic) + len(sighting.body)
                 positions += 1
             if size > most_bytes or number == found[-1][0]:
-                written = [encoded(s.form, s.topic, bodies, cursors=not s.owed) for s, bodies in piece.items()]
+                written = [encoded(s.form, s.topic, bodies, s.cursor_mark) for s, bodies in piece.items()]
                 yield number, b"".join(written), positions
                 piece, size, positions = {}, 0, 0
 
@@ -180,6 +197,18 @@ class FanOut:
                 self._history.learn(gate.newest)
                 subscription.gate = None
                 self._gated.discard(subscription)
+
+    def _note_changes(self) -> None:
+        """Note from where on positions are sorted by the events as they are now, and which devices maps may show."""
+        if self._version == self._device_events.version:
+            return
+        self._version = self._device_events.version
+        self._sorted_since = self._history.seq
+        unions: dict[tuple[frozenset[str], frozenset[str]], frozenset[str]] = {}
+        for subscription in self._registry:
+            seen, devices = subscription.seen, self._device_events.devices_of(subscription.event_id)
+            if seen is not devices:
+                subscription.seen = unions.setdefault((seen, devices), seen | devices)
 
     def _caught_up_at(self) -> float:
         """Return the loop time before which everything that was appended has been delivered here."""
@@ -222,11 +251,11 @@ class FanOut:
         sent = 0
         for subscription in subscribers:
             passing = sightings if subscription.passes_all else subscription.passing(sightings)
-            if len(passing) == number and not subscription.owed:
-                frames = for_all.frames(subscription.form)
+            if len(passing) == number:
+                frames = for_all.frames(subscription.form, subscription.cursor_mark)
             else:
                 bodies = [sighting.written for sighting in passing]
-                frames = encoded(subscription.form, topic, bodies, cursors=not subscription.owed)
+                frames = encoded(subscription.form, topic, bodies, subscription.cursor_mark)
             if passing and subscription.connection.hold(frames, len(passing), before):
                 self._outbox.add(subscription.connection)
                 subscription.seq = seq

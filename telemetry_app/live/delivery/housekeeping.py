@@ -1,4 +1,4 @@
-"""For all connections in turn: catching up, closing slow and silent ones, looking again at rights and places."""
+"""For all connections in turn: catching up, closing slow and silent ones, looking again at rights, devices, places."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from mode import Service
 
+from telemetry_app.database.backoff import Backoff
 from telemetry_app.live.delivery.requests import LOOK_S, RequestHandler
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from telemetry_app.live.clients.connection import Connection
     from telemetry_app.live.clients.registry import Registry
     from telemetry_app.live.clients.subscription import Subscription
+    from telemetry_app.live.delivery.announcing import Announcer
     from telemetry_app.live.delivery.fanout import FanOut
     from telemetry_app.live.delivery.review import Reviewer
 
@@ -24,6 +26,8 @@ logger = logging.getLogger(__name__)
 #: Longest wait of a client that reads again for what it missed.
 _CATCH_UP_S: Final = 0.05
 _FORGET_S: Final = 60.0
+#: Between attempts to read what clients lack.
+_BACKOFF: Final = Backoff(first_s=1.0, longest_s=5.0)
 #: Rights checked at the same time.
 _QUESTIONS: Final = 16
 
@@ -34,11 +38,18 @@ class Housekeeper(Service):
     logger = logger
 
     def __init__(
-        self, registry: Registry, fan_out: FanOut, requests: RequestHandler, reviewer: Reviewer, **kwargs: Any
+        self,
+        registry: Registry,
+        fan_out: FanOut,
+        requests: RequestHandler,
+        announcer: Announcer,
+        reviewer: Reviewer,
+        **kwargs: Any,
     ) -> None:
         self._registry = registry
         self._fan_out = fan_out
         self._requests = requests
+        self._announcer = announcer
         self._reviewer = reviewer
         self._limits = requests.limits
         self._questions = asyncio.Semaphore(_QUESTIONS)
@@ -97,6 +108,13 @@ class Housekeeper(Service):
     async def _ask_who(self, connection: Connection) -> None:
         async with self._questions:
             await self._requests.reauthenticate(connection)
+
+    @Service.task
+    async def _announce(self) -> None:
+        failures = 0
+        while not self.should_stop:
+            await self.sleep(LOOK_S + (_BACKOFF.wait_s(failures) if failures else 0.0))
+            failures = 0 if await self._announcer.announce() else failures + 1
 
     @Service.task
     async def _review(self) -> None:

@@ -42,11 +42,15 @@ class _Page(NamedTuple):
         positions: Where the database has them; none for a client that resumes.
         following: What the database does not have yet, or what the client missed, in order.
         gate: What must be held back from now on.
+        told: Devices of which all that is known is here: without the database, those that passed through.
+        partial: Whether the database could not be asked for the others.
     """
 
     positions: Sequence[LivePosition]
     following: list[Sighting]
     gate: Gate
+    told: frozenset[str]
+    partial: bool
 
 
 class _Opening:
@@ -57,7 +61,9 @@ class _Opening:
         since: The client's cursor; None without one.
         reference: The `id` of the request, as JSON.
         entries: What the client is told of devices.
+        devices: Devices of the event.
         owed: Devices whose page has not been sent.
+        told: Devices of which all that is known has been sent.
         answered: Whether the answer was sent, and with it the first page.
     """
 
@@ -67,14 +73,16 @@ class _Opening:
         since: Vector | None,
         reference: Raw | UnsetType,
         entries: Mapping[str, EntryFields],
-        devices: tuple[str, ...],
+        devices: frozenset[str],
         most_bytes: int,
     ) -> None:
         self.subscription = subscription
         self.since = since
         self.reference = reference
         self.entries = entries
-        self.owed = devices
+        self.devices = devices
+        self.owed = tuple(devices)
+        self.told: frozenset[str] = frozenset()
         self.answered = False
         self._most_bytes = most_bytes
         self._most_devices = max(most_bytes // _POSITION_BYTES, 1)
@@ -102,9 +110,10 @@ class _Opening:
         self._most_devices = devices // 2
         return True
 
-    def went_on(self) -> None:
+    def went_on(self, page: _Page) -> None:
         """Note that the next page was sent."""
         self.owed = self.owed[self._most_devices :]
+        self.told |= page.told
         if not self.answered:
             self.answered = True
             self._most_bytes //= _PAGE_PART
@@ -146,7 +155,10 @@ class Opener:
             entries: What the client may be told of the event's entries, by their ids.
         """
         connection = subscription.connection
-        devices = tuple(self.device_events.devices_of(subscription.event_id))
+        devices = self.device_events.devices_of(subscription.event_id)
+        # Who was told of other devices might keep one that has left, and never see one that stands still.
+        if not self.device_events.version or subscription.mark not in {"", cursor.mark_of(devices)}:
+            since = None
         of_devices = self.device_events.entries_of(subscription.event_id)
         named = {device_id: entries[entry_id] for device_id, entry_id in of_devices.items() if entry_id in entries}
         opening = _Opening(subscription, since, reference, named, devices, self.limits.slow_client_bytes)
@@ -164,6 +176,8 @@ class Opener:
                 await connection.wait_for_room(len(written), caught_up=opening.answered)
             elif not self._give(opening, page, written):
                 return
+        subscription.tell(devices if devices == opening.told else opening.told)
+        subscription.seen = subscription.seen | devices if subscription.seen - devices else devices
 
     def _give(self, opening: _Opening, page: _Page, written: bytes) -> bool:
         """Send a page and hold back what it makes old; False when the client is gone."""
@@ -173,8 +187,9 @@ class Opener:
             if not self.registry.subscribe(subscription):
                 return False
         subscription.connection.write(written)
-        opening.went_on()
+        opening.went_on(page)
         subscription.owed = frozenset(opening.owed)
+        subscription.partial |= page.partial
         subscription.add_gate(page.gate)
         self.fan_out.admit(subscription)
         return True
@@ -186,14 +201,24 @@ class Opener:
         # The database's newest position of a device may not have passed here yet.
         ahead = {d: rank for d, rank in newest.items() if is_newer(rank, self.history.known(d))}
         if since is None:
-            following = self.gatherer.unstored(devices, snapshot)
-            return _Page(snapshot.positions, following, Gate(ahead, None, snapshot.made_at))
+            return self._known(snapshot, Gate(ahead, None, snapshot.made_at))
         # Only the newest of each device: a map shows where things are, and the work stays bounded after a long
         # absence. The stream also has late uploads, older than what the client may have been shown before.
         missed = [s for s in self.history.missed(devices, since) if _is_good(s, snapshot, newest.get(s.device_id))]
         # A client that resumes has not seen what has not passed here yet.
         unseen = {device_id: (seen_ms, ts_ms - 1) for device_id, (seen_ms, ts_ms) in ahead.items()}
-        return _Page((), missed, Gate(unseen, since, snapshot.made_at))
+        return _Page((), missed, Gate(unseen, since, snapshot.made_at), frozenset(devices), partial=False)
+
+    def _known(self, snapshot: Snapshot, gate: Gate) -> _Page:
+        """Return the page of a client that comes without a cursor."""
+        devices = snapshot.devices
+        following = self.gatherer.unstored(devices, snapshot)
+        if snapshot.complete:
+            partial = not self.device_events.version
+            return _Page(snapshot.positions, following, gate, frozenset(devices), partial)
+        # Where the database had them later than what passed here they would be shown in an old place.
+        told = frozenset(device_id for device_id in devices if self.history.newest(device_id) is not None)
+        return _Page((), [s for s in following if s.device_id in told], gate, told, partial=True)
 
     def _payloads(self, opening: _Opening, page: _Page) -> list[bytes]:
         """Return the frames of a page: the answer and what follows it, or ordinary ones without cursors."""
@@ -204,13 +229,14 @@ class Opener:
             entries = opening.next_entries
             named = [encode(Entries(topic, entries))] if entries else []
             known = [(position_body(position, ""), "") for position in page.positions]
-            return [*named, *payloads(form, topic, [*known, *following], cursors=False)]
-        if not whole:
+            return [*named, *payloads(form, topic, [*known, *following], None)]
+        mark = cursor.mark_of(opening.devices) if whole and not page.partial else None
+        if mark is None:
             reached = ""
         elif since is None:
-            reached = self._just_before(page.following)
+            reached = self._just_before(page.following) + mark
         else:
-            reached = cursor.of(since)
+            reached = cursor.of(since) + mark
         answer = subscribed(
             topic,
             page.positions,
@@ -218,9 +244,10 @@ class Opener:
             reference=opening.reference,
             resumed=since is not None,
             batch=form is not Form.EACH,
+            partial=page.partial,
             entries=opening.next_entries,
         )
-        return [answer, *payloads(form, topic, following, cursors=whole)]
+        return [answer, *payloads(form, topic, following, mark)]
 
     def _just_before(self, following: list[Sighting]) -> str:
         """Return the cursor just before the first of these, or, without any, before everything to come."""

@@ -103,9 +103,10 @@ class RequestHandler:
             _refuse(connection, request, "limit", f"No more than {self.limits.max_subscriptions} subscriptions.")
         elif await self._is_allowed(connection, request, event_id):
             form = _form(frame, connection)
-            subscription = Subscription(connection, topic, event_id, form, authorize_at=self.next_check())
+            since_text, mark = cursor.split(frame.since or "")
+            subscription = Subscription(connection, topic, event_id, form, mark=mark, authorize_at=self.next_check())
             entries = await self.details.entries(event_id, connection.credentials)
-            since = await self._reachable(frame.since)
+            since = await self._reachable(since_text)
             await self.opener.open(subscription, since, request.reference, entries)
 
     def _is_full(self, connection: Connection, topic: str) -> bool:
@@ -120,9 +121,9 @@ class RequestHandler:
             _refuse(connection, request, *_REFUSALS[verdict.result])
         return verdict.result == "ok"
 
-    async def _reachable(self, text: str | None) -> Vector | None:
+    async def _reachable(self, text: str) -> Vector | None:
         """Return the client's cursor, if everything after it can be read."""
-        since = cursor.parse(text, len(self.fan_out.vector)) if text else None
+        since = cursor.parse(text, len(self.fan_out.vector))
         return since if since is not None and await self.resumer.reach(since) else None
 
     def next_check(self) -> float:

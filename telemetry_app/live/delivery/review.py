@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from telemetry_app.live.wire.protocol import topic_of
 
 if TYPE_CHECKING:
     from telemetry_app.live.clients.registry import Registry
     from telemetry_app.live.delivery.fanout import FanOut
     from telemetry_app.live.ports import DeviceEvents
     from telemetry_app.live.positions.gather import Gatherer
+    from telemetry_app.live.positions.history import History
 
-#: How long to wait until what the database has may have passed here too; else the next review will do.
-_PATIENCE_S: Final = 5.0
-_POLL_S: Final = 0.05
 #: Devices of one read, between which others have their turn.
 _AT_ONCE: Final = 1000
 
@@ -28,6 +27,7 @@ class Reviewer:
     """
 
     registry: Registry
+    history: History
     fan_out: FanOut
     gatherer: Gatherer
     device_events: DeviceEvents
@@ -39,11 +39,14 @@ class Reviewer:
         devices = sorted(watched)
         for start in range(0, len(devices), _AT_ONCE):
             snapshot = await self.gatherer.snapshot(tuple(devices[start : start + _AT_ONCE]))
-            if await self._has_caught_up(snapshot.made_at) and (found := self.gatherer.corrections(snapshot)):
-                self.fan_out.correct(found)
+            if snapshot.complete and await self.fan_out.catches_up(snapshot.made_at):
+                self.fan_out.correct(self.gatherer.corrections(snapshot))
+                for device_id in self.gatherer.hidden(snapshot):
+                    self._hide(device_id)
 
-    async def _has_caught_up(self, at: float) -> bool:
-        deadline = asyncio.get_running_loop().time() + _PATIENCE_S
-        while not (caught_up := self.fan_out.has_caught_up(at)) and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110 - a read has no event
-            await asyncio.sleep(_POLL_S)
-        return caught_up
+    def _hide(self, device_id: str) -> None:
+        """Take a device from all maps until it has a good position again."""
+        self.history.forget(device_id)
+        for event_id in self.device_events.events_of(device_id):
+            for subscription in self.registry.subscribers(topic_of(event_id)):
+                subscription.hidden |= {device_id}

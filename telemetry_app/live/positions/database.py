@@ -68,15 +68,19 @@ TIMEOUT_S: Final = 5.0
 
 
 class PositionsTable:
-    """Reads the table `positions`, and fails open: what cannot be read is left out. Never raises."""
+    """Reads the table `positions`. Never raises."""
 
     def __init__(self, postgres: Postgres, observer: LiveObserver) -> None:
         self._postgres = postgres
         self._observer = observer
-        self._outage = Outage(logger, "reading snapshots (empty meanwhile)")
+        self._outage = Outage(logger, "reading snapshots (partial meanwhile)")
 
-    async def newest(self, device_ids: Collection[str]) -> list[LivePosition]:
-        """Return the newest position of each device that is not marked faulty, however old; in any order."""
+    async def newest(self, device_ids: Collection[str]) -> list[LivePosition] | None:
+        """Return the newest position of each device that is not marked faulty, however old; in any order.
+
+        Returns:
+            None when they cannot be read.
+        """
         if not device_ids:
             return []
         started_at = time.perf_counter()
@@ -84,7 +88,7 @@ class PositionsTable:
         self._observer.snapshot(time.perf_counter() - started_at)
         if rows is None:
             self._observer.snapshot_failed()
-            return []
+            return None
         return [
             LivePosition(device_id, latitude, longitude, epoch_ms(ts), speed, angle, epoch_ms(seen))
             for device_id, latitude, longitude, ts, speed, angle, seen in rows

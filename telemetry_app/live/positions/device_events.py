@@ -64,6 +64,7 @@ class CachedDeviceEvents(Service):
         self._devices: Mapping[str, frozenset[str]] = {}
         self._entries: Mapping[str, Mapping[str, str]] = {}
         self._id_type: str | None = None
+        self._version = 0
         self._missing: str | None = None
         self._outage = Outage(logger, "refreshing device events (the last known stay in use)")
         super().__init__(**kwargs)
@@ -77,7 +78,7 @@ class CachedDeviceEvents(Service):
         return self._events.get(device_id, _NONE)
 
     def devices_of(self, event_id: str) -> frozenset[str]:
-        """Return the devices of an event."""
+        """Return the devices of an event; the same object until they change."""
         return self._devices.get(event_id, _NONE)
 
     def entries_of(self, event_id: str) -> Mapping[str, str]:
@@ -87,6 +88,11 @@ class CachedDeviceEvents(Service):
     def can_be_an_event(self, event_id: str) -> bool:
         """Tell whether an event can have this id; until the tables have been read, any can."""
         return can_be_an_event_id(event_id, self._id_type)
+
+    @property
+    def version(self) -> int:
+        """How often the tables were read with another result than before; 0 = not yet, and nothing is known."""
+        return self._version
 
     async def on_start(self) -> None:
         """Read the tables, so that the first positions already have their events."""
@@ -107,8 +113,11 @@ class CachedDeviceEvents(Service):
         self._missing = None
         self._outage.over()
         self._id_type = id_type
+        devices = _grouped((event_id, device_id) for device_id, event_id, _ in rows)
+        if not self._version or devices != self._devices:
+            self._version += 1
         self._events = _grouped((device_id, event_id) for device_id, event_id, _ in rows)
-        self._devices = _grouped((event_id, device_id) for device_id, event_id, _ in rows)
+        self._devices = {event_id: _same(members, self._devices.get(event_id)) for event_id, members in devices.items()}
         entries: dict[str, dict[str, str]] = {}
         for device_id, event_id, entry_id in rows:
             entries.setdefault(event_id, {})[device_id] = entry_id
@@ -132,6 +141,11 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
     for key, value in pairs:
         groups.setdefault(key, set()).add(value)
     return {key: frozenset(values) for key, values in groups.items()}
+
+
+def _same(members: frozenset[str], before: frozenset[str] | None) -> frozenset[str]:
+    """Return the set from before if it is equal, so that whoever has it sees at once that nothing has changed."""
+    return before if before == members else members
 
 
 def _reason(error: Exception) -> str:

@@ -20,13 +20,17 @@ class Snapshot(NamedTuple):
     """What the database knew of devices at one time.
 
     Attributes:
-        positions: Newest position of each device, faulty ones left out.
+        devices: The devices.
+        complete: Whether the database could be asked.
+        positions: Newest position of each device, faulty ones left out; none when it could not.
         passed: Newest position of each device that had passed through here when the read began.
         covered: Newest stored position of each device as far as it had passed, or the one above if that is newer.
         begun_at: Loop time at which the read began.
         made_at: Loop time at which it ended.
     """
 
+    devices: tuple[str, ...]
+    complete: bool
     positions: list[LivePosition]
     passed: Mapping[str, Rank]
     covered: Mapping[str, Rank]
@@ -66,21 +70,32 @@ class Gatherer:
         """
         return [position for position in snapshot.positions if self._differs(position, snapshot)]
 
+    def hidden(self, snapshot: Snapshot) -> list[str]:
+        """Return the devices of which every position is marked as faulty, though one was shown."""
+        good = {position.device_id for position in snapshot.positions}
+        return [d for d in snapshot.devices if snapshot.complete and d not in good and self._is_stored(d, snapshot)]
+
     def _differs(self, position: LivePosition, snapshot: Snapshot) -> bool:
-        device_id = position.device_id
-        known = self._history.known(device_id)
+        known = self._history.known(position.device_id)
         if is_newer(position.rank, known):
             return True
         # What was shown is stored, and still another one is the newest good one.
-        return position.rank != known and known == snapshot.passed.get(device_id) == snapshot.covered.get(device_id)
+        return position.rank != known and self._is_stored(position.device_id, snapshot)
+
+    def _is_stored(self, device_id: str, snapshot: Snapshot) -> bool:
+        """Tell whether what has been shown of a device since before the read is stored, good or faulty."""
+        known = self._history.known(device_id)
+        return known is not None and known == snapshot.passed.get(device_id) == snapshot.covered.get(device_id)
 
     async def _read(self, devices: tuple[str, ...]) -> Snapshot:
         begun_at = asyncio.get_running_loop().time()
         passed = {device_id: rank for device_id in devices if (rank := self._history.known(device_id)) is not None}
         # Before the positions, which then include what is stored in between.
         covered = dict(await self._stored.stored_until(passed)) if passed else {}
-        positions = await self._stored.newest(devices) if devices else []
+        stored = await self._stored.newest(devices) if devices else []
+        positions = stored or []
         for position in positions:
             if is_newer(position.rank, covered.get(position.device_id)):
                 covered[position.device_id] = position.rank
-        return Snapshot(positions, passed, covered, begun_at, asyncio.get_running_loop().time())
+        made_at = asyncio.get_running_loop().time()
+        return Snapshot(devices, stored is not None, positions, passed, covered, begun_at, made_at)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from faust_redis.redis.replies import EntryId
+from faust_redis.redis.replies import BEFORE_ALL, EntryId
 from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.cursor import Vector
 from telemetry_app.live.wire.position import is_newer
@@ -83,6 +83,12 @@ class History:
         """Return the rank of the newest position known of a device."""
         return self._known.get(device_id)
 
+    def newest(self, device_id: str) -> Sighting | None:
+        """Return the newest position of a device, if it has passed through."""
+        recent = self._recent.get(device_id)
+        # One older than what the database knows came late.
+        return recent[-1] if recent and recent[-1].rank >= self._known[device_id] else None
+
     def add(self, sighting: Sighting) -> None:
         """Add a position that is newer than what is known of its device."""
         self._known[sighting.device_id] = sighting.rank
@@ -115,6 +121,12 @@ class History:
         self._recent.pop(live.device_id, None)
         self.add(sighting)
         return sighting
+
+    def place(self, live: LivePosition, now: float) -> None:
+        """Note where the database has a device of which nothing newer has passed: whoever resumes knows it."""
+        sighting = Sighting(0, live.device_id, live.rank, 0, BEFORE_ALL, now, "", position_body(live, ""))
+        self._recent.pop(live.device_id, None)
+        self.add(sighting)
 
     def prepend(self, found: Iterable[Sighting]) -> None:
         """Add positions from before the known ones, in stream order, as if they had passed through first."""
@@ -154,14 +166,16 @@ class History:
     def forget_unless(self, wanted: Callable[[str], object]) -> None:
         """Drop devices that no longer take part in any event."""
         for device_id in [device_id for device_id in self._known if not wanted(device_id)]:
-            self._known.pop(device_id)
-            self._recent.pop(device_id, None)
+            self.forget(device_id)
+
+    def forget(self, device_id: str) -> None:
+        """Drop all that is known of a device, as if it had never sent anything."""
+        self._known.pop(device_id, None)
+        self._recent.pop(device_id, None)
 
     def _newest(self, devices: Iterable[str], wanted: Callable[[Sighting], bool]) -> list[Sighting]:
-        recent = self._recent
-        found = [kept[-1] for device_id in devices if (kept := recent.get(device_id)) and wanted(kept[-1])]
-        # One older than what the database knows came late.
-        return sorted((s for s in found if s.rank >= self._known[s.device_id]), key=_in_order)
+        found = [s for device_id in devices if (s := self.newest(device_id)) is not None and wanted(s)]
+        return sorted(found, key=_in_order)
 
 
 def _in_order(sighting: Sighting) -> tuple[int, EntryId]:

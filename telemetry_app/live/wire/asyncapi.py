@@ -23,6 +23,7 @@ _ANSWERS: Final = (
     protocol.Error,
     protocol.PositionFrame,
     protocol.PositionsFrame,
+    protocol.Removed,
 )
 _REFS: Final = "#/components/schemas/{name}"
 #: What msgspec has no schema for.

@@ -1,15 +1,18 @@
 """Cursors: how far a client has come in every stream, as a short text that any worker understands.
 
 With one stream a cursor is the id of an entry, `1700000000000-0`. With several it is the partition and the id of an
-entry, and how far the other streams had been read at that moment, packed: `3.1700000000000-0~AZ…`. To clients it is
-opaque.
+entry, and how far the other streams had been read at that moment, packed: `3.1700000000000-0~AZ…`. A client's cursor
+ends with a mark of the devices that the client was told of, `1700000000000-0@Xk3v0Q`: who comes back after others have
+entered the event, or left it, is given a snapshot. To clients it is opaque.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from faust_redis.redis.replies import BEFORE_ALL, EntryId
@@ -24,8 +27,10 @@ Vector = tuple[EntryId, ...]
 _MAX_NUMBER: Final = 2**64 - 1
 _SINGLE: Final = re.compile(r"(\d{1,20})-(\d{1,20})", re.ASCII)
 _ONE_OF_MANY: Final = re.compile(r"(\d{1,4})\.(\d{1,20})-(\d{1,20})~([A-Za-z0-9_-]+)", re.ASCII)
-# What is left of the longest cursor beside a partition and the longest entry id.
-_MAX_PACKED_CHARS: Final = MAX_TEXT - len("1023.") - 2 * 20 - len("-~")
+_MARK: Final = "@"
+_MARK_BYTES: Final = 4
+# What is left of the longest cursor beside a partition, the longest entry id and a mark.
+_MAX_PACKED_CHARS: Final = MAX_TEXT - len("1023.") - 2 * 20 - len("-~") - len("@123456")
 
 
 def tail(vector: Vector) -> str:
@@ -61,6 +66,20 @@ def parse(cursor: str, partitions: int) -> Vector | None:
     if many is None or others is None or int(many[1]) >= partitions:
         return None
     return replaced(others, int(many[1]), _id(many[2], many[3]))
+
+
+@lru_cache(maxsize=1024)
+def mark_of(devices: frozenset[str]) -> str:
+    """Return what a cursor ends with whose client knows these devices of the event."""
+    known = "\0".join(sorted(devices)).encode(errors="surrogatepass")
+    digest = hashlib.blake2b(known, digest_size=_MARK_BYTES).digest()
+    return _MARK + base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def split(cursor: str) -> tuple[str, str]:
+    """Return a client's cursor without its mark, and the mark; one of an earlier release has none."""
+    text, mark, members = cursor.partition(_MARK)
+    return text, mark + members
 
 
 def replaced(vector: Vector, partition: int, entry_id: EntryId) -> Vector:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from telemetry_app.live.wire.deflate import deflated
 from telemetry_app.live.wire.frames import deflated_frame, text_frame
-from telemetry_app.live.wire.protocol import position_head, positions_frame, without_cursor
+from telemetry_app.live.wire.protocol import position_head, positions_frame, with_mark, without_cursor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,12 +30,19 @@ class Form(enum.IntEnum):
     DEFLATED = enum.auto()
 
 
-def payloads(form: Form, topic: str, bodies: Sequence[Body], *, cursors: bool = True) -> list[bytes]:
-    """Return the frames of positions as JSON; without `cursors`, each with an empty one."""
+def payloads(form: Form, topic: str, bodies: Sequence[Body], mark: str | None = "") -> list[bytes]:
+    """Return the frames of positions as JSON.
+
+    Args:
+        form: Of the frames.
+        topic: Of the positions.
+        bodies: The positions, in order.
+        mark: What ends each cursor (see `cursor.mark_of`); None = the cursors are empty.
+    """
     if form is Form.EACH:
-        return _each(topic, bodies, cursors=cursors)
+        return _each(topic, bodies, mark)
     pieces = [bodies[start : start + MAX_POSITIONS] for start in range(0, len(bodies), MAX_POSITIONS)]
-    return [positions_frame(topic, piece, piece[-1][1] if cursors else "") for piece in pieces]
+    return [positions_frame(topic, piece, "" if mark is None else piece[-1][1] + mark) for piece in pieces]
 
 
 def framed(payloads: Iterable[bytes], *, deflate: bool) -> bytes:
@@ -48,31 +55,32 @@ def framed(payloads: Iterable[bytes], *, deflate: bool) -> bytes:
     )
 
 
-def encoded(form: Form, topic: str, bodies: Sequence[Body], *, cursors: bool = True) -> bytes:
-    """Return the frames of positions, joined; without `cursors`, each with an empty one."""
-    return framed(payloads(form, topic, bodies, cursors=cursors), deflate=form is Form.DEFLATED)
+def encoded(form: Form, topic: str, bodies: Sequence[Body], mark: str | None = "") -> bytes:
+    """Return the frames of positions as they go over the wire, joined; see `payloads`."""
+    return framed(payloads(form, topic, bodies, mark), deflate=form is Form.DEFLATED)
 
 
 class Encoded:
-    """Positions of a topic for many subscriptions: encoded once in each form that one of them has."""
+    """Positions of a topic for many subscriptions: encoded once in each form, and with each mark, that one has."""
 
     __slots__ = ("_bodies", "_frames", "_topic")
 
     def __init__(self, topic: str, bodies: Sequence[Body]) -> None:
         self._topic = topic
         self._bodies = bodies
-        self._frames: dict[Form, bytes] = {}
+        self._frames: dict[tuple[Form, str | None], bytes] = {}
 
-    def frames(self, form: Form) -> bytes:
-        """Return the frames in one form, joined."""
-        frames = self._frames.get(form)
+    def frames(self, form: Form, mark: str | None) -> bytes:
+        """Return the frames in one form and with one mark, joined."""
+        frames = self._frames.get((form, mark))
         if frames is None:
-            frames = self._frames[form] = encoded(form, self._topic, self._bodies)
+            frames = self._frames[form, mark] = encoded(form, self._topic, self._bodies, mark)
         return frames
 
 
-def _each(topic: str, bodies: Sequence[Body], *, cursors: bool) -> list[bytes]:
+def _each(topic: str, bodies: Sequence[Body], mark: str | None) -> list[bytes]:
     head = position_head(topic)
-    if cursors:
-        return [head + body for body, _ in bodies]
-    return [head + without_cursor(body, cursor) for body, cursor in bodies]
+    if mark is None:
+        return [head + without_cursor(body, cursor) for body, cursor in bodies]
+    added = mark.encode()
+    return [head + with_mark(body, added) for body, _ in bodies]

@@ -180,8 +180,12 @@ class PositionsFrame(msgspec.Struct, frozen=True, gc=False, tag="positions"):
 class Subscribed(msgspec.Struct, frozen=True, tag="subscribed"):
     """The subscription stands, with `batch` as asked for; with `resumed` the missed positions follow as frames.
 
-    So do the devices of an event that is too large for one answer: then `cursor` is empty. `entries` tells who a device
-    is: by device id, those fields of its entry that the session may see; left out when there are none.
+    So do the devices of an event that is too large for one answer: then `cursor` is empty. It also is with `partial`:
+    the database could not be asked, and the devices that are missing follow as frames when it is back. Then, once, a
+    `subscribed` with `resumed`, an empty snapshot and a cursor says that nothing is missing any more.
+
+    `entries` tells who a device is: by device id, those fields of its entry that the session may see; left out when
+    there are none.
     """
 
     topic: str
@@ -190,6 +194,7 @@ class Subscribed(msgspec.Struct, frozen=True, tag="subscribed"):
     id: msgspec.Raw | UnsetType = UNSET
     resumed: Literal[True] | UnsetType = UNSET
     batch: Literal[True] | UnsetType = UNSET
+    partial: Literal[True] | UnsetType = UNSET
     entries: dict[str, EntryFields] | UnsetType = UNSET
 
 
@@ -198,6 +203,13 @@ class Entries(msgspec.Struct, frozen=True, tag="entries"):
 
     topic: str
     entries: dict[str, EntryFields]
+
+
+class Removed(msgspec.Struct, frozen=True, tag="removed"):
+    """A device is not shown any more: it has left the event, or all its positions were found to be faulty."""
+
+    topic: str
+    deviceId: str  # noqa: N815 - the protocol's spelling
 
 
 class Unsubscribed(msgspec.Struct, frozen=True, tag="unsubscribed"):
@@ -219,7 +231,7 @@ class Error(msgspec.Struct, frozen=True, tag="error"):
     id: msgspec.Raw | UnsetType = UNSET
 
 
-ServerFrame = PositionFrame | PositionsFrame | Subscribed | Entries | Unsubscribed | Error
+ServerFrame = PositionFrame | PositionsFrame | Removed | Subscribed | Entries | Unsubscribed | Error
 
 
 class _Body(Position, frozen=True, gc=False, kw_only=True):
@@ -252,11 +264,13 @@ def subscribed(
     reference: msgspec.Raw | UnsetType = UNSET,
     resumed: bool = False,
     batch: bool = False,
+    partial: bool = False,
     entries: dict[str, EntryFields] | None = None,
 ) -> bytes:
     """Return the answer to a subscribe."""
     positions = [to_wire(position) for position in snapshot]
-    return encode(Subscribed(topic, positions, cursor, reference, _if_true(resumed), _if_true(batch), entries or UNSET))
+    flags = (_if_true(resumed), _if_true(batch), _if_true(partial))
+    return encode(Subscribed(topic, positions, cursor, reference, *flags, entries or UNSET))
 
 
 def _if_true(value: bool) -> Literal[True] | UnsetType:  # noqa: FBT001
@@ -281,6 +295,11 @@ def position_body(position: LivePosition, cursor: str) -> bytes:
 def without_cursor(body: bytes, cursor: str) -> bytes:
     """Return a position's body with an empty cursor instead; a cursor comes last and needs no escapes."""
     return body[: -len(cursor) - len(_END)] + _END
+
+
+def with_mark(body: bytes, mark: bytes) -> bytes:
+    """Return a position's body with a longer cursor, see `cursor.mark_of`."""
+    return body[: -len(_END)] + mark + _END
 
 
 def positions_frame(topic: str, bodies: Iterable[tuple[bytes, str]], cursor: str) -> bytes:

@@ -97,7 +97,7 @@ async def test_nothing_is_left_on_the_servers_sessions(transactions_url: str, po
         async with pool(f"{transactions_url}?search_path=public", pooler=pooler) as postgres:
             it = Desk(postgres)
             await asyncio.gather(*(it.writer.write(positions(20)) for _ in range(4)))
-            assert len(await PositionsTable(postgres, LiveObserved()).newest(["356307042440000"])) <= 1
+            assert await PositionsTable(postgres, LiveObserved()).newest(["356307042440000"]) is not None
         assert await other.fetchrow(LEFT_BEHIND) == before
 
 

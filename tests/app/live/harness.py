@@ -33,6 +33,7 @@ from telemetry_app.live.ports import (
     PastUnavailableError,
 )
 from telemetry_app.live.side import LiveSide
+from telemetry_app.live.wire.cursor import split
 from telemetry_app.live.wire.past import Past, Window
 from telemetry_app.live.wire.position import LivePosition, Rank
 from telemetry_app.live.wire.protocol import EntryFields
@@ -105,12 +106,18 @@ class Details:
 
 
 class Stored:
-    """A database in memory: the newest position of each device, and the newest that is not faulty."""
+    """A database in memory: the newest position of each device, and the newest that is not faulty.
+
+    Attributes:
+        reads: How often it was asked for positions.
+        away: Whether it cannot be asked.
+    """
 
     def __init__(self) -> None:
         self.newest_good: dict[str, LivePosition] = {}
         self.newest_rank: dict[str, Rank] = {}
         self.reads = 0
+        self.away = False
 
     def store(self, position: LivePosition, *, faulty: bool = False) -> None:
         if position.rank >= self.newest_rank.get(position.device_id, (0, 0)):
@@ -118,14 +125,18 @@ class Stored:
             if not faulty:
                 self.newest_good[position.device_id] = position
 
-    async def newest(self, device_ids: Collection[str]) -> list[LivePosition]:
+    async def newest(self, device_ids: Collection[str]) -> list[LivePosition] | None:
         self.reads += 1
+        if self.away:
+            return None
         # A real database takes its time, and answers with what it had at the beginning.
         found = [self.newest_good[device_id] for device_id in device_ids if device_id in self.newest_good]
         await asyncio.sleep(0.005)
         return found
 
     async def stored_until(self, newest: Mapping[str, Rank]) -> Mapping[str, Rank]:
+        if self.away:
+            return {}
         found = {device_id: self.newest_rank[device_id] for device_id in newest if device_id in self.newest_rank}
         await asyncio.sleep(0.002)
         return found
@@ -149,6 +160,7 @@ class Side:
     reader: BroadcastReader
     cookie: str
     stored: Stored
+    entries: Entries
     observed: LiveObserved
     redis: Redis
     stream: str
@@ -269,7 +281,9 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
         http = await stack.enter_async_context(ClientSession(connector=TCPConnector(limit=0)))
         port = runner.addresses[0][1]
         await eventually(lambda: live.accepting, message="the broadcast begins")
-        side = Side(live, reader, rights.cookie, stored, observed, redis, stream, port, partitions, routes, http)
+        side = Side(
+            live, reader, rights.cookie, stored, entries, observed, redis, stream, port, partitions, routes, http
+        )
         stack.push_async_callback(_close, side)
         yield side
 
@@ -294,6 +308,11 @@ async def ask(socket: ClientWebSocketResponse, **frame: Any) -> dict[str, Any]:
     """Send a frame and return the next one that comes."""
     await socket.send_json(frame)
     return await receive(socket)
+
+
+def entry_of(frame: dict[str, Any]) -> str:
+    """Return how far a frame's cursor stands, without the mark of the devices that the client knows."""
+    return split(frame["cursor"])[0]
 
 
 async def receive(socket: ClientWebSocketResponse, timeout_s: float = 10) -> dict[str, Any]:

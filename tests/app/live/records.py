@@ -17,7 +17,14 @@ class Entries:
     """Devices of events, as a test enters them."""
 
     def __init__(self, devices: Mapping[str, Collection[str]]) -> None:
-        self._devices = {event_id: frozenset(members) for event_id, members in devices.items()}
+        self._devices: dict[str, frozenset[str]] = {}
+        self.version = 0
+        self.change(devices)
+
+    def change(self, devices: Mapping[str, Collection[str]]) -> None:
+        """Enter other devices into events; those of other events stay."""
+        self._devices |= {event_id: frozenset(members) for event_id, members in devices.items()}
+        self.version += 1
 
     def events_of(self, device_id: str) -> frozenset[str]:
         return frozenset(event_id for event_id, members in self._devices.items() if device_id in members)

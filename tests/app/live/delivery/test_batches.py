@@ -40,7 +40,7 @@ async def test_a_round_is_one_frame(live: LiveFactory) -> None:
             "type": "subscribed",
             "topic": TOPIC_7,
             "snapshot": [],
-            "cursor": "0-0",
+            "cursor": answer["cursor"],
             "id": 1,
             "batch": True,
         }
@@ -65,9 +65,9 @@ async def test_newcomers_share_the_bytes_of_the_others(live: LiveFactory, monkey
     """A round in which nothing has to be held back from a client is not encoded for it alone."""
     alone: list[object] = []
 
-    def counted(form: Form, topic: str, bodies: Sequence[Body], *, cursors: bool = True) -> bytes:
+    def counted(form: Form, topic: str, bodies: Sequence[Body], mark: str | None) -> bytes:
         alone.append(bodies)
-        return encoded(form, topic, bodies, cursors=cursors)
+        return encoded(form, topic, bodies, mark)
 
     monkeypatch.setattr("telemetry_app.live.delivery.fanout.encoded", counted)
     async with live(devices={SEVEN: DEVICES}) as side:

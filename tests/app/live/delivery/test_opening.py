@@ -12,7 +12,7 @@ from telemetry_app.live.clients.limits import LiveLimits
 from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.position import LivePosition
 from tests.app.live.directus.rights import SEVEN, TOPIC_7
-from tests.app.live.harness import LiveFactory, Side, Stored, ask, publish, race_ms, receive
+from tests.app.live.harness import LiveFactory, Side, Stored, ask, entry_of, publish, race_ms, receive
 from tests.app.live.rawsocket import RawClient
 from tests.app.live.records import live_position
 from tests.app.live.sightings import Shown
@@ -79,7 +79,7 @@ async def test_every_device_is_given_once(live: LiveFactory) -> None:
         assert sorted(position["deviceId"] for position in given) == FEW
         assert {position["ts"] for position in given} == {ts_ms}
         entry_id = await side.publish(FEW[0], ts_ms + 1000)
-        assert (await receive(socket))["cursor"] == entry_id
+        assert entry_of(await receive(socket)) == entry_id
 
 
 async def test_a_stalled_client_costs_no_more_than_the_limit(live: LiveFactory) -> None:
@@ -147,7 +147,7 @@ async def test_a_subscription_that_ends_while_a_page_is_read(
     async with live(devices={SEVEN: FEW}, limits=LiveLimits(slow_client_bytes=LIMIT), stored=database) as side:
         newest = database.newest
 
-        async def end_and_read(devices: Collection[str]) -> list[LivePosition]:
+        async def end_and_read(devices: Collection[str]) -> list[LivePosition] | None:
             for subscription in list(side.live.registry):
                 side.live.registry.unsubscribe(subscription.connection, TOPIC_7)
             return await newest(devices)

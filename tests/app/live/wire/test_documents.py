@@ -73,7 +73,7 @@ def test_every_frame_is_described_by_its_type() -> None:
         types.add(fixed.get("const") or fixed["enum"][0])
     assert types == {
         *("subscribe", "unsubscribe", "subscribed", "unsubscribed"),
-        *("entries", "error", "position", "positions"),
+        *("entries", "error", "position", "positions", "removed"),
     }
 
 
@@ -126,6 +126,8 @@ async def test_the_examples_come_back(redis_url: str, stream: str, client: str) 
                 ["b", str(ts + 2)],
                 ["a", str(ts + 3)],
             ]
+            side.entries.change({"7": ["a"]})
+            await eventually(lambda: lines[4:] == ["b is not shown any more"])
 
 
 async def test_the_python_example_says_why_it_ends(redis_url: str, stream: str) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from telemetry_app.live.positions.history import History
 from telemetry_app.live.wire import encoding
 from telemetry_app.live.wire.deflate import inflated
@@ -63,7 +65,7 @@ def test_a_compressed_batch() -> None:
 def test_frames_without_cursors() -> None:
     """Where there is nothing to resume from, frames say so; without positions there are none."""
     for form in Form:
-        assert {frame["cursor"] for frame in read(encoded(form, "event:7", BODIES, cursors=False))} == {""}
+        assert {frame["cursor"] for frame in read(encoded(form, "event:7", BODIES, None))} == {""}
         assert encoded(form, "event:7", []) == b""
 
 
@@ -78,8 +80,16 @@ def test_a_batch_is_not_too_large_for_clients() -> None:
 
 
 def test_all_subscriptions_share_the_bytes() -> None:
-    """Each form is encoded once, for however many."""
+    """Each form is encoded once with each mark, for however many."""
     round_ = Encoded("event:7", BODIES)
     for form in Form:
-        assert round_.frames(form) is round_.frames(form)
-        assert round_.frames(form) == encoded(form, "event:7", BODIES)
+        for mark in ("", "@x", None):
+            assert round_.frames(form, mark) is round_.frames(form, mark)
+            assert round_.frames(form, mark) == encoded(form, "event:7", BODIES, mark)
+
+
+@pytest.mark.parametrize("form", Form)
+def test_marks_end_cursors(form: Form) -> None:
+    """A mark ends every cursor, and changes nothing else."""
+    plain, marked = (read(encoded(form, "event:7", BODIES, mark)) for mark in ("", "@mark"))
+    assert [{**frame, "cursor": frame["cursor"] + "@mark"} for frame in plain] == marked
