@@ -23,13 +23,14 @@ NEVER_FETCHED = (
 )
 # Each room, and the rooms that it may import: a new folder fails until it stands here and in webmap/README.md.
 ROOMS = {
-    "": {"page", "page/devices", "map", "map/base", "history", "devices", "feed"},
+    "": {"page", "page/devices", "map", "map/base", "history", "course", "devices", "feed"},
     "page": {"feed"},
     "page/devices": {"page", "devices", "feed"},
-    "map": {"map/gl", "map/base", "devices", "feed"},
+    "map": {"map/gl", "map/base", "course", "devices", "feed"},
     "map/gl": {"devices"},
     "map/base": set(),
     "history": {"devices", "feed"},
+    "course": {"feed"},
     "devices": {"feed"},
     "feed": set(),
 }

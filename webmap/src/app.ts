@@ -1,6 +1,8 @@
 /** The page's entry: puts the parts together and passes on what each of them reports. */
 import "./app.css";
 import { latitude, longitude } from "./devices/mercator.ts";
+import type { Course } from "./course/course.ts";
+import { CourseLoader } from "./course/loader.ts";
 import { DeviceStore } from "./devices/store.ts";
 import { FeedClient } from "./feed/client.ts";
 import type { Batch } from "./feed/conflator.ts";
@@ -28,6 +30,8 @@ export interface TelemetryMap {
   devices(): Position[];
   /** Where the trail of a device leads, oldest point first. */
   trail(deviceId: string): { lat: number; lon: number }[];
+  /** Texts beside the course that are shown. */
+  course(): string[];
   /** Counts since the page was opened: positions received, batches applied, pictures drawn. */
   counters(): { received: number; batches: number; pictures: number };
 }
@@ -43,6 +47,7 @@ const TICK_MS = 500;
 const MAX_GLIDING = 2_000;
 const CONFIG_URL = new URL("config.json", document.baseURI).href;
 const HISTORY_URL = new URL("live/history", document.baseURI).href;
+const COURSE_URL = new URL("live/course", document.baseURI).href;
 
 class App {
   private readonly store = new DeviceStore();
@@ -68,6 +73,8 @@ class App {
     (speed) => speedColor(speed, this.scale.end, this.theme.dark),
     () => this.nowMs(),
   );
+  private readonly courses = new CourseLoader(COURSE_URL, (course) => this.setCourse(course));
+  private course: Course | undefined;
   private config: Config | undefined;
   private map: LiveMap | undefined;
   private eventId: string | undefined;
@@ -92,6 +99,7 @@ class App {
     window.telemetryMap = {
       devices: () => [...this.store.devices()].map((device) => this.store.position(device)),
       trail: (deviceId) => this.trail(deviceId),
+      course: () => this.map?.courseTexts() ?? [],
       counters: () => ({ received: this.received, batches: this.batches, pictures: this.map?.layer.pictures ?? 0 }),
     };
     this.listen();
@@ -124,6 +132,7 @@ class App {
         covering: [byId("panel", HTMLElement), this.sheet.side],
       });
       this.map.select(this.selected);
+      this.map.setCourse(this.course);
       this.fitOnce();
     } catch (error) {
       // Without WebGL the list and the panel still work.
@@ -158,6 +167,12 @@ class App {
     // What the user may no longer see must not stay on the screen.
     if (state.name === "forbidden" || state.name === "signed-out") this.forget();
     this.status.show(state);
+    if (state.name === "live" && this.eventId !== undefined) void this.courses.load(this.eventId);
+  }
+
+  private setCourse(course: Course | undefined): void {
+    this.course = course;
+    this.map?.setCourse(course);
   }
 
   private name(entries: EntriesByDevice, replaces: boolean): void {
@@ -205,6 +220,8 @@ class App {
     this.reaching = undefined;
     this.select(undefined);
     this.store.clear();
+    this.courses.forget();
+    this.setCourse(undefined);
     this.fitted = false;
     this.scale.reset();
     document.body.dataset["deviceCount"] = "0";

@@ -1,10 +1,12 @@
 /** The map: base map, device layer, labels, picking and camera. */
 import { AttributionControl, Map as MapLibreMap, NavigationControl, ScaleControl, setWorkerUrl, type GeoJSONSource } from "maplibre-gl";
 import { boundsOf } from "./bounds.ts";
+import { COURSE_SOURCE, COURSE_TEXTS, courseData, courseLayers } from "./course.ts";
 import type { Clock } from "./gl/buffer.ts";
 import { DeviceLayer } from "./gl/layer.ts";
 import { gridLines } from "./base/grid.ts";
 import { Labels } from "./labels.ts";
+import type { Course } from "../course/course.ts";
 import { latitude, longitude, mercatorX, mercatorY } from "../devices/mercator.ts";
 import type { DeviceStore } from "../devices/store.ts";
 import { mapStyle, type WorldData } from "./base/style.ts";
@@ -32,6 +34,9 @@ export class LiveMap {
   private readonly map: MapLibreMap;
   private readonly labels: Labels;
   private dark: boolean;
+  private course: Course | undefined;
+  /** Whether somebody chose what is in view, and not `fit`. */
+  private moved = false;
 
   constructor(
     private readonly store: DeviceStore,
@@ -55,6 +60,9 @@ export class LiveMap {
       this.map.triggerRepaint();
     });
     this.map.on("dragstart", () => options.onDrag());
+    this.map.on("movestart", (event) => {
+      if (event.originalEvent !== undefined) this.moved = true;
+    });
   }
 
   setDark(dark: boolean): void {
@@ -67,10 +75,24 @@ export class LiveMap {
     this.layer.invalidate();
   }
 
-  /** Show all devices that have a position. */
+  /** Draw a course below the devices, and show all of it unless somebody is looking at something else. */
+  setCourse(course: Course | undefined): void {
+    this.course = course;
+    void this.map.getSource<GeoJSONSource>(COURSE_SOURCE)?.setData(courseData(course));
+    if (course !== undefined && !this.moved && this.layer.look.selected === undefined) this.fit(false);
+  }
+
+  /** Texts beside the course that are shown now. */
+  courseTexts(): string[] {
+    const layers = COURSE_TEXTS.filter((layer) => this.map.getLayer(layer) !== undefined);
+    return this.map.queryRenderedFeatures({ layers }).map(({ properties }) => String(properties["text"]));
+  }
+
+  /** Show all devices that have a position, and the course. */
   fit(animate = true): void {
-    const bounds = boundsOf([...this.store.devices()].map((device) => this.store.position(device)));
+    const bounds = boundsOf([...this.store.devices()].map((device) => this.store.position(device)), this.course);
     if (bounds === undefined) return;
+    this.moved = false;
     const box = this.options.container.getBoundingClientRect();
     const padding = Math.min(80, box.width / 6, box.height / 6);
     this.map.fitBounds(bounds, { padding, maxZoom: FIT_MAX_ZOOM, animate: animate && !this.options.reducedMotion() });
@@ -140,6 +162,8 @@ export class LiveMap {
   }
 
   private styled(): void {
+    this.map.addSource(COURSE_SOURCE, { type: "geojson", data: courseData(this.course), tolerance: 0.2 });
+    for (const layer of courseLayers(this.dark)) this.map.addLayer(layer);
     if (this.map.getLayer(this.layer.id) === undefined) this.map.addLayer(this.layer);
     this.drawGrid();
   }

@@ -9,3 +9,11 @@ test("bounds hold every device that knows where it is", () => {
   assert.deepEqual(boundsOf([at(0, 7)]), [7, 0, 7, 0]);
   assert.deepEqual(boundsOf([at(0, 0)]), [0, 0, 0, 0]);
 });
+
+test("a course counts, and more than positions at 0/0", () => {
+  const course = { lines: [{ name: "", parts: [[[20, 41], [22, 42]]] as [number, number][][] }], marks: [] };
+  const at = (lat: number, lon: number) => ({ deviceId: "d", lat, lon, ts: 0, speed: 0, course: 0 });
+  assert.deepEqual(boundsOf([], course), [20, 41, 22, 42]);
+  assert.deepEqual(boundsOf([at(40, 21), at(0, 0)], course), [20, 40, 22, 42]);
+  assert.deepEqual(boundsOf([at(0, 0)], course), [20, 41, 22, 42]);
+});
