@@ -28,7 +28,10 @@ export function formatPosition(lat: number, lon: number): string {
   return `${northing}, ${Math.abs(lon).toFixed(5)}° ${lon < 0 ? "W" : "E"}`;
 }
 
-/** Date and time to the second, as short as it stays clear. */
-export function formatTime(timeMs: number): string {
-  return new Date(timeMs).toLocaleString(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+/** Time to the second, with the date if that is not today's. */
+export function formatTime(timeMs: number, nowMs: number): string {
+  const [time, now] = [new Date(timeMs), new Date(nowMs)];
+  const clock = time.toLocaleTimeString(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  if (time.toDateString() === now.toDateString()) return clock;
+  return `${time.toLocaleDateString(undefined, { month: "short", day: "numeric" })}, ${clock}`;
 }

@@ -59,7 +59,7 @@ export class ReplayBar {
     this.controls.hidden = false;
     this.play.setAttribute("aria-label", playing ? "Pause" : "Play");
     this.play.dataset["playing"] = String(playing);
-    const text = formatTime(timeMs);
+    const text = formatTime(timeMs, toMs);
     setText(this.time, text);
     setText(this.note, note);
     this.slider.min = String(Math.floor(fromMs / 1_000));
