@@ -6,9 +6,11 @@ from faust_redis import BatchSchema, DrainingChannel
 from telemetry_app.assembly.faust_app import build_app
 from telemetry_app.assembly.operations import build_operations
 from telemetry_app.operations import collector
+from telemetry_app.serving import descriptors
 from telemetry_app.settings import SettingsError, load_settings
 
 collector.collect_less_often()
+descriptors.raise_limit()
 try:
     settings = load_settings()
     if settings.roles == {"live"}:

@@ -69,13 +69,14 @@ class Boot(BootStrategy):
 
 
 class LiveServer(aiohttp_driver.Web):
-    """Faust's web server, which listens on both families of addresses when it is told `::`."""
+    """Faust's web server, with bounded connections; on both families of addresses when it is told `::`."""
+
+    app: App
 
     async def start_server(self) -> None:
         """Listen."""
-        live_side = cast("App", self.app).live_side
-        if live_side:
-            self._runner = live_side.routes.runner(self.web_app, access_log=None)
+        if self.app.live_side:
+            self._runner = self.app.live_side.routes.runner(self.web_app, access_log=None)
         await self._runner.setup()
         await listen(self._runner, self.app.conf.web_bind, self.app.conf.web_port)
 
@@ -132,6 +133,11 @@ class App(faust_redis.App):
             )
         if "live" in settings.roles and not settings.has_live_side:
             logger.error("the live side is not started: neither DIRECTUS_BASE_URL is set nor LIVE_AUTH=none")
+        if self.live_side and (most := self.live_side.live.limits.max_connections) < settings.live_max_connections:
+            what = (
+                "no more than %d of LIVE_MAX_CONNECTIONS=%d are let in: raise the hard limit of open files (ulimit -Hn)"
+            )
+            logger.warning(what, most, settings.live_max_connections)
         if settings.has_live_side and settings.everybody_may_see:
             logger.warning("LIVE_AUTH=none: everybody may see every event")
         try:

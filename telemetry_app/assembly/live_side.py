@@ -23,6 +23,7 @@ from telemetry_app.live.rights.open_access import OpenAuthenticator, OpenAuthori
 from telemetry_app.live.side import LiveSide
 from telemetry_app.operations.health import Probe
 from telemetry_app.operations.observers import LiveMetrics
+from telemetry_app.serving.descriptors import left_for_clients, most_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -180,10 +181,12 @@ def _build_rights(
 
 
 def _limits(settings: Settings) -> LiveLimits:
+    descriptors = left_for_clients()
     return LiveLimits(
-        max_connections=settings.live_max_connections,
+        max_connections=min(settings.live_max_connections, most_sockets(descriptors)),
         max_connections_per_user=settings.live_max_connections_per_user,
         max_connections_per_address=settings.live_max_connections_per_address,
+        max_descriptors=descriptors,
         max_subscriptions=settings.live_max_subscriptions,
         slow_client_bytes=settings.live_slow_client_bytes,
         slow_client_s=settings.live_slow_client_ms / 1000,

@@ -166,8 +166,11 @@ class LiveObserver(Protocol):
     def late(self, positions: int) -> None:
         """Positions arrived that are no newer than one already sent for their device."""
 
-    def refused(self, reason: Literal["full", "address", "user"]) -> None:
-        """A client was refused: all together, its address or its user have as many connections as they may."""
+    def refused(self, reason: Literal["full", "address", "user", "waiting"]) -> None:
+        """A client was refused: all together, its address or its user have as many connections as they may.
+
+        `waiting`: a connection that was never answered was cut for a newcomer.
+        """
 
     def slow_client(self) -> None:
         """A client was closed because it did not keep up."""

@@ -61,7 +61,7 @@ RETRIED_OPERATIONS: Final = (
     "distribute",
     "trim",
 )
-REFUSED_REASONS: Final = ("full", "address", "user")
+REFUSED_REASONS: Final = ("full", "address", "user", "waiting")
 FRAME_RESULTS: Final = ("sent", "conflated")
 AUTH_RESULTS: Final = ("ok", "unauthorized", "error")
 AUTHZ_RESULTS: Final = ("ok", "unauthorized", "forbidden", "not-found", "error")
@@ -207,7 +207,7 @@ class Metrics:
         )
         self.live_refused = Counter(
             "processor_live_refused_total",
-            "Connections refused since there are as many as allowed: of all, of the client's address, or of its user",
+            "Connections refused, being more than allowed: of all, of an address, of a user, or waiting for a request",
             ["reason"],
             registry=registry,
         )

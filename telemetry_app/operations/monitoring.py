@@ -12,6 +12,8 @@ from mode import Service
 from telemetry_app.operations.addresses import shown
 from telemetry_app.operations.health import OK
 from telemetry_app.operations.listening import listen
+from telemetry_app.serving.lobby import Lobby
+from telemetry_app.serving.server import BoundedRunner
 
 if TYPE_CHECKING:
     from telemetry_app.operations.health import Readiness
@@ -24,6 +26,8 @@ SHUTDOWN_TIMEOUT_S: Final = 0.2
 #: A connection without a request, or with one that does not get complete, is closed after so long: longer than the
 #: minute for which proxies and Prometheus keep one.
 IDLE_S: Final = 75.0
+#: More than scrapes and probes keep open; above it the one that waits longest is cut.
+MOST_CONNECTIONS: Final = 64
 
 
 class MonitoringError(RuntimeError):
@@ -70,8 +74,9 @@ class MonitoringServer(Service):
         app.router.add_get("/metrics", self._show_metrics)
         app.router.add_get("/healthz", self._show_health)
         app.router.add_get("/readyz", self._show_readiness)
-        self._runner = web.AppRunner(
+        self._runner = BoundedRunner(
             app,
+            Lobby(MOST_CONNECTIONS),
             access_log=None,
             handle_signals=False,
             shutdown_timeout=SHUTDOWN_TIMEOUT_S,

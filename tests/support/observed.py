@@ -144,7 +144,7 @@ class LiveObserved:
     def late(self, positions: int) -> None:
         self.counts["late"] += positions
 
-    def refused(self, reason: Literal["full", "address", "user"]) -> None:
+    def refused(self, reason: Literal["full", "address", "user", "waiting"]) -> None:
         self.counts[f"refused {reason}"] += 1
 
     def slow_client(self) -> None:

@@ -61,7 +61,7 @@ def _variables(settings: Settings) -> Iterator[Finding]:
 
 def _shown(value: object) -> str:
     if isinstance(value, frozenset | tuple):
-        return ",".join(sorted(value)) or "empty"
+        return ",".join(sorted(map(str, value))) or "empty"
     if isinstance(value, bool):
         return str(value).lower()
     return "unset" if value is None else redact_url(str(value))

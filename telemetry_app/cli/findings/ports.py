@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from telemetry_app.cli.findings.finding import Finding, good, wrong
+from telemetry_app.cli.findings.finding import Finding, good, warned, wrong
 from telemetry_app.operations.addresses import host_to_ask, listened_hosts, shown
+from telemetry_app.serving import descriptors
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -25,6 +26,7 @@ async def look_at_ports(settings: Settings) -> AsyncIterator[Finding]:
     wanted = [("METRICS_PORT", settings.metrics_host, settings.metrics_port)]
     if "live" in settings.roles:
         wanted.append(("LIVE_PORT", settings.live_host, settings.live_port))
+        yield _open_files(settings.live_max_connections)
     worker_runs = await _is_worker(settings.metrics_host, settings.metrics_port)
     for variable, host, port in wanted:
         problem = _why_not_free(host, port)
@@ -34,6 +36,18 @@ async def look_at_ports(settings: Settings) -> AsyncIterator[Finding]:
             yield good(variable, f"{port} is in use, and a worker runs here")
         else:
             yield wrong(variable, f"{port} on {host} cannot be used ({problem})", f"set {variable} to a free port")
+
+
+def _open_files(wanted: int) -> Finding:
+    descriptors.raise_limit()
+    most = descriptors.most_sockets(descriptors.left_for_clients())
+    if most >= wanted:
+        return good("open files", f"enough for {wanted} spectators")
+    return warned(
+        "open files",
+        f"enough for {most} spectators, while LIVE_MAX_CONNECTIONS is {wanted}",
+        "raise the hard limit (ulimit -Hn, nofile, LimitNOFILE)",
+    )
 
 
 def _why_not_free(host: str, port: int) -> str | None:

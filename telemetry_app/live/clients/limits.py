@@ -11,6 +11,7 @@ class LiveLimits:
         max_connections: Connections of the worker; one more is refused with 503.
         max_connections_per_user: Connections of one user; one more is refused with 429.
         max_connections_per_address: Connections of one client address, or /64 of IPv6; one more is refused with 429.
+        max_descriptors: Descriptors of all clients together; above, connections are cut that wait for a request.
         max_subscriptions: Topics of one connection; one more is answered with `limit`.
         max_frame_bytes: Size of one frame of a client; a larger one ends the connection with 1009.
         frames_per_s: Frames a client may send per second in the long run; more end the connection with 4429.
@@ -29,6 +30,7 @@ class LiveLimits:
     max_connections: int = 10_000
     max_connections_per_user: int = 50
     max_connections_per_address: int = 1000
+    max_descriptors: int = 20_000
     max_subscriptions: int = 100
     max_frame_bytes: int = 4096
     frames_per_s: float = 20.0

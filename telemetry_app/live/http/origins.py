@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from telemetry_app.origin import OriginError, canonical, matches
+from telemetry_app.serving.origin import OriginError, canonical, matches
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from telemetry_app.live.http.door import Door
     from telemetry_app.live.side import LiveSide
+    from telemetry_app.serving.lobby import Lobby
 
 _STATIC: Final = Path(str(files("telemetry_app.live.http"))) / "static"
 #: Longest time that sending a file of the map may take.
@@ -38,13 +39,15 @@ class MapPages:
     Args:
         live: Whose events it shows.
         door: Refuses requests.
+        lobby: Where files that are sent are counted.
         path: Of the WebSocket.
         authentication: How clients are known, told to the page: `directus` or `none`.
     """
 
-    def __init__(self, live: LiveSide, door: Door, *, path: str, authentication: str) -> None:
+    def __init__(self, live: LiveSide, door: Door, lobby: Lobby, *, path: str, authentication: str) -> None:
         self._live = live
         self._door = door
+        self._lobby = lobby
         self._path = path
         self._authentication = authentication
 
@@ -64,7 +67,7 @@ class MapPages:
         name = request.match_info.get("name", "index.html")
         if name not in self._file_names:
             return _NOT_FOUND.response()
-        return _Page(_STATIC / name, headers={**SECURITY_HEADERS, "Cache-Control": "no-cache"})
+        return _Page(_STATIC / name, self._lobby)
 
     @cached_property
     def _file_names(self) -> frozenset[str]:
@@ -75,6 +78,10 @@ class MapPages:
 class _Page(web.FileResponse):
     """Sends a file in time or cuts the connection; a client that leaves meanwhile is not a failure of the server."""
 
+    def __init__(self, path: Path, lobby: Lobby) -> None:
+        super().__init__(path, headers={**SECURITY_HEADERS, "Cache-Control": "no-cache"})
+        self._lobby = lobby
+
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:
         """Send the file.
 
@@ -82,8 +89,9 @@ class _Page(web.FileResponse):
             ConnectionError: The client left, or was too slow. aiohttp takes that as an ordinary end.
         """
         try:
-            async with asyncio.timeout(_SEND_S):
-                return await super().prepare(request)
+            with self._lobby.file():
+                async with asyncio.timeout(_SEND_S):
+                    return await super().prepare(request)
         except TimeoutError:
             # Part of the file was sent, so the answer cannot be anything else any more.
             if request.transport is not None:

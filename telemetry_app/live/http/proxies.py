@@ -63,6 +63,11 @@ class TrustedProxies:
             client = self._first_stranger(client, reversed(",".join(forwarded).split(",")))
         return str(client)
 
+    def peer_of(self, address: str) -> str | None:
+        """Return what a peer's connections count as; None for a trusted proxy, whose clients count by themselves."""
+        peer = address_in(address)
+        return None if peer is None or self._trusts(peer) else counted_as(str(peer))
+
     def _first_stranger(self, peer: Address, entries: Iterable[str]) -> Address:
         for entry in entries:
             if not self._trusts(peer) or (address := address_in(entry)) is None:

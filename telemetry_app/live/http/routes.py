@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,9 +15,11 @@ from telemetry_app.live.http.door import Door
 from telemetry_app.live.http.history import HistoryRequests
 from telemetry_app.live.http.pages import MapPages
 from telemetry_app.live.http.proxies import TrustedProxies
-from telemetry_app.live.http.server import LiveRunner
+from telemetry_app.live.http.server import LiveHandler
 from telemetry_app.live.http.upgrade import Upgrade
 from telemetry_app.live.rights.directus import MAX_COOKIE_CHARS
+from telemetry_app.serving.lobby import Lobby
+from telemetry_app.serving.server import BoundedRunner
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -34,6 +37,9 @@ APPLICATION_OPTIONS: Final[dict[str, Any]] = {
     # The length of a header's name counts too.
     "handler_args": {"keepalive_timeout": _IDLE_S, "max_field_size": MAX_COOKIE_CHARS + len("Cookie")}
 }
+
+#: One peer's connections may wait on so small a part of all descriptors, unless it is a trusted proxy.
+_PEERS: Final = 2
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -62,12 +68,19 @@ class LiveRoutes:
         trusted_proxies: Sequence[Network],
         authentication: str,
     ) -> None:
-        self._door = door = Door(live.authenticator, TrustedProxies(trusted_proxies), allowed_origins)
-        pages = MapPages(live, door, path=path, authentication=authentication)
+        proxies = TrustedProxies(trusted_proxies)
+        self._door = door = Door(live.authenticator, proxies, allowed_origins)
+        self._lobby = Lobby(
+            live.limits.max_descriptors,
+            most_of_peer=max(1, live.limits.max_descriptors // _PEERS),
+            peer_of=proxies.peer_of,
+            refused=lambda: live.observer.refused("waiting"),
+        )
+        pages = MapPages(live, door, self._lobby, path=path, authentication=authentication)
         past_requests = HistoryRequests(live, door, past, device_events)
         self._live = live
         self._handlers: dict[str, Handler] = {
-            path: Upgrade(live, door).connect,
+            path: Upgrade(live, door, self._lobby).connect,
             course.PATH: CourseRequests(live, door).show,
             history.PATH: past_requests.show,
             history.EXTENT_PATH: past_requests.show_extent,
@@ -90,7 +103,7 @@ class LiveRoutes:
 
     def runner(self, app: web.Application, **options: Any) -> web.AppRunner:
         """Return what runs an application that serves them."""
-        return LiveRunner(app, self._door, **options)
+        return BoundedRunner(app, self._lobby, handler=functools.partial(LiveHandler, door=self._door), **options)
 
     def _end_with(self, app: web.Application) -> None:
         app.on_shutdown.append(lambda _: self._live.close_connections())

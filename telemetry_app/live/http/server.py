@@ -1,4 +1,4 @@
-"""The HTTP server of the live port: aiohttp's, but what it cannot read is refused as everything else is."""
+"""Reading requests of the live port: as aiohttp does, but what it cannot read is refused as everything else is."""
 
 from __future__ import annotations
 
@@ -22,40 +22,20 @@ _UNREADABLE: Final = Refusal(
 )
 
 
-class LiveRunner(web.AppRunner):
-    """Runs the application of the live port.
+class LiveHandler(web.RequestHandler):
+    """Reads the requests of one connection.
 
     Args:
-        app: What is served.
+        server: Whose connection.
         door: Refuses what cannot be read.
-        options: Of aiohttp's runner.
+        options: Of aiohttp's handler.
     """
 
-    def __init__(self, app: web.Application, door: Door, **options: Any) -> None:
-        super().__init__(app, **options)
-        self._door = door
-
-    async def _make_server(self) -> web.Server:
-        made = await super()._make_server()
-        # The application makes its server itself, and has no place to name another class.
-        made.__class__ = _Server
-        made.door = self._door  # type: ignore[attr-defined]  # it is a `_Server` now
-        return made
-
-
-class _Server(web.Server):
-    door: Door
-
-    def __call__(self) -> web.RequestHandler:
-        return _Protocol(self, loop=self._loop, **self._kwargs)
-
-
-class _Protocol(web.RequestHandler):
     __slots__ = ("_door",)
 
-    def __init__(self, server: _Server, **options: Any) -> None:
+    def __init__(self, server: web.Server, *, door: Door, **options: Any) -> None:
         super().__init__(server, **options)
-        self._door = server.door
+        self._door = door
 
     def handle_error(
         self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None

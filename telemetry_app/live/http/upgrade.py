@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from telemetry_app.live.http.door import Door
     from telemetry_app.live.ports import Credentials
     from telemetry_app.live.side import LiveSide
+    from telemetry_app.serving.lobby import Lobby
 
 _NO_SOCKET: Final = Refusal(426, "upgrade-required", "This is a WebSocket.")
 _FULL: Final = Refusal(
@@ -55,11 +56,13 @@ class Upgrade:
     Args:
         live: What the sockets are connected to.
         door: Refuses requests.
+        lobby: Where connections wait until they have a place.
     """
 
-    def __init__(self, live: LiveSide, door: Door) -> None:
+    def __init__(self, live: LiveSide, door: Door, lobby: Lobby) -> None:
         self._live = live
         self._door = door
+        self._lobby = lobby
         self._by_address = Tally(live.limits.max_connections_per_address)
         self._by_user = Tally(live.limits.max_connections_per_user)
         self._taken = 0
@@ -82,7 +85,7 @@ class Upgrade:
         # Counted before Directus is asked: a crowd must not pass the limits while it answers.
         self._taken += 1
         try:
-            with self._by_address.hold(address):
+            with self._by_address.hold(address), self._lobby.let_in(request.protocol):
                 return await self._admit(request, credentials)
         finally:
             self._taken -= 1
@@ -106,7 +109,11 @@ class Upgrade:
         socket = LiveSocket(live.limits, agree(", ".join(request.headers.getall("Sec-WebSocket-Extensions", ()))))
         if not socket.can_prepare(request):
             return _NO_SOCKET.response(Upgrade="websocket")
-        await socket.prepare(request)
+        try:
+            await socket.prepare(request)
+        except ConnectionError:
+            # The client has left. aiohttp finds that out again, and takes it as an ordinary end from there.
+            return socket
         transport = request.transport
         # The client may have left, or the server begun to stop, meanwhile.
         if transport is not None and live.accepting:

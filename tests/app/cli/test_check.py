@@ -236,6 +236,15 @@ async def test_ports_taken(settings: Callable[..., Settings], taken_port: int) -
     assert not found["LIVE_PORT"].ok
 
 
+@pytest.mark.parametrize(("wanted", "warning"), [(10, False), (10**10, True)])
+async def test_open_files(settings: Callable[..., Settings], wanted: int, *, warning: bool) -> None:
+    """A limit of open files below what the spectators would need is a warning."""
+    found = await look(settings(roles="live", live_auth="none", live_max_connections=wanted))
+    finding = found["open files"]
+    assert (finding.ok, finding.warning) == (True, warning)
+    assert str(wanted) in finding.text
+
+
 async def test_ports_of_a_running_worker(settings: Callable[..., Settings], taken_port: int) -> None:
     """Beside a worker that runs, its ports being in use is as it should be."""
     worker = MonitoringServer(HOST, 0, Metrics(), Readiness())
@@ -346,7 +355,7 @@ async def test_the_command(
     settings()
     well = {
         "REDIS_URL": redis_url, "REDIS_TELEMETRY_STREAM": stream, "POSTGRES_URL": plain_postgres_url,
-        "ROLES": "write", "METRICS_PORT": "0",
+        "ROLES": "write", "METRICS_PORT": "0", "LIVE_TRUSTED_PROXIES": "::1,10.0.0.0/8",
     }  # fmt: skip
     for variable, value in well.items():
         monkeypatch.setenv(variable, value)
@@ -366,6 +375,7 @@ async def test_the_command(
     assert named[: len(Settings.model_fields)] == [field.upper() for field in Settings.model_fields]
     assert f"ok     REDIS_TELEMETRY_STREAM        {stream} (set)" in lines
     assert "ok     DIRECTUS_BASE_URL             unset (default)" in lines
+    assert "ok     LIVE_TRUSTED_PROXIES          10.0.0.0/8,::1/128 (set)" in lines
 
 
 async def test_answers_have_advice_of_their_own(

@@ -67,7 +67,7 @@ TABLE: list[tuple[str, str, str | None, tuple[str, ...]]] = [
     ),
     ("processor_live_snapshot_duration_seconds", "histogram", None, ()),
     ("processor_live_history_duration_seconds", "histogram", "result", ("ok", "busy", "error", "left")),
-    ("processor_live_refused_total", "counter", "reason", ("full", "address", "user")),
+    ("processor_live_refused_total", "counter", "reason", ("full", "address", "user", "waiting")),
     ("processor_live_slow_clients_total", "counter", None, ()),
     ("processor_live_delivery_seconds", "histogram", None, ()),
 ]

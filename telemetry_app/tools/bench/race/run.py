@@ -40,7 +40,8 @@ _VARIABLES: Final = {
     "LIVE_AUTH": "none",
     "LOG_LEVEL": "warning",
     "LIVE_MAX_CONNECTIONS": _EVERYBODY,
-    "LIVE_MAX_CONNECTIONS_PER_USER": _EVERYBODY,
+    # They come from this machine, and nobody signs in.
+    "LIVE_MAX_CONNECTIONS_PER_ADDRESS": _EVERYBODY,
 }
 #: A write for each read and spectator, as if sending might take the whole worker.
 _AT_ONCE: Final = {"LIVE_BROADCAST_SHARE": "1", "LIVE_GATHER_MAX_MS": "0"}
