@@ -12,8 +12,8 @@ from pydantic import AfterValidator, Field, ValidationError, ValidatorFunctionWr
 from pydantic_settings import NoDecode
 
 from faust_redis.redis.address import SCHEMES as REDIS_SCHEMES, why_unfit
-from telemetry_app.serving.origin import OriginError, canonical_pattern
 from telemetry_app.postgres_url.url import WELL_FORMED, PostgresUrlError, parse
+from telemetry_app.serving.origin import OriginError, canonical_pattern
 from telemetry_app.settings.environment import shown
 
 Role = Literal["write", "live"]
