@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "partitions": "Look at the partitions, and change their number.",
     "dead-letters": "Look at and act on refused records.",
     "faulty": "Look at and change which positions are not shown.",
+    "course": "Make the GeoJSON of an event's course of a GPX file.",
     "retention": "Remove positions that are older than an age.",
     "bench": "Measure against the raw limit of this machine.",
 }
