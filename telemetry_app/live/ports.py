@@ -39,10 +39,17 @@ class Authentication(NamedTuple):
 
 
 class Authorization(NamedTuple):
-    """Whether a client may see an event. On `error`, when to try again, if Directus said so."""
+    """Whether a client may see an event.
+
+    Attributes:
+        result: Whether it may.
+        retry_after_s: On `error`, when to try again, if Directus said so.
+        why: On `error`, what clients are told instead of that their rights could not be checked.
+    """
 
     result: Literal["ok", "unauthorized", "forbidden", "not-found", "error"]
     retry_after_s: float | None = None
+    why: str | None = None
 
 
 class Authenticator(Protocol):

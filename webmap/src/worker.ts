@@ -42,10 +42,13 @@ function start(message: ToWorker & { type: "start" }): void {
     },
     entries: (entries, replaces) => page.postMessage({ type: "entries", session, entries, replaces }, []),
     snapshot: (positions, resumed) => {
-      if (resumed) for (const position of positions) conflator.add(position);
+      if (resumed) conflator.resume(positions);
       else conflator.replace(positions);
       deliver(session);
     },
+    begin: (positions) => conflator.begin(positions),
+    complete: () => conflator.complete(),
+    removed: (deviceId) => conflator.remove(deviceId),
   });
   clearInterval(deliveries);
   deliveries = setInterval(() => deliver(session), DELIVER_MS);

@@ -118,7 +118,8 @@ class RequestHandler:
         if verdict.result == "unauthorized":
             connection.close(CloseCode.SESSION_ENDED)
         elif verdict.result != "ok":
-            _refuse(connection, request, *_REFUSALS[verdict.result])
+            code, message = _REFUSALS[verdict.result]
+            _refuse(connection, request, code, verdict.why or message)
         return verdict.result == "ok"
 
     async def _reachable(self, text: str) -> Vector | None:

@@ -63,7 +63,7 @@ class OpenAuthorizer:
             return Authorization("not-found")
         rows = await self._tables.fetch(_EXISTS, event_id, missing=[[True]])
         if rows is None:
-            return Authorization("error")
+            return Authorization("error", why="The database cannot be read. Try again.")
         return Authorization("ok" if rows[0][0] else "not-found")
 
     async def visible_events(self, credentials: Credentials) -> list[dict[str, Any]]:  # noqa: ARG002 - whoever it is

@@ -45,6 +45,7 @@ export class DeviceStore {
   /** Apply a batch; `timeMs` is the page's monotonic clock, which times the glides. */
   apply(batch: Batch, timeMs: number): void {
     this.addIds(batch.newIds);
+    for (const device of batch.removed ?? []) this.remove(device);
     if (batch.replaces) this.keepOnly(batch.values);
     const { values } = batch;
     for (let at = 0; at + STRIDE <= values.length; at += STRIDE) {
@@ -152,12 +153,16 @@ export class DeviceStore {
     const kept = new Set<number>();
     for (let at = 0; at < values.length; at += STRIDE) kept.add(values[at] as number);
     for (const device of [...this.devices()]) {
-      if (kept.has(device)) continue;
-      this.present[device] = 0;
-      this.trails.clear(device);
-      this.count -= 1;
-      this.membership += 1;
+      if (!kept.has(device)) this.remove(device);
     }
+  }
+
+  private remove(device: number): void {
+    if (this.present[device] !== 1) return;
+    this.present[device] = 0;
+    this.trails.clear(device);
+    this.count -= 1;
+    this.membership += 1;
   }
 
   /** The last one to come is where the device is: a tracker's clock may have been ahead, and be set right. */

@@ -18,7 +18,7 @@ const CLOSED: Readonly<Record<number, string>> = {
 };
 
 /** After an error frame with this code. */
-export function afterError(code: string): Ending {
+export function afterError(code: string, message: string): Ending {
   switch (code) {
     case "forbidden":
       return end({ name: "forbidden", text: "You may not see this event." });
@@ -29,7 +29,7 @@ export function afterError(code: string): Ending {
     case "limit":
       return retry("The server accepts no more subscriptions.");
     case "error":
-      return retry("The server could not check whether you may see this event.");
+      return retry(message.replace(" Try again.", "") || "The server could not check whether you may see this event.");
     default:
       return end({ name: "error", text: "The server did not understand this page. Please reload it." });
   }

@@ -30,6 +30,10 @@ export interface FeedListener {
   position(position: Position): void;
   /** `resumed`: the positions were missed, and do not replace what is shown. */
   snapshot(positions: readonly Position[], resumed: boolean): void;
+  /** The first part of a snapshot; the rest comes as positions, until it is `complete`. */
+  begin(positions: readonly Position[]): void;
+  complete(): void;
+  removed(deviceId: string): void;
   /** Who devices are; `replaces`: those that are missing are not known any more. */
   entries(entries: EntriesByDevice, replaces: boolean): void;
 }

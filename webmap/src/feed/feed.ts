@@ -2,7 +2,7 @@
 import { Backoff } from "./backoff.ts";
 import { afterClose, afterError, afterRefusal, type Ending } from "./endings.ts";
 import type { FeedEnvironment, FeedListener, Socket } from "./environment.ts";
-import { CloseCode, parseFrame, type EntriesFrame, type ErrorFrame, type PositionsFrame, type Subscribed } from "./protocol.ts";
+import { CloseCode, parseFrame, type EntriesFrame, type ErrorFrame, type Position, type PositionsFrame, type RemovedFrame, type Subscribed } from "./protocol.ts";
 import { CONNECTING } from "./state.ts";
 
 /** Connected, but without a position for this long: the state is stale. */
@@ -19,6 +19,10 @@ export class Feed {
   private cursor: string | undefined;
   private opened = false;
   private subscribed = false;
+  /** Whether the rest of a snapshot is still to come. */
+  private incomplete = false;
+  /** Whether it is, because the server's database is away. */
+  private partial = false;
   private lastFrameAt = 0;
   /** 0 while no position counts towards being live: before the snapshot, and while stale. */
   private lastPositionAt = 0;
@@ -67,6 +71,7 @@ export class Feed {
 
   private subscribe(): void {
     this.opened = true;
+    this.incomplete = this.partial = false;
     const since = this.cursor === undefined ? {} : { since: this.cursor };
     this.socket?.send(JSON.stringify({ type: "subscribe", topic: this.topic, batch: true, ...since }));
     this.timer(SUBSCRIBE_TIMEOUT_MS, () => this.giveUp());
@@ -79,27 +84,48 @@ export class Feed {
     if (frame.type === "positions") this.onPositions(frame);
     else if (frame.type === "subscribed") this.onSubscribed(frame);
     else if (frame.type === "entries") this.onEntries(frame);
+    else if (frame.type === "removed") this.onRemoved(frame);
     else if (frame.type === "error") this.onError(frame);
   }
 
   private onPositions(frame: PositionsFrame): void {
     if (frame.topic !== this.topic) return;
-    this.cursor = frame.cursor ?? this.cursor;
     const wasStale = this.lastPositionAt === 0;
     this.lastPositionAt = this.lastFrameAt;
     for (const position of frame.positions) this.listener.position(position);
+    this.reach(frame.cursor);
     if (wasStale && this.subscribed) this.live();
   }
 
   private onSubscribed(frame: Subscribed): void {
     if (frame.topic !== this.topic) return;
-    this.cursor = frame.cursor ?? this.cursor;
     this.subscribed = true;
+    this.partial = frame.partial;
     this.backoff.reset();
     this.lastPositionAt = this.lastFrameAt;
     if (frame.entries !== undefined) this.listener.entries(frame.entries, true);
-    this.listener.snapshot(frame.snapshot, frame.resumed);
+    if (frame.cursor === undefined && !frame.resumed) this.begin(frame.snapshot);
+    else if (!this.incomplete) this.listener.snapshot(frame.snapshot, frame.resumed);
+    this.reach(frame.cursor);
     this.live();
+  }
+
+  private begin(positions: readonly Position[]): void {
+    this.incomplete = true;
+    this.listener.begin(positions);
+  }
+
+  /** The first cursor says that everything has come that was there before. */
+  private reach(cursor: string | undefined): void {
+    if (cursor === undefined) return;
+    this.cursor = cursor;
+    if (!this.incomplete) return;
+    this.incomplete = false;
+    this.listener.complete();
+  }
+
+  private onRemoved(frame: RemovedFrame): void {
+    if (frame.topic === this.topic) this.listener.removed(frame.deviceId);
   }
 
   private onEntries(frame: EntriesFrame): void {
@@ -108,7 +134,7 @@ export class Feed {
 
   private onError(frame: ErrorFrame): void {
     if (frame.id === PING_ID || (frame.topic !== undefined && frame.topic !== this.topic)) return;
-    this.finish(afterError(frame.code));
+    this.finish(afterError(frame.code, frame.message));
   }
 
   private onClose(code: number): void {
@@ -118,7 +144,7 @@ export class Feed {
   }
 
   private live(): void {
-    this.listener.state({ name: "live", text: "Live" });
+    this.listener.state({ name: "live", text: this.partial ? "Live. Devices are still missing: the server's database is away." : "Live" });
     this.watch();
   }
 

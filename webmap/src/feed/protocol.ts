@@ -24,6 +24,8 @@ export interface Subscribed {
   readonly type: "subscribed";
   readonly topic: string;
   readonly resumed: boolean;
+  /** The server's database is away: devices are missing, and follow. */
+  readonly partial: boolean;
   readonly snapshot: readonly Position[];
   readonly cursor: string | undefined;
   /** Undefined where the server tells nothing of them. */
@@ -35,6 +37,13 @@ export interface EntriesFrame {
   readonly type: "entries";
   readonly topic: string;
   readonly entries: EntriesByDevice;
+}
+
+/** A device that is not shown any more. */
+export interface RemovedFrame {
+  readonly type: "removed";
+  readonly topic: string;
+  readonly deviceId: string;
 }
 
 export interface Unsubscribed {
@@ -50,7 +59,7 @@ export interface ErrorFrame {
   readonly id: unknown;
 }
 
-export type ServerFrame = PositionsFrame | Subscribed | EntriesFrame | Unsubscribed | ErrorFrame;
+export type ServerFrame = PositionsFrame | Subscribed | EntriesFrame | RemovedFrame | Unsubscribed | ErrorFrame;
 
 /** Why a connection ends; `normal` is this page's own. */
 export const CloseCode = {
@@ -81,6 +90,8 @@ export function parseFrame(text: unknown): ServerFrame | undefined {
       return parseSubscribed(fields);
     case "entries":
       return parseEntriesFrame(fields);
+    case "removed":
+      return parseRemoved(fields);
     case "unsubscribed":
       return typeof fields["topic"] === "string" ? { type: "unsubscribed", topic: fields["topic"] } : undefined;
     case "error":
@@ -118,6 +129,7 @@ function parseSubscribed(fields: Fields): ServerFrame | undefined {
     type: "subscribed",
     topic: fields["topic"],
     resumed: fields["resumed"] === true,
+    partial: fields["partial"] === true,
     snapshot: parsePositions(fields["snapshot"]),
     cursor: parseCursor(fields["cursor"]),
     entries: parseEntries(fields["entries"]),
@@ -128,6 +140,11 @@ function parseEntriesFrame(fields: Fields): ServerFrame | undefined {
   const entries = parseEntries(fields["entries"]);
   if (entries === undefined || typeof fields["topic"] !== "string") return undefined;
   return { type: "entries", topic: fields["topic"], entries };
+}
+
+function parseRemoved(fields: Fields): ServerFrame | undefined {
+  const { topic, deviceId } = fields;
+  return typeof topic === "string" && typeof deviceId === "string" ? { type: "removed", topic, deviceId } : undefined;
 }
 
 function parseError(fields: Fields): ServerFrame | undefined {

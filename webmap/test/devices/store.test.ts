@@ -22,7 +22,7 @@ class Pair {
   }
 }
 
-test("a snapshot replaces, frames after it update, an empty one says nothing", () => {
+test("a snapshot replaces, frames after it update, an empty one leaves nothing", () => {
   const pair = new Pair();
   pair.conflator.replace([at("a", 5), at("b", 5)]);
   pair.flush();
@@ -33,7 +33,27 @@ test("a snapshot replaces, frames after it update, an empty one says nothing", (
   assert.equal(pair.store.count, 3);
   pair.conflator.replace([]);
   pair.flush();
-  assert.equal(pair.store.count, 3);
+  assert.equal(pair.store.count, 0);
+});
+
+test("a device that is removed leaves with its trail, and comes back without it", () => {
+  const pair = new Pair();
+  for (let ts = 1; ts <= 3; ts++) {
+    pair.conflator.replace([at("a", ts * 2000, 42 + ts / 1000), at("b", ts)]);
+    pair.flush(ts * 2000);
+  }
+  const { membership } = pair.store;
+  pair.conflator.remove("a");
+  pair.flush();
+  assert.deepEqual([pair.ids, pair.store.count, pair.store.indexOf("a")], [["b"], 1, undefined]);
+  assert.notEqual(pair.store.membership, membership);
+  pair.conflator.remove("a");
+  pair.flush();
+  assert.equal(pair.store.count, 1);
+  pair.conflator.add(at("a", 9000));
+  pair.flush(9000);
+  assert.deepEqual(pair.ids, ["a", "b"]);
+  assert.equal(pair.store.trails.pointsOf(0).length, 1);
 });
 
 test("a device that comes back keeps its place", () => {

@@ -30,6 +30,7 @@ export class FakeWorld implements FeedEnvironment, FeedListener {
   readonly states: FeedState[] = [];
   readonly positions: Position[] = [];
   readonly snapshots: { positions: readonly Position[]; resumed: boolean }[] = [];
+  readonly parts: string[] = [];
   readonly told: { names: string[]; replaces: boolean }[] = [];
   refusal: Refusal = { kind: "unreachable" };
   private time = 1_000_000;
@@ -71,6 +72,18 @@ export class FakeWorld implements FeedEnvironment, FeedListener {
 
   snapshot(positions: readonly Position[], resumed: boolean): void {
     this.snapshots.push({ positions, resumed });
+  }
+
+  begin(positions: readonly Position[]): void {
+    this.parts.push(`begins with ${positions.length}`);
+  }
+
+  complete(): void {
+    this.parts.push("complete");
+  }
+
+  removed(deviceId: string): void {
+    this.parts.push(`without ${deviceId}`);
   }
 
   entries(entries: EntriesByDevice, replaces: boolean): void {

@@ -53,6 +53,44 @@ test("without a frame it takes the subscription's cursor", () => {
   assert.equal(world.socket.sent[0]?.["since"], "5-0");
 });
 
+test("while the server's database is away it says so, and goes on from where it was", () => {
+  const { world } = connected();
+  world.socket.onclose?.({ code: 1001 });
+  world.pass(1_000);
+  world.socket.onopen?.();
+  world.socket.answer({ type: "subscribed", topic: TOPIC, snapshot: [], cursor: "", partial: true });
+  world.socket.answer({ ...FRAME, cursor: "" });
+  assert.match(world.last?.text ?? "", /database is away/);
+  assert.deepEqual(world.parts, ["begins with 0"]);
+  world.socket.answer({ type: "subscribed", topic: TOPIC, snapshot: [], cursor: "9-0", resumed: true });
+  assert.deepEqual(world.parts, ["begins with 0", "complete"]);
+  assert.deepEqual(world.states.map(({ name }) => name).slice(-2), ["live", "live"]);
+  assert.equal(world.last?.text, "Live");
+  assert.equal(world.snapshots.length, 1);
+  world.socket.onclose?.({ code: 1001 });
+  world.pass(1_000);
+  world.socket.onopen?.();
+  assert.equal(world.socket.sent[0]?.["since"], "9-0");
+});
+
+test("the rest of a large event is complete with the first cursor", () => {
+  const world = new FakeWorld();
+  new Feed("a", world, world).start();
+  world.socket.onopen?.();
+  world.socket.answer({ type: "subscribed", topic: TOPIC, snapshot: [POSITION], cursor: "" });
+  world.socket.answer({ ...FRAME, cursor: "" });
+  world.socket.answer(FRAME);
+  world.socket.answer(FRAME);
+  assert.deepEqual(world.parts, ["begins with 1", "complete"]);
+});
+
+test("devices that are removed from its event are passed on", () => {
+  const { world } = connected();
+  world.socket.answer({ type: "removed", topic: TOPIC, deviceId: "d1" });
+  world.socket.answer({ type: "removed", topic: "event:b", deviceId: "d2" });
+  assert.deepEqual(world.parts, ["without d1"]);
+});
+
 test("refusals end the subscription, each with its state and without another attempt", () => {
   const codes = { forbidden: "forbidden", "not-found": "not-found", "unknown-topic": "not-found", "bad-request": "error" };
   for (const [code, name] of Object.entries(codes)) {

@@ -58,6 +58,7 @@ test("a snapshot keeps its good positions", () => {
     type: "subscribed",
     topic: "event:a",
     resumed: false,
+    partial: false,
     snapshot: [{ ...GOOD, speed: 0, course: 0 }],
     cursor: undefined,
     entries: undefined,
@@ -76,6 +77,14 @@ test("entries come with a snapshot, or alone with their topic", () => {
   });
   for (const frame of [{ type: "entries", topic: "event:a" }, { type: "entries", entries }]) {
     assert.equal(parseFrame(JSON.stringify(frame)), undefined);
+  }
+});
+
+test("a device that is removed has an id, and its event", () => {
+  const frame = { type: "removed", topic: "event:a", deviceId: "d1" };
+  assert.deepEqual(parseFrame(JSON.stringify(frame)), frame);
+  for (const wrong of [{ ...frame, topic: 7 }, { type: "removed", topic: "event:a" }]) {
+    assert.equal(parseFrame(JSON.stringify(wrong)), undefined);
   }
 });
 

@@ -91,7 +91,9 @@ async def test_without_a_database(caplog: pytest.LogCaptureFixture) -> None:
     async with pool("postgresql://postgres@127.0.0.1:1/x") as postgres:
         authorizer = OpenAuthorizer(postgres)
 
-        assert await authorizer.may_see("7", NOBODY) == Authorization("error")
+        assert await authorizer.may_see("7", NOBODY) == Authorization(
+            "error", why="The database cannot be read. Try again."
+        )
         assert await authorizer.visible_events(NOBODY) == []
         assert await OpenDetails(postgres, ("name",), None).entries("7", NOBODY) == {}
 
