@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
+
+from telemetry_app.tools.simulation.track import SKOPJE_LOOP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
 EVENT_ID = 1
 
 _TABLES = """
-CREATE TABLE events (id integer PRIMARY KEY, name text NOT NULL);
+CREATE TABLE events (id integer PRIMARY KEY, name text NOT NULL, course json);
 CREATE TABLE entries (
     id integer PRIMARY KEY, event_id integer NOT NULL REFERENCES events,
     name text, number integer, class text, color text
@@ -41,11 +44,24 @@ def rider(number: int) -> tuple[str, str, str]:
     return name, group, color
 
 
+def course() -> dict[str, Any]:
+    """Return the road that the simulated devices drive, as GeoJSON; it ends where it starts."""
+    road = [[lon, lat] for lat, lon in (*SKOPJE_LOOP, SKOPJE_LOOP[0])]
+    marks = {"Start / Finish": road[0], "Vardar bridge": road[5], "Feed zone": road[11]}
+    geometries = {"": {"type": "LineString", "coordinates": road}} | {
+        name: {"type": "Point", "coordinates": place} for name, place in marks.items()
+    }
+    features = [
+        {"type": "Feature", "properties": {"name": name}, "geometry": geometry} for name, geometry in geometries.items()
+    ]
+    return {"type": "FeatureCollection", "features": features}
+
+
 async def enter_devices(database: asyncpg.Connection, device_ids: Sequence[str]) -> None:
     """Make the tables, an event, and an entry for each device."""
     numbered = list(enumerate(device_ids, start=1))
     await database.execute(_TABLES)
-    await database.execute("INSERT INTO events VALUES ($1, 'Demo race')", EVENT_ID)
+    await database.execute("INSERT INTO events VALUES ($1, 'Demo race', $2)", EVENT_ID, json.dumps(course()))
     await database.executemany(
         "INSERT INTO entries VALUES ($1, $2, $3, $1, $4, $5)",
         [(number, EVENT_ID, *rider(number)) for number, _ in numbered],

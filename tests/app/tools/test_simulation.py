@@ -2,16 +2,18 @@
 
 import itertools
 import json
+import math
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
+from telemetry_app.live.wire.course import fit_course
 from telemetry_app.records.codec import CodecError, decode, decode_entry, unpack_attributes
 from telemetry_app.tools.simulation.awkward import PERIOD_TICKS
 from telemetry_app.tools.simulation.backlog import RecordKind, bench_records
-from telemetry_app.tools.simulation.event import rider
+from telemetry_app.tools.simulation.event import course, rider
 from telemetry_app.tools.simulation.imei import imei
 from telemetry_app.tools.simulation.race import Race
 from telemetry_app.tools.simulation.record import Kind, Record, iso_ms
@@ -173,6 +175,19 @@ def test_riders_have_different_names() -> None:
     riders = [rider(number) for number in range(1, 401)]
     assert len({name for name, _, _ in riders}) == len(riders)
     assert len({(group, color) for _, group, color in riders}) == 4
+
+
+def test_the_course_is_the_road() -> None:
+    """The demo's course is as long as one lap, and starts where it finishes."""
+    fitted = json.loads(fit_course(course()))
+    (line, *marks) = fitted["features"]
+    (road,) = line["geometry"]["coordinates"]
+    length_m = sum(
+        math.hypot(there[1] - here[1], (there[0] - here[0]) * math.cos(math.radians(here[1]))) * 111_320
+        for here, there in pairwise(road)
+    )
+    assert length_m == pytest.approx(Track().length_m, rel=0.001)
+    assert [mark["properties"]["kind"] for mark in marks] == ["start-finish", "point", "point"]
 
 
 @pytest.mark.parametrize(("kind", "longest"), [(RecordKind.USUAL, 500), (RecordKind.DIGITS, 520)])
