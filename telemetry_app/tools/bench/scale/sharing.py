@@ -130,13 +130,15 @@ class Sharing(NamedTuple):
         for worker in crew.workers:
             worker.resume()
         finished_s = await crew.finish(_WARM_UP + self.records, say)
-        used_s = crew.cpu_s() - used_before_s - idle_cpu * (time.perf_counter() - started_s)
+        used_s, elapsed_s = crew.cpu_s() - used_before_s, time.perf_counter() - started_s
+        # One of the two may have met the rest of what was going on before.
+        idle_cpu = min(idle_cpu, await crew.idle_cpu())
         return Shared(
             workers=self.workers,
             partitions=self.partitions,
             distributed=self.distributed,
             records_per_s=round(self.records / (finished_s - started_s)),
-            cpu_us_per_record=round(used_s / self.records * 1e6, 2),
+            cpu_us_per_record=round((used_s - idle_cpu * elapsed_s) / self.records * 1e6, 2),
             idle_cpu=round(idle_cpu, 3),
         )
 
