@@ -111,7 +111,7 @@ class Distributor(Service):
             try:
                 # A silent connection must not cost the whole lease: the next try has a connection of its own.
                 async with asyncio.timeout(renew_s):
-                    await (self._renew(self._tenure) if self._tenure else self._take())
+                    await (self._renew(self._tenure, renew_s) if self._tenure else self._take())
             except ANY_REDIS_ERROR as error:
                 self._options.observer.retried("renew")
                 logger.log(severity(error), "the lease of %s cannot be kept (%s)", self._source, describe(error))
@@ -126,9 +126,12 @@ class Distributor(Service):
             self._tenure = Tenure(self._source, token, self._end_of_lease(asked_s))
             self._taken.set()
 
-    async def _renew(self, tenure: Tenure) -> None:
+    async def _renew(self, tenure: Tenure, timeout_s: float) -> None:
         asked_s = time.monotonic()
-        if await self._leases.renew(self._source, tenure.token):
+        renewed = (await self._leases.renew({self._source: tenure.token}, timeout_s=timeout_s))[self._source]
+        if isinstance(renewed, Exception):
+            raise renewed
+        if renewed:
             tenure.leased_until_s = self._end_of_lease(asked_s)
         else:
             self._lose(tenure)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from mode import Service
@@ -145,8 +146,7 @@ class Ownership(Service):
     @Service.task
     async def _renew_leases(self) -> None:
         async for _ in self.itertimer(self.interval_s, name="renew"):
-            for partition in [p for p in self._holdings.values() if not p.lost]:
-                await self._renew(partition)
+            await self._renew()
             if not self._stopping():
                 await self._announce()
 
@@ -160,22 +160,33 @@ class Ownership(Service):
             logger.log(severity(error), "could not announce this worker (%s)", describe(error))
             await drop_connections(self._client, error)
 
-    async def _renew(self, partition: Partition) -> None:
+    async def _renew(self) -> None:
+        held = {partition.stream: partition for partition in self._holdings.values() if not partition.lost}
+        if not held:
+            return
         asked_s = time.monotonic()
+        tokens = {stream: partition.token for stream, partition in held.items()}
         try:
             # A silent connection must not cost the whole lease: the next try has a connection of its own.
-            async with asyncio.timeout(self.interval_s):
-                kept = await self._leases.renew(partition.stream, partition.token)
+            renewed = await self._leases.renew(tokens, timeout_s=self.interval_s)
         except ANY_REDIS_ERROR as error:
+            renewed = dict.fromkeys(held, error)
+        for stream, kept in renewed.items():
+            if kept is True:
+                held[stream].leased_until_s = self._end_of_lease(asked_s)
+            elif kept is False:
+                logger.warning("the lease of %s is gone", stream)
+                self._holdings.lose(held[stream])
+        await self._note_failures({stream: kept for stream, kept in renewed.items() if isinstance(kept, Exception)})
+
+    async def _note_failures(self, failures: Mapping[str, Exception]) -> None:
+        for stream, error in islice(failures.items(), 1):
             self._observer.retried("renew")
-            logger.log(severity(error), "could not renew the lease of %s (%s)", partition.stream, describe(error))
+            logger.log(
+                severity(error), "could not renew the lease of %s and %d others (%s)", stream, len(failures) - 1,
+                describe(error),
+            )  # fmt: skip
             await drop_connections(self._client, error)
-            return
-        if not kept:
-            logger.warning("the lease of %s is gone", partition.stream)
-            self._holdings.lose(partition)
-            return
-        partition.leased_until_s = self._end_of_lease(asked_s)
 
     def _end_of_lease(self, asked_s: float) -> float:
         """Return when a lease ends that was asked for then; Redis may have given it later, so it ends no sooner."""

@@ -133,12 +133,12 @@ class ExclusiveAccess:
         return token
 
     async def _renew(self) -> None:
+        interval_s = renewal_interval_s(_TTL_MS)
         while True:
-            await asyncio.sleep(renewal_interval_s(_TTL_MS))
-            for stream, token in list(self.tokens.items()):
-                # Whatever is to be changed is refused when a lease is lost.
-                with contextlib.suppress(*ANY_REDIS_ERROR):
-                    await self._leases.renew(stream, token)
+            await asyncio.sleep(interval_s)
+            # Whatever is to be changed is refused when a lease is lost.
+            with contextlib.suppress(*ANY_REDIS_ERROR):
+                await self._leases.renew(self.tokens, timeout_s=interval_s)
 
     async def run(self, script: Script, stream: str, names: Sequence[str], *args: Any) -> int:
         """Run a script on keys of a stream that begins by looking at its lease.

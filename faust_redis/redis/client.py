@@ -29,6 +29,8 @@ _CONNECT_TIMEOUT_S = 5.0
 _SENTINEL_TIMEOUT_S = 1.0
 #: After this time a silent connection counts as lost. Longer than any read blocks (one second) and any script takes.
 REPLY_TIMEOUT_S = 5.0
+#: Where connections are used without a look at whether they are still there.
+_STUMBLING = ("asyncio.selector_events", "redis.asyncio.connection")
 
 
 def connect(url: str, *, bounded: bool = False) -> Client:
@@ -117,9 +119,10 @@ async def close(client: Client) -> None:
 
 @contextlib.contextmanager
 def as_lost_connections() -> Iterator[None]:
-    """Raise a write to a connection that was just reset as a lost connection.
+    """Raise a write to a connection that was just lost as a lost connection.
 
-    uvloop raises RuntimeError; asyncio of Python 3.12 and of the first 3.13 forgets to look, and stumbles.
+    Of one that was reset uvloop raises RuntimeError; asyncio of Python 3.12 and of the first 3.13 forgets to look, and
+    stumbles. So does the client over one that a failure elsewhere has closed: of a cluster it closes them all.
     """
     try:
         yield
@@ -128,15 +131,15 @@ def as_lost_connections() -> Iterator[None]:
             raise
         raise RedisConnectionError(str(error)) from error
     except (AttributeError, TypeError) as error:
-        if not _is_of_a_lost_transport(error):
+        if not _is_of_a_lost_connection(error):
             raise
         raise RedisConnectionError("the connection was lost") from error
 
 
-def _is_of_a_lost_transport(error: Exception) -> bool:
-    """Tell whether it was asyncio itself that stumbled, over what a closed transport no longer has."""
+def _is_of_a_lost_connection(error: Exception) -> bool:
+    """Tell whether it was asyncio itself or the client that stumbled, over what a closed connection no longer has."""
     *_, (innermost, _) = traceback.walk_tb(error.__traceback__)
-    return "'NoneType' object" in str(error) and innermost.f_globals.get("__name__") == "asyncio.selector_events"
+    return "'NoneType' object" in str(error) and innermost.f_globals.get("__name__") in _STUMBLING
 
 
 async def execute(client: Client, *args: Any, **options: Any) -> Any:
@@ -195,11 +198,21 @@ class Script:
     async def each(self, calls: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
         """Run the script for each pair of keys and arguments, in one round trip; return replies, errors among them."""
         replies = await self._pipelined(calls)
-        if any(isinstance(reply, NoScriptError) for reply in replies):
-            await execute(self._client, "SCRIPT LOAD", self._source)
+        if await self.was_missing(replies):
             replies = await self._pipelined(calls)
         return replies
 
+    def command(self, keys: Sequence[str], args: Sequence[Any]) -> tuple[Any, ...]:
+        """Return the command that runs the script, for a server that knows it."""
+        return ("EVALSHA", self._script.sha, len(keys), *keys, *args)
+
+    async def was_missing(self, replies: Iterable[Any]) -> bool:
+        """Tell whether a server did not know the script when it gave these replies; it knows it now."""
+        missing = any(isinstance(reply, NoScriptError) for reply in replies)
+        if missing:
+            await execute(self._client, "SCRIPT LOAD", self._source)
+        return missing
+
     async def _pipelined(self, calls: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
-        commands = (("EVALSHA", self._script.sha, len(keys), *keys, *args) for keys, args in calls)
+        commands = (self.command(keys, args) for keys, args in calls)
         return await execute_all(self._client, commands, raises=False)

@@ -28,18 +28,21 @@ def node_of(client: Client, key: str) -> Any:
         return None
 
 
-async def ask_nodes(client: Client, commands: Mapping[str, tuple[Any, ...]]) -> dict[str, Any]:
+async def ask_nodes(
+    client: Client, commands: Mapping[str, tuple[Any, ...]], *, timeout_s: float | None = None
+) -> dict[str, Any]:
     """Send a command for each key, and return the replies by key, errors among them.
 
     A command that waits at the server would take a connection for each key, and there may be hundreds. The nodes are
-    asked side by side, and what fails at one of them is an error of its keys alone.
+    asked side by side, and what fails at one of them, or takes longer than `timeout_s`, is an error of its keys alone.
+    One server is asked everything at once.
     """
     nodes: dict[Any, dict[str, tuple[Any, ...]]] = {}
     for key, command in commands.items():
         nodes.setdefault(node_of(client, key), {})[key] = command
     # Wait for all of them: replies that arrive late must not go unnoticed.
     answers = await asyncio.gather(
-        *(_ask_node(client, node, of_node) for node, of_node in nodes.items()), return_exceptions=True
+        *(_ask_node(client, node, of_node, timeout_s) for node, of_node in nodes.items()), return_exceptions=True
     )
     replies: dict[str, Any] = {}
     for of_node, answer in zip(nodes.values(), answers, strict=True):
@@ -50,5 +53,8 @@ async def ask_nodes(client: Client, commands: Mapping[str, tuple[Any, ...]]) -> 
     return replies
 
 
-async def _ask_node(client: Client, node: Any, commands: Mapping[str, tuple[Any, ...]]) -> list[Any]:
-    return await execute_all(client, commands.values(), raises=False, target_nodes=node)
+async def _ask_node(
+    client: Client, node: Any, commands: Mapping[str, tuple[Any, ...]], timeout_s: float | None
+) -> list[Any]:
+    async with asyncio.timeout(timeout_s):
+        return await execute_all(client, commands.values(), raises=False, target_nodes=node)

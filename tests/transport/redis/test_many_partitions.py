@@ -33,7 +33,7 @@ async def test_one_worker_with_hundreds(
     """One worker takes 300 partitions, reads and commits all of them, and needs no connection for each."""
     first = await publish(place, "a")
     before = await clients(place)
-    # A busy machine renews hundreds of leases slowly.
+    # A busy machine takes hundreds of partitions slowly.
     patient = {"lease_ttl_ms": 60_000, "lag_interval_s": 1, "ready": False}
     app = await transport_app(place.name, url=place.redis_url + options, partitions=PARTITIONS, **patient)
     await eventually(lambda: app.observer.total["acknowledged"] == PARTITIONS, timeout_s=60)
