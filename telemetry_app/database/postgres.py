@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
+from cachetools import TTLCache
 from mode import Service
 
 from telemetry_app.database.ailing import Ailing
@@ -31,6 +32,9 @@ _START_UP_BACKOFF: Final = Backoff(first_s=0.1, longest_s=2.0)
 _CLOSE_TIMEOUT_S: Final = 1.5
 #: Connections that nobody has used for so long are closed: others may wait for them at a pooler.
 _IDLE_FOR_S: Final = 30.0
+#: A reason for which connections are replaced is said again after so long without it. Of so many it is known.
+_SAY_AGAIN_AFTER_S: Final = 600.0
+_REASONS: Final = 100
 #: A server that does not answer this fast is not ready.
 _PING_TIMEOUT_S: Final = 2.0
 _WHY_READ_ONLY: Final = """
@@ -108,6 +112,7 @@ class Postgres(Service):
     ) -> None:
         self._writes = writes
         self._ailing = Ailing()
+        self._said: TTLCache[str, bool] = TTLCache(maxsize=_REASONS, ttl=_SAY_AGAIN_AFTER_S)
         self._size = size
         self._connect_timeout_s = connect_timeout_s
         self._acquire_timeout_s = acquire_timeout_s
@@ -177,7 +182,7 @@ class Postgres(Service):
         except asyncpg.PostgresError as error:
             with _unless_closed():
                 if self._ailing.is_lost(connection, error):
-                    logger.info("a connection is replaced by a new one, since it fails on and on: %s", describe(error))
+                    self._say_once(error)
                     connection.terminate()
             raise
         else:
@@ -186,6 +191,13 @@ class Postgres(Service):
             await retire(connection)
         finally:
             await pool.release(connection)
+
+    def _say_once(self, error: asyncpg.PostgresError) -> None:
+        """Say why a connection is replaced, but once while that goes on: without its table each one fails in its turn."""
+        reason = describe(error)
+        if reason not in self._said:
+            logger.info("a connection is replaced by a new one, since it fails on and on: %s", reason)
+        self._said[reason] = True
 
     async def why_not_ready(self) -> str | None:
         """Return None when the server answers and, if it has to, takes writes, else what is wrong in one sentence."""

@@ -1,5 +1,6 @@
 """Writing goes on by itself when another server has become the one that takes writes."""
 
+import contextlib
 import os
 from typing import Final
 from urllib.parse import urlsplit
@@ -126,6 +127,32 @@ async def test_connections_that_fail_on_and_on_are_replaced(plain_postgres_url: 
             await eventually(lambda: it.observed.retries["UndefinedFileError"])
             assert await it.postgres.why_not_ready() is None  # a question that such a session can answer proves nothing
             assert (await write).inserted == 10
+
+
+async def test_why_connections_are_replaced_is_said_once(
+    plain_postgres_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where a table is missing one after the other fails, and the log has a line for each table, not for each."""
+    caplog.set_level("INFO", logger="telemetry_app.database.postgres")
+    async with pool(plain_postgres_url, size=1) as postgres:
+
+        async def fail(table: str) -> int:
+            with contextlib.suppress(asyncpg.UndefinedTableError):
+                async with postgres.acquire() as connection:
+                    session_id = connection.get_server_pid()
+                    await connection.execute(f"SELECT FROM {table}")
+            return session_id
+
+        for table, replaced in (("absent", 3), ("away", 1)):
+            sessions = {await fail(table)}
+
+            async def are_replaced(table: str = table, sessions: set[int] = sessions, number: int = replaced) -> bool:
+                sessions.add(await fail(table))
+                return len(sessions) > number
+
+            await eventually(are_replaced)
+    said = [record.getMessage() for record in caplog.records if "is replaced" in record.getMessage()]
+    assert [line.count(table) for line, table in zip(said, ("absent", "away"), strict=True)] == [1, 1]
 
 
 async def test_who_only_reads_may_read_from_a_standby(standby: EmbeddedPostgres) -> None:
