@@ -193,7 +193,7 @@ class Postgres(Service):
             await pool.release(connection)
 
     def _say_once(self, error: asyncpg.PostgresError) -> None:
-        """Say why a connection is replaced, but once while that goes on: without its table each one fails in its turn."""
+        """Say why a connection is replaced, once while that goes on: each one fails in its turn."""
         reason = describe(error)
         if reason not in self._said:
             logger.info("a connection is replaced by a new one, since it fails on and on: %s", reason)
