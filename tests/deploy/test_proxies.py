@@ -65,9 +65,10 @@ class Site:
 
     @contextlib.asynccontextmanager
     async def connect(self, path: str, cookie: str, **headers: str) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-        """Connect as the map does, from a page of this site."""
+        """Connect as the map does, from a page of this site, by a browser that offers compression."""
         sent = {"Cookie": cookie, "Origin": self.origin, **headers}
-        async with self.http.ws_connect(f"{self.origin}{path}", headers=sent) as ws:
+        async with self.http.ws_connect(f"{self.origin}{path}", headers=sent, compress=15) as ws:
+            assert ws.compress, "the proxy hands on what is offered and agreed"
             yield ws
 
 

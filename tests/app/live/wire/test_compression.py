@@ -189,6 +189,7 @@ async def test_what_cannot_be_agreed_is_declined(live: LiveFactory, connect: Con
         for offers, agreed in (
             ("permessage-deflate; server_max_window_bits=9", None),
             ("permessage-deflate; unknown, permessage-deflate", AGREED),
+            ("x-other\r\nSec-WebSocket-Extensions: permessage-deflate", AGREED),
             ("permessage-deflate; client_no_context_takeover; client_no_context_takeover", None),
             ("permessage-deflate; server_max_window_bits=15", f"{AGREED}; server_max_window_bits=12"),
         ):
