@@ -93,6 +93,7 @@ PROMISED: Final = {
     "_replace": "named tuples are documented",
     "_record": "structlog's documentation names the keys that its formatter adds",
     "_from_structlog": "the same",
+    "_eq": "Directus' filters are documented",
 }
 
 
