@@ -1,6 +1,7 @@
 """Watch an event: python client.py http://localhost:8081/live 7 [Cookie header]."""  # noqa: INP001 - a script, not a module
 
 import asyncio
+import contextlib
 import sys
 
 import aiohttp
@@ -17,6 +18,8 @@ async def watch(url: str, event_id: str, cookie: str) -> None:
                     await socket.send_json(request)
                     async for message in socket:
                         frame = message.json()
+                        if frame["type"] == "error" and frame["code"] == "error":
+                            break  # It passes: come back.
                         if frame["type"] == "error":
                             sys.exit(f"{frame['code']}: {frame['message']}")
                         for position in frame.get("snapshot") or frame.get("positions", []):
@@ -26,12 +29,22 @@ async def watch(url: str, event_id: str, cookie: str) -> None:
                         if frame.get("partial"):
                             print("the server's database is away: devices that are missing follow", file=sys.stderr)  # noqa: T201
                         request["since"] = frame.get("cursor", request.get("since"))
-            except aiohttp.WSServerHandshakeError as error:
-                if error.status != 503:  # noqa: PLR2004 - no room, or Directus is away: both pass
-                    sys.exit(f"refused: {error.status}")
+            except aiohttp.WSServerHandshakeError:
+                await explain(session, url)
             except aiohttp.ClientError:
                 pass
             await asyncio.sleep(1)
+
+
+async def explain(session: aiohttp.ClientSession, url: str) -> None:
+    """Ask by plain HTTP why an upgrade was refused; wait if that passes, else end with the server's sentence."""
+    with contextlib.suppress(aiohttp.ClientError):
+        async with session.get(url) as answer:
+            refusal = await answer.json()
+        if answer.status in {400, 401, 403, 431}:
+            sys.exit(f"{refusal['code']}: {refusal['message']}")
+        seconds = answer.headers.get("Retry-After", "")
+        await asyncio.sleep(int(seconds) if seconds.isdigit() else 0)
 
 
 if __name__ == "__main__":

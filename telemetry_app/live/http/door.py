@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 _REFRESH_COOKIE: Final = "directus_refresh_token"
 #: Longest part of a header in the log.
 _SHOWN_CHARS: Final = 100
-SESSION_ENDED: Final = Refusal(401, "session-ended", "Your session is unknown or has ended. Sign in again.")
+SESSION_ENDED: Final = Refusal(401, "session-ended", "Your session is unknown or has ended. Please sign in again.")
 _NO_SESSION: Final = Refusal(
     401,
     "no-session",
-    "You are not signed in.",
+    "You are not signed in. Please sign in.",
     "no session cookie of Directus came along; if people do sign in, set SESSION_COOKIE_DOMAIN of Directus",
 )
 _NO_SESSION_MODE: Final = Refusal(
     401,
     "session-mode",
-    'This login has no session cookie. Sign in at Directus with "mode": "session".',
+    'This login has no session cookie. Please sign in at Directus with "mode": "session".',
     'a token or a refresh cookie came instead of a session cookie: the login must use "mode": "session" at /auth/login',
 )
 UNCHECKED: Final = Refusal(

@@ -1,7 +1,7 @@
 /** What follows when a subscription or a connection ends: another attempt, or a state that stays until the user acts. */
 import type { Refusal } from "./probe.ts";
 import { CloseCode } from "./protocol.ts";
-import { SIGNED_OUT, type FeedState } from "./state.ts";
+import { signedOut, type FeedState } from "./state.ts";
 
 export type Ending =
   | { readonly kind: "end"; readonly state: FeedState }
@@ -17,19 +17,17 @@ const CLOSED: Readonly<Record<number, string>> = {
   [CloseCode.tooManyRequests]: "The server asks for fewer requests.",
 };
 
-/** After an error frame with this code. */
+/** After an error frame with this code, and the server's sentence if it has one. */
 export function afterError(code: string, message: string): Ending {
   switch (code) {
     case "forbidden":
-      return end({ name: "forbidden", text: "You may not see this event." });
+      return end({ name: "forbidden", text: message || "You may not see this event." });
     case "not-found":
-      return end({ name: "not-found", text: "There is no such event." });
     case "unknown-topic":
-      return end({ name: "not-found", text: "The server does not know this event." });
+      return end({ name: "not-found", text: message || "There is no such event." });
     case "limit":
-      return retry("The server accepts no more subscriptions.");
     case "error":
-      return retry(message.replace(" Try again.", "") || "The server could not check whether you may see this event.");
+      return retry(message || "The server cannot show this event now.");
     default:
       return end({ name: "error", text: "The server did not understand this page. Please reload it." });
   }
@@ -44,11 +42,13 @@ export function afterClose(code: number): Ending {
 export function afterRefusal(refusal: Refusal): Ending {
   switch (refusal.kind) {
     case "signed-out":
-      return end(SIGNED_OUT);
+      return end(signedOut(refusal.text));
     case "forbidden":
-      return end({ name: "forbidden", text: "This server does not accept connections from this address." });
+      return end({ name: "forbidden", text: refusal.text ?? "This server does not accept connections from this page." });
+    case "refused":
+      return end({ name: "error", text: refusal.text ?? "The server does not accept what this browser sends." });
     case "full":
-      return retry("The server is full or busy.", refusal.retryAfterMs);
+      return retry(refusal.text ?? "The server is full or busy.", refusal.retryAfterMs);
     case "unreachable":
       return retry("The server cannot be reached.");
     case "none":
@@ -61,5 +61,6 @@ function end(state: FeedState): Ending {
 }
 
 function retry(text: string, atLeastMs = 0): Ending {
-  return { kind: "retry", text, atLeastMs };
+  // The status says itself when it tries again.
+  return { kind: "retry", text: text.replace(/ Try again\.$/, ""), atLeastMs };
 }

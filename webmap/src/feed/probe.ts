@@ -1,15 +1,26 @@
 /** Find out by plain HTTP why the server refused an upgrade. */
 
+/** `text` is the server's own sentence; undefined when something before it answered. */
 export type Refusal =
-  | { readonly kind: "signed-out" }
-  | { readonly kind: "forbidden" }
-  | { readonly kind: "full"; readonly retryAfterMs: number }
+  | { readonly kind: "signed-out" | "forbidden" | "refused"; readonly text: string | undefined }
+  | { readonly kind: "full"; readonly text: string | undefined; readonly retryAfterMs: number }
   | { readonly kind: "unreachable" }
   | { readonly kind: "none" };
 
 type Fetch = (url: string, options: RequestInit) => Promise<Response>;
 
 const MAX_RETRY_AFTER_S = 300;
+const MAX_SENTENCE_LENGTH = 200;
+
+/** Statuses that explain a refusal. What a browser sends too much of, or wrongly, it sends again: see `refused`. */
+const KINDS: Readonly<Record<number, "signed-out" | "forbidden" | "refused" | "full">> = {
+  400: "refused",
+  401: "signed-out",
+  403: "forbidden",
+  429: "full",
+  431: "refused",
+  503: "full",
+};
 
 /** Ask each address in turn and return the first refusal; "none" if none of them refuses. */
 export async function probe(urls: readonly string[], fetcher: Fetch = fetch): Promise<Refusal> {
@@ -21,20 +32,36 @@ export async function probe(urls: readonly string[], fetcher: Fetch = fetch): Pr
 }
 
 async function ask(url: string, fetcher: Fetch): Promise<Refusal | undefined> {
-  let response: Response;
   try {
-    response = await fetcher(url, { cache: "no-store", signal: AbortSignal.timeout(5_000) });
+    const response = await fetcher(url, { cache: "no-store", signal: AbortSignal.timeout(5_000) });
+    const kind = KINDS[response.status];
+    if (kind === undefined) {
+      await response.body?.cancel();
+      return undefined;
+    }
+    const text = sentenceOf(parseJson(await response.text()));
+    if (kind === "full") return { kind, text, retryAfterMs: retryAfterMs(response.headers.get("Retry-After")) };
+    return { kind, text };
   } catch {
     // fetch rejects in the same way for every network failure.
     return { kind: "unreachable" };
   }
-  await response.body?.cancel();
-  if (response.status === 401) return { kind: "signed-out" };
-  if (response.status === 403) return { kind: "forbidden" };
-  if (response.status === 503 || response.status === 429) {
-    return { kind: "full", retryAfterMs: retryAfterMs(response.headers.get("Retry-After")) };
+}
+
+/** What a text says as JSON; undefined if it is none. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
   }
-  return undefined;
+}
+
+/** The sentence of a refusal's body. */
+export function sentenceOf(body: unknown): string | undefined {
+  const message = typeof body === "object" && body !== null && "message" in body ? body.message : undefined;
+  return typeof message === "string" && message !== "" ? message.slice(0, MAX_SENTENCE_LENGTH) : undefined;
 }
 
 /** The milliseconds that a Retry-After header asks for; 0 if it is absent or a date. */

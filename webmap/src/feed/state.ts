@@ -21,7 +21,11 @@ export interface FeedState {
 }
 
 export const CONNECTING: FeedState = { name: "connecting", text: "Connecting…" };
-export const SIGNED_OUT: FeedState = { name: "signed-out", text: "You are signed out. Please sign in to see the map." };
+
+/** Without a session; `text` is the server's sentence, if it has one. */
+export function signedOut(text: string | undefined): FeedState {
+  return { name: "signed-out", text: text ?? "You are signed out. Please sign in to see the map." };
+}
 
 /** The state's text with its seconds: the text changes every second, the state does not. */
 export function describe(state: FeedState, nowMs: number): string {

@@ -1,5 +1,5 @@
 /** What the server says about itself in /config.json, checked. */
-import { retryAfterMs } from "../feed/probe.ts";
+import { parseJson, retryAfterMs, sentenceOf } from "../feed/probe.ts";
 
 export interface EventChoice {
   readonly id: string;
@@ -15,7 +15,7 @@ export interface Config {
 
 export type ConfigAnswer =
   | { readonly kind: "ok"; readonly config: Config }
-  | { readonly kind: "signed-out" }
+  | { readonly kind: "signed-out" | "refused"; readonly text: string | undefined }
   | { readonly kind: "missing" }
   | { readonly kind: "unreachable" }
   | { readonly kind: "unavailable"; readonly retryAfterMs: number };
@@ -37,18 +37,11 @@ export async function fetchConfig(url: string, nowMs: () => number = Date.now): 
     const config = parseConfig(body, clockAheadMs(response.headers.get("Date"), nowMs()));
     return config === undefined ? { kind: "missing" } : { kind: "ok", config };
   }
-  if (response.status === 401) return { kind: "signed-out" };
+  if (response.status === 401) return { kind: "signed-out", text: sentenceOf(body) };
+  // Asking again would not help: the browser sends too much, or what the server does not take.
+  if (response.status === 400 || response.status === 431) return { kind: "refused", text: sentenceOf(body) };
   if (response.status === 404) return { kind: "missing" };
   return { kind: "unavailable", retryAfterMs: retryAfterMs(response.headers.get("Retry-After")) };
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
 }
 
 /** Check a config document; undefined if it is not one. */

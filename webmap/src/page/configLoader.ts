@@ -1,6 +1,6 @@
 /** Asks for the configuration until the server gives an answer that waiting cannot change. */
 import { Backoff } from "../feed/backoff.ts";
-import { SIGNED_OUT, type FeedState } from "../feed/state.ts";
+import { signedOut, type FeedState } from "../feed/state.ts";
 import { fetchConfig, type Config } from "./config.ts";
 
 const RETRY = { firstMs: 1_000, maxMs: 30_000 };
@@ -28,7 +28,9 @@ export class ConfigLoader {
         this.backoff.reset();
         return this.listener.config(answer.config);
       case "signed-out":
-        return this.listener.state(SIGNED_OUT);
+        return this.listener.state(signedOut(answer.text));
+      case "refused":
+        return this.listener.state({ name: "error", text: answer.text ?? "The server does not accept what this browser sends." });
       case "missing":
         return this.listener.state({ name: "error", text: "This server has no live map." });
       case "unavailable":

@@ -120,9 +120,10 @@ test("an error about another topic changes nothing", () => {
 });
 
 test("4401 is signed out if HTTP says so too; with a renewed session it reconnects", async () => {
-  for (const [kind, name, sockets] of [["signed-out", "signed-out", 1], ["none", "reconnecting", 2]] as const) {
+  const text = "Your session has ended.";
+  for (const [refusal, name, sockets] of [[{ kind: "signed-out", text }, "signed-out", 1], [{ kind: "none" }, "reconnecting", 2]] as const) {
     const { world } = connected();
-    world.refusal = { kind };
+    world.refusal = refusal;
     world.socket.onclose?.({ code: 4401 });
     await Promise.resolve();
     await Promise.resolve();
@@ -153,8 +154,11 @@ test("4429 stays away for at least fifteen seconds", () => {
 
 test("a refused upgrade is explained by asking over HTTP", async () => {
   const expected = [
-    [{ kind: "signed-out" }, "signed-out"], [{ kind: "forbidden" }, "forbidden"],
-    [{ kind: "full", retryAfterMs: 7_000 }, "reconnecting"], [{ kind: "unreachable" }, "reconnecting"],
+    [{ kind: "signed-out", text: "You are not signed in." }, "signed-out"],
+    [{ kind: "forbidden", text: "You are not signed in." }, "forbidden"],
+    [{ kind: "refused", text: "You are not signed in." }, "error"],
+    [{ kind: "full", text: "You are not signed in. Try again.", retryAfterMs: 7_000 }, "reconnecting"],
+    [{ kind: "unreachable" }, "reconnecting"],
   ] as const;
   for (const [refusal, name] of expected) {
     const world = new FakeWorld();
@@ -164,6 +168,7 @@ test("a refused upgrade is explained by asking over HTTP", async () => {
     await Promise.resolve();
     await Promise.resolve();
     assert.equal(world.last?.name, name);
+    if ("text" in refusal) assert.equal(world.last?.text, "You are not signed in.");
     if (refusal.kind === "full") assert.equal(world.last?.retryAt, world.now() + 8_000);
   }
 });

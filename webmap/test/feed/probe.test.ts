@@ -2,14 +2,29 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { probe, retryAfterMs } from "../../src/feed/probe.ts";
 
-test("the first telling HTTP answer explains a refusal", async () => {
-  const answers = (...statuses: number[]) => (): Promise<Response> =>
-    Promise.resolve(new Response(null, { status: statuses.shift() ?? 500, headers: { "Retry-After": "4" } }));
-  assert.deepEqual(await probe(["a", "b"], answers(200, 401)), { kind: "signed-out" });
-  assert.deepEqual(await probe(["a", "b"], answers(200, 403)), { kind: "forbidden" });
-  assert.deepEqual(await probe(["a", "b"], answers(503)), { kind: "full", retryAfterMs: 4_000 });
+function answers(...statuses: number[]): (url: string) => Promise<Response> {
+  const body = JSON.stringify({ code: "x", message: "It is so." });
+  return () => Promise.resolve(new Response(body, { status: statuses.shift() ?? 500, headers: { "Retry-After": "4" } }));
+}
+
+test("the first telling HTTP answer explains a refusal, with the server's sentence", async () => {
+  const text = "It is so.";
+  assert.deepEqual(await probe(["a", "b"], answers(200, 401)), { kind: "signed-out", text });
+  assert.deepEqual(await probe(["a", "b"], answers(200, 403)), { kind: "forbidden", text });
+  assert.deepEqual(await probe(["a", "b"], answers(431)), { kind: "refused", text });
+  for (const status of [429, 503]) {
+    assert.deepEqual(await probe(["a", "b"], answers(status)), { kind: "full", text, retryAfterMs: 4_000 });
+  }
   assert.deepEqual(await probe(["a", "b"], answers(200, 426)), { kind: "none" });
   assert.deepEqual(await probe(["a"], () => Promise.reject(new TypeError("network"))), { kind: "unreachable" });
+});
+
+test("what something before the server answers has no sentence", async () => {
+  for (const body of ["<html>", "", "null", '"x"', '{"message":5}', '{"message":""}']) {
+    assert.deepEqual(await probe(["a"], () => Promise.resolve(new Response(body, { status: 401 }))), { kind: "signed-out", text: undefined });
+  }
+  const endless = JSON.stringify({ message: "x".repeat(10_000) });
+  assert.deepEqual(await probe(["a"], () => Promise.resolve(new Response(endless, { status: 403 }))), { kind: "forbidden", text: "x".repeat(200) });
 });
 
 test("Retry-After is seconds, within reason", () => {

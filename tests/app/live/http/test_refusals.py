@@ -48,8 +48,8 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
     [
         ({}, "no-session", "SESSION_COOKIE_DOMAIN"),
         ({"Cookie": f"theme={SECRET}"}, "no-session", "SESSION_COOKIE_DOMAIN"),
-        ({"Cookie": f"{COOKIE}={SECRET}"}, "session-ended", "Sign in again"),
-        ({"Cookie": f"theme=dark; {COOKIE}={SECRET}"}, "session-ended", "Sign in again"),
+        ({"Cookie": f"{COOKIE}={SECRET}"}, "session-ended", "Please sign in again"),
+        ({"Cookie": f"theme=dark; {COOKIE}={SECRET}"}, "session-ended", "Please sign in again"),
         ({"Cookie": f"directus_refresh_token={SECRET}"}, "session-mode", '"mode": "session"'),
         ({"Authorization": f"Bearer {SECRET}"}, "session-mode", '"mode": "session"'),
         ({"Authorization": f"Bearer {SECRET}", "Cookie": "theme=dark"}, "session-mode", '"mode": "session"'),
@@ -149,10 +149,10 @@ async def test_a_flood_is_a_line_with_a_number(
     first = told(caplog)[:2]
     assert [line.partition(":")[0] for line in first] == ["refused (403 origin)", "refused (401 session-ended)"]
 
-    def number() -> int:
+    def counted() -> int:
         """Return how many refusals the lines tell of: one each, or as many as they say."""
         return sum(int(line.split("): ")[1].split()[0]) if " more in " in line else 1 for line in told(caplog))
 
-    await eventually(lambda: number() == 60, message="all are counted")
+    await eventually(lambda: counted() == 60, message="all are counted")
     assert len(told(caplog)) < 30
     assert "https://29.example" in [line for line in told(caplog) if "origin" in line][-1]

@@ -9,12 +9,15 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
+from telemetry_app.live.clients.limits import LiveLimits
+from telemetry_app.live.ports import Authorization, Credentials
 from telemetry_app.live.wire.asyncapi import document
 from telemetry_app.live.wire.encoding import Form
+from telemetry_app.live.wire.protocol import CloseCode
 from tests.app.live.harness import Rights, Side, live_side, race_ms
 from tests.app.live.records import live_position
 from tests.support.waiting import eventually
@@ -130,13 +133,66 @@ async def test_the_examples_come_back(redis_url: str, stream: str, client: str) 
             await eventually(lambda: lines[4:] == ["b is not shown any more"])
 
 
-async def test_the_python_example_says_why_it_ends(redis_url: str, stream: str) -> None:
-    """Refusals that do not pass end it with a sentence."""
+class Moody(Rights):
+    """Gives these answers about events, then `ok`."""
+
+    def __init__(self, *results: Literal["error", "forbidden", "not-found"]) -> None:
+        super().__init__()
+        self._results = list(results)
+
+    async def may_see(self, event_id: str, credentials: Credentials) -> Authorization:
+        answer = await super().may_see(event_id, credentials)
+        return Authorization(self._results.pop(0)) if self._results else answer
+
+
+async def last_words(process: Any) -> tuple[int, str]:
+    words = await asyncio.wait_for(process.stderr.read(), 30)
+    return await process.wait(), words.decode().strip()
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_the_examples_say_why_they_end(redis_url: str, stream: str, client: str) -> None:
+    """They end with the sentence of the server when an upgrade or an event is refused for good."""
+    nobody = Rights()
+    nobody.closed = True
+    expected = [
+        (nobody, "no-session: You are not signed in. Please sign in."),
+        (Moody("forbidden"), "forbidden: You may not see this event."),
+        (Moody("not-found"), "not-found: There is no such event."),
+    ]
+    for rights, words in expected:
+        async with (
+            live_side(redis_url, stream, devices={}, rights=rights) as side,
+            running(side, client) as (process, _),
+        ):
+            assert await last_words(process) == (1, words)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_the_examples_come_back_after_what_passes(redis_url: str, stream: str, client: str) -> None:
+    """Rights that cannot be asked, and a server that is full, are tried again until the positions come."""
+    limits = LiveLimits(max_connections=1)
+    async with live_side(redis_url, stream, devices={"7": ["a"]}, rights=Moody("error"), limits=limits) as side:
+        ts = race_ms()
+        side.stored.store(live_position("a", ts))
+        occupant = await side.connect()
+        async with running(side, client) as (process, lines):
+            await eventually(lambda: side.observed.counts["refused full"], timeout_s=30)
+            await occupant.close()
+            await eventually(lambda: len(lines) == 1, timeout_s=30)
+            assert process.returncode is None
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_the_examples_end_with_the_session(redis_url: str, stream: str, client: str) -> None:
+    """A session that ends under way ends them too."""
     rights = Rights()
-    rights.closed = True
     async with (
-        live_side(redis_url, stream, devices={}, rights=rights) as side,
-        running(side, "python") as (process, _),
+        live_side(redis_url, stream, devices={"7": ["a"]}, rights=rights) as side,
+        running(side, client) as (process, _),
     ):
-        error = await asyncio.wait_for(process.stderr.read(), 30)
-        assert (await process.wait(), error.decode().strip()) == (1, "refused: 401")
+        await eventually(lambda: list(side.live.registry), timeout_s=30)
+        rights.closed = True
+        for connection in list(side.live.registry.connections):
+            connection.close(CloseCode.SESSION_ENDED)
+        assert await last_words(process) == (1, "no-session: You are not signed in. Please sign in.")
