@@ -62,11 +62,6 @@ class Lobby:
         self._of_peer: dict[str, Waiting] = {}
         self._let_in = 0
 
-    @property
-    def waiting(self) -> int:
-        """How many connections wait."""
-        return len(self._waiting)
-
     def enter(self, handler: web.RequestHandler) -> None:
         """Take a connection in, and make room for it."""
         self._take(handler, _Guest(self._peer(handler)))

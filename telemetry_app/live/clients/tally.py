@@ -34,6 +34,3 @@ class Tally:
             self._held[key] -= 1
             if not self._held[key]:
                 del self._held[key]
-
-    def __len__(self) -> int:
-        return sum(self._held.values())

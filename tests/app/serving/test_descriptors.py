@@ -44,11 +44,11 @@ async def worker(start_worker: StartWorker, spectators: Spectators) -> WorkerPro
 
 @contextlib.asynccontextmanager
 async def crowd(port: int, number: int, *sent: bytes) -> AsyncIterator[list[Stream]]:
-    """Connect so many clients at the same time, of which each sends one of these."""
+    """Connect so many clients at the same time, from a few addresses, of which each sends one of these."""
     opened: list[Stream] = []
 
     async def come(n: int) -> None:
-        stream = await asyncio.open_connection("127.0.0.1", port)
+        stream = await asyncio.open_connection("127.0.0.1", port, local_addr=(f"127.0.0.{2 + n % 8}", 0))
         opened.append(stream)
         if sent:
             stream[1].write(sent[n % len(sent)])

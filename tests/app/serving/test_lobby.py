@@ -111,7 +111,7 @@ async def test_who_is_let_in_stays() -> None:
         await asyncio.gather(*(socket.close() for socket in sockets))
         for stream in crowd:
             stream[1].close()
-        await eventually(lambda: not lobby.waiting)
+        await eventually(lambda: not lobby._waiting)
         refused = desk.refused
         crowd = [await come(port) for _ in range(4)]
         for stream in crowd:
@@ -135,7 +135,7 @@ async def test_a_peer_cuts_its_own() -> None:
             assert (await ended(stream)).startswith(b"HTTP/1.1 503 ")
         for stream in (*others, *proxied, *crowd):
             stream[1].close()
-        await eventually(lambda: not lobby.waiting)
+        await eventually(lambda: not lobby._waiting)
 
 
 @pytest.mark.parametrize("files", [0, 2])
@@ -145,7 +145,7 @@ async def test_open_files_count(files: int) -> None:
     lobby = desk.lobby(4)
     async with serving(lobby) as port:
         crowd = [await come(port) for _ in range(4)]
-        await eventually(lambda: lobby.waiting == 4)
+        await eventually(lambda: len(lobby._waiting) == 4)
         with contextlib.ExitStack() as stack:
             for _ in range(files):
                 stack.enter_context(lobby.file())

@@ -75,6 +75,23 @@ def test_counted_as(address: str, counted: str) -> None:
     assert counted_as(address) == counted
 
 
+@pytest.mark.parametrize(
+    ("peer", "counted"),
+    [
+        ("192.0.2.9", "192.0.2.9"),
+        ("::ffff:192.0.2.9", "192.0.2.9"),
+        ("2001:db8:9:9:1::2", "2001:db8:9:9::/64"),
+        ("10.1.2.3", None),
+        ("::ffff:10.1.2.3", None),
+        ("2001:db8:0:1::2", None),
+        ("a socket's path", None),
+    ],
+)
+def test_peers(peer: str, counted: str | None) -> None:
+    """Connections of a peer count together, but for those of a trusted proxy, which are its clients'."""
+    assert TrustedProxies(tuple(map(ip_network, PROXIES))).peer_of(peer) == counted
+
+
 def test_a_proxy_that_is_not_trusted_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
     """The log names the setting once for each peer, and no more than ten peers."""
     proxies = TrustedProxies(())
