@@ -16,6 +16,7 @@ from telemetry_app.live.clients.registry import Registry
 from telemetry_app.live.delivery.announcing import Announcer
 from telemetry_app.live.delivery.fanout import FanOut
 from telemetry_app.live.delivery.housekeeping import Housekeeper
+from telemetry_app.live.delivery.naming import Namer
 from telemetry_app.live.delivery.opening import Opener
 from telemetry_app.live.delivery.requests import RequestHandler
 from telemetry_app.live.delivery.resume import Resumer
@@ -125,7 +126,7 @@ class LiveSide(Service):
             resumer=self._resumer,
             authenticator=authenticator,
             authorizer=authorizer,
-            details=details,
+            namer=Namer(self.registry, device_events, details),
             limits=limits,
         )
         self._housekeeper = Housekeeper(

@@ -58,6 +58,7 @@ class Subscription:
         mark: What says so in cursors; before anything was told, that of the client's own cursor.
         hidden: Devices whose shown position was found to be faulty, and that have no other.
         partial: Whether the client waits for what the database could not be asked; until then no frame has a cursor.
+        named: Devices of the event when it was asked what the client may know of their entries.
         authorize_at: Loop time at which the right is checked again.
     """
 
@@ -73,6 +74,7 @@ class Subscription:
     mark: str = ""
     hidden: frozenset[str] = frozenset()
     partial: bool = False
+    named: frozenset[str] = frozenset()
     authorize_at: float = field(default=float("inf"))
 
     @property

@@ -152,16 +152,14 @@ class Opener:
             subscription: To enter.
             since: The client's cursor, if everything after it can be read.
             reference: The `id` of the request, as JSON.
-            entries: What the client may be told of the event's entries, by their ids.
+            entries: What the client may be told of devices.
         """
         connection = subscription.connection
         devices = self.device_events.devices_of(subscription.event_id)
         # Who was told of other devices might keep one that has left, and never see one that stands still.
         if not self.device_events.version or subscription.mark not in {"", cursor.mark_of(devices)}:
             since = None
-        of_devices = self.device_events.entries_of(subscription.event_id)
-        named = {device_id: entries[entry_id] for device_id, entry_id in of_devices.items() if entry_id in entries}
-        opening = _Opening(subscription, since, reference, named, devices, self.limits.slow_client_bytes)
+        opening = _Opening(subscription, since, reference, entries, devices, self.limits.slow_client_bytes)
         while opening.owed or not opening.answered:
             page = await self._read(opening.next_devices, since)
             # From here on nothing may await without dropping the page: it would be out of date.

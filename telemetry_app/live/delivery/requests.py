@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from telemetry_app.live.clients.limits import LiveLimits
     from telemetry_app.live.clients.registry import Registry
     from telemetry_app.live.delivery.fanout import FanOut
+    from telemetry_app.live.delivery.naming import Namer
     from telemetry_app.live.delivery.opening import Opener
     from telemetry_app.live.delivery.resume import Resumer
-    from telemetry_app.live.ports import Authenticator, Authorizer, EventDetails
+    from telemetry_app.live.ports import Authenticator, Authorizer
     from telemetry_app.live.wire.cursor import Vector
 
 #: Rights are asked for again up to a fifth of the interval early, which spreads a crowd that came together.
@@ -56,7 +57,7 @@ class RequestHandler:
     resumer: Resumer
     authenticator: Authenticator
     authorizer: Authorizer
-    details: EventDetails
+    namer: Namer
     limits: LiveLimits
 
     async def handle(self, connection: Connection, data: bytes | str) -> None:
@@ -78,6 +79,8 @@ class RequestHandler:
         connection, topic = subscription.connection, subscription.topic
         subscription.authorize_at = self.next_check()
         verdict = await self.authorizer.may_see(subscription.event_id, connection.credentials)
+        if verdict.result == "ok":
+            await self.namer.name_newcomers(subscription)
         if verdict.result in {"ok", "error"} or not self.registry.holds(subscription):
             return
         if verdict.result == "unauthorized":
@@ -105,7 +108,7 @@ class RequestHandler:
             form = _form(frame, connection)
             since_text, mark = cursor.split(frame.since or "")
             subscription = Subscription(connection, topic, event_id, form, mark=mark, authorize_at=self.next_check())
-            entries = await self.details.entries(event_id, connection.credentials)
+            entries = await self.namer.name(subscription)
             since = await self._reachable(since_text)
             await self.opener.open(subscription, since, request.reference, entries)
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from telemetry_app.live.rights.directus import Answer
+from telemetry_app.live.rights.directus import Answer, Unavailable
 from telemetry_app.live.rights.entries import MAX_ENTRIES, shown_entries
 from telemetry_app.live.wire.course import BadCourseError, fit_course
 from telemetry_app.live.wire.protocol import EntryFields
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from telemetry_app.live.ports import Credentials
-    from telemetry_app.live.rights.directus import Directus, Unavailable
+    from telemetry_app.live.rights.directus import Directus
 
 #: About 200 for each of the most entries.
 _MAX_BYTES: Final = 4 * 1024 * 1024
@@ -75,7 +75,7 @@ class DirectusDetails:
         self._entry_fields = entry_fields
         self._course_field = course_field
 
-    async def entries(self, event_id: str, credentials: Credentials) -> Mapping[str, EntryFields]:
+    async def entries(self, event_id: str, credentials: Credentials) -> Mapping[str, EntryFields] | None:
         """Return the entries that a session may see, by their ids, each with the fields that it may see.
 
         That is one question, or three where there is a field that the session may not read or the collection lacks.
@@ -87,10 +87,14 @@ class DirectusDetails:
         if isinstance(answer, Answer) and answer.status == _FORBIDDEN:
             # Directus refuses the whole question for one field, but shows all that may be read when asked for `*`.
             sample = await self._ask(_Sample, event_id, ("*",), credentials, limit=1)
-            items = sample.content.data if isinstance(sample, Answer) and sample.content is not None else []
+            if isinstance(sample, Unavailable):
+                return None
+            items = sample.content.data if sample.content is not None else []
             readable = [name for name in fields if items and name in items[0]]
             answer = await self._ask(_Entries, event_id, ("id", *readable), credentials) if readable else answer
-        return answer.content.data if isinstance(answer, Answer) and answer.content is not None else {}
+        if isinstance(answer, Unavailable):
+            return None
+        return answer.content.data if answer.content is not None else {}
 
     async def course(self, event_id: str, credentials: Credentials) -> bytes | None:
         """Return the course of an event, if the session may see it."""

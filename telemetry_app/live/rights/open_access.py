@@ -80,9 +80,11 @@ class OpenDetails:
         self._entry_fields = list(entry_fields)
         self._course_field = course_field
 
-    async def entries(self, event_id: str, credentials: Credentials) -> Mapping[str, EntryFields]:  # noqa: ARG002 - whoever it is
+    async def entries(self, event_id: str, credentials: Credentials) -> Mapping[str, EntryFields] | None:  # noqa: ARG002 - whoever it is
         """Return the entries of an event, by their ids, each with those of the fields that the table has."""
-        rows = await self._tables.fetch(_ENTRIES, event_id, self._entry_fields, MAX_ENTRIES, missing=[]) or []
+        rows = await self._tables.fetch(_ENTRIES, event_id, self._entry_fields, MAX_ENTRIES, missing=[])
+        if rows is None:
+            return None
         return shown_entries({**msgspec.json.decode(fields), "id": entry_id} for entry_id, fields in rows if fields)
 
     async def course(self, event_id: str, credentials: Credentials) -> bytes | None:  # noqa: ARG002 - whoever it is

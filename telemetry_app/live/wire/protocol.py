@@ -199,7 +199,7 @@ class Subscribed(msgspec.Struct, frozen=True, tag="subscribed"):
 
 
 class Entries(msgspec.Struct, frozen=True, tag="entries"):
-    """Who further devices of the event are, as in `subscribed`: those that did not fit into that answer."""
+    """Who further devices of the event are, as in `subscribed`: what did not fit into that answer, or was not known."""
 
     topic: str
     entries: dict[str, EntryFields]

@@ -94,12 +94,12 @@ class Rights:
 class Details:
     """Tells everybody of the entries that a test names, by id, and of one course."""
 
-    def __init__(self, entries: Mapping[str, EntryFields], course: bytes | None = None) -> None:
-        self._entries = entries
+    def __init__(self, entries: Mapping[str, EntryFields] | None, course: bytes | None = None) -> None:
+        self.entries_by_id = entries
         self._course = course
 
-    async def entries(self, event_id: str, credentials: Credentials) -> Mapping[str, EntryFields]:  # noqa: ARG002
-        return self._entries
+    async def entries(self, event_id: str, credentials: Credentials) -> Mapping[str, EntryFields] | None:  # noqa: ARG002
+        return self.entries_by_id
 
     async def course(self, event_id: str, credentials: Credentials) -> bytes | None:  # noqa: ARG002
         return self._course

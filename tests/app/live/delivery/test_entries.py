@@ -83,3 +83,20 @@ async def test_each_is_told_what_directus_shows(
             socket = await side.connect(headers={"Cookie": cookie})
             told.append((await ask(socket, type="subscribe", topic=TOPIC_7))["entries"])
         assert told == [{ana: {"name": "Ana"}}, {ana: {"number": 7}}]
+
+
+@pytest.mark.parametrize("was_away", [False, True])
+async def test_newcomers_are_named(live: LiveFactory, *, was_away: bool) -> None:
+    """Of a device that is entered later a client is told when rights are checked again; of all where it was of none."""
+    details, bo = Details(None if was_away else {"a": ANA}), EntryFields(name="Bo")
+    async with live(devices={SEVEN: ["a"]}, details=details, limits=LiveLimits(reauthorize_s=0.5)) as side:
+        socket = await side.connect()
+        answer = await ask(socket, type="subscribe", topic=TOPIC_7)
+        assert answer.get("entries") == (None if was_away else {"a": ANA})
+        details.entries_by_id = {"a": ANA, "b": bo}
+        side.entries.change({SEVEN: ["a", "b"]})
+        told = await receive(socket)
+        assert told == {"type": "entries", "topic": TOPIC_7, "entries": {"a": ANA, "b": bo} if was_away else {"b": bo}}
+        side.entries.change({SEVEN: ["a", "b", "c"]})
+        await side.publish("c", race_ms())
+        assert (await receive(socket))["deviceId"] == "c"

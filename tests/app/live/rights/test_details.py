@@ -86,7 +86,7 @@ async def test_one_question_for_a_crowd(stand_in: DirectusStandIn) -> None:
         for credentials, fields in ((all_fields, FIELDS[:2]), (some_fields, FIELDS)):
             details = DirectusDetails(client, fields, None)
             answers = await asyncio.gather(*(details.entries(event, credentials) for _ in range(50)))
-            assert [list(answer.values()) for answer in answers] == [[{"name": "Ana"}]] * 50
+            assert [list((answer or {}).values()) for answer in answers] == [[{"name": "Ana"}]] * 50
             asked.append(stand_in.count(PATH))
 
     assert asked == [1, 4]
@@ -115,16 +115,26 @@ def items(*rows: object) -> Fault:
         pytest.param(faults.body(b'{"data":{"id":1}}'), id="no-list"),
         pytest.param(faults.body(b'{"data":["a"]}'), id="no-items"),
         pytest.param(faults.body(b'{"data":[{"id":1,"name":"\\ud800"}]}'), id="no-text"),
-        pytest.param(
-            items({"id": 1, "name": None}, {"id": 2, "name": ["x"], "number": {"a": 1}, "class": True}), id="empty"
-        ),
-        pytest.param(
-            faults.body(b'{"data":[{"id":1,"number":NaN,"class":1e999,"color":123456789012345678901}]}'), id="numbers"
-        ),
     ],
 )
 async def test_failures(stand_in: DirectusStandIn, fault: Fault) -> None:
-    """When Directus cannot be asked, or has nothing that can be shown, nothing is told, and nothing raises."""
+    """When Directus cannot be asked, that is known, and nothing raises."""
+    stand_in.fault = fault
+
+    assert await entries(stand_in, Credentials("a=1", ADDRESS)) is None
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        items(),
+        items({"id": 1, "name": None}, {"id": 2, "name": ["x"], "number": {"a": 1}, "class": True}),
+        faults.body(b'{"data":[{"id":1,"number":NaN,"class":1e999,"color":123456789012345678901}]}'),
+    ],
+    ids=["none", "empty", "numbers"],
+)
+async def test_nothing_that_can_be_shown(stand_in: DirectusStandIn, fault: Fault) -> None:
+    """Entries without a field that can be shown are not told of."""
     stand_in.fault = fault
 
     assert await entries(stand_in, Credentials("a=1", ADDRESS)) == {}

@@ -95,7 +95,7 @@ async def test_without_a_database(caplog: pytest.LogCaptureFixture) -> None:
             "error", why="The database cannot be read. Try again."
         )
         assert await authorizer.visible_events(NOBODY) == []
-        assert await OpenDetails(postgres, ("name",), None).entries("7", NOBODY) == {}
+        assert await OpenDetails(postgres, ("name",), None).entries("7", NOBODY) is None
 
     assert [r.name for r in caplog.records] == ["telemetry_app.live.rights.open_access"] * 2
     for what in ("table of events", "tables of entries and events"):
