@@ -10,7 +10,7 @@ from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.encoding import Form, framed, payloads
 from telemetry_app.live.wire.frames import MAX_HEADER_BYTES
 from telemetry_app.live.wire.position import is_newer
-from telemetry_app.live.wire.protocol import Entries, encode, position_body, subscribed
+from telemetry_app.live.wire.protocol import Entries, Removed, encode, position_body, subscribed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,6 +44,7 @@ class _Page(NamedTuple):
         gate: What must be held back from now on.
         told: Devices of which all that is known is here: without the database, those that passed through.
         partial: Whether the database could not be asked for the others.
+        hidden: Devices that a client may have been shown before all their positions were found to be faulty.
     """
 
     positions: Sequence[LivePosition]
@@ -51,6 +52,7 @@ class _Page(NamedTuple):
     gate: Gate
     told: frozenset[str]
     partial: bool
+    hidden: Sequence[str] = ()
 
 
 class _Opening:
@@ -195,6 +197,7 @@ class Opener:
     async def _read(self, devices: tuple[str, ...], since: Vector | None) -> _Page:
         """Return what is known of devices at the time of returning."""
         snapshot = await self.gatherer.snapshot(devices)
+        hidden = await self.gatherer.only_faulty(snapshot) if since is not None else ()
         newest = {position.device_id: position.rank for position in snapshot.positions}
         # The database's newest position of a device may not have passed here yet.
         ahead = {d: rank for d, rank in newest.items() if is_newer(rank, self.history.known(d))}
@@ -205,7 +208,9 @@ class Opener:
         missed = [s for s in self.history.missed(devices, since) if _is_good(s, snapshot, newest.get(s.device_id))]
         # A client that resumes has not seen what has not passed here yet.
         unseen = {device_id: (seen_ms, ts_ms - 1) for device_id, (seen_ms, ts_ms) in ahead.items()}
-        return _Page((), missed, Gate(unseen, since, snapshot.made_at), frozenset(devices), partial=False)
+        return _Page(
+            (), missed, Gate(unseen, since, snapshot.made_at), frozenset(devices), partial=False, hidden=hidden
+        )
 
     def _known(self, snapshot: Snapshot, gate: Gate) -> _Page:
         """Return the page of a client that comes without a cursor."""
@@ -223,11 +228,12 @@ class Opener:
         topic, form = opening.subscription.topic, opening.subscription.form
         since, whole = opening.since, opening.is_last
         following = [sighting.written for sighting in page.following]
+        removed = [encode(Removed(topic, device_id)) for device_id in page.hidden]
         if opening.answered:
             entries = opening.next_entries
             named = [encode(Entries(topic, entries))] if entries else []
             known = [(position_body(position, ""), "") for position in page.positions]
-            return [*named, *payloads(form, topic, [*known, *following], None)]
+            return [*named, *removed, *payloads(form, topic, [*known, *following], None)]
         mark = cursor.mark_of(opening.devices) if whole and not page.partial else None
         if mark is None:
             reached = ""
@@ -245,7 +251,7 @@ class Opener:
             partial=page.partial,
             entries=opening.next_entries,
         )
-        return [answer, *payloads(form, topic, following, mark)]
+        return [answer, *removed, *payloads(form, topic, following, mark)]
 
     def _just_before(self, following: list[Sighting]) -> str:
         """Return the cursor just before the first of these, or, without any, before everything to come."""

@@ -107,7 +107,10 @@ class CachedDeviceEvents(Service):
         except DATABASE_ERRORS as error:
             self._observer.retried("device events")
             reason = _reason(error)
-            self._missing = reason if isinstance(error, asyncpg.UndefinedTableError) else self._missing
+            if isinstance(error, asyncpg.UndefinedTableError):
+                self._missing = reason
+                # Nobody has been entered yet, which is an answer.
+                self._version = self._version or 1
             self._outage.failed(reason)
             return False
         self._missing = None

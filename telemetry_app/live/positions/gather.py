@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from telemetry_app.live.positions.history import KEPT_S
-from telemetry_app.live.wire.position import is_newer
+from telemetry_app.live.wire.position import Rank, is_newer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Coroutine
 
     from telemetry_app.live.ports import StoredPositions
     from telemetry_app.live.positions.history import History, Sighting
-    from telemetry_app.live.wire.position import LivePosition, Rank
+    from telemetry_app.live.wire.position import LivePosition
+
+T = TypeVar("T")
+
+#: Records are refused that are more than a day ahead.
+_LATEST_MS: Final = 2 * 86_400_000
 
 
 class Snapshot(NamedTuple):
@@ -38,6 +45,23 @@ class Snapshot(NamedTuple):
     made_at: float
 
 
+class _Shared(Generic[T]):
+    """Reads under way: whoever asks for the same joins."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[tuple[str, ...], asyncio.Task[T]] = {}
+
+    async def get(self, devices: tuple[str, ...], read: Callable[[tuple[str, ...]], Coroutine[Any, Any, T]]) -> T:
+        """Return what a read of devices gives."""
+        task = self._tasks.get(devices)
+        if task is None:
+            task = asyncio.create_task(read(devices))
+            self._tasks[devices] = task
+            task.add_done_callback(lambda _: self._tasks.pop(devices))
+        # A client that leaves must not cancel the read for the others.
+        return await asyncio.shield(task)
+
+
 class Gatherer:
     """Reads snapshots; whoever asks for devices that are being read shares that read.
 
@@ -47,17 +71,19 @@ class Gatherer:
     def __init__(self, stored: StoredPositions, history: History) -> None:
         self._stored = stored
         self._history = history
-        self._reading: dict[tuple[str, ...], asyncio.Task[Snapshot]] = {}
+        self._reading = _Shared[Snapshot]()
+        self._looking = _Shared[Mapping[str, Rank]]()
 
     async def snapshot(self, devices: tuple[str, ...]) -> Snapshot:
         """Return what the database knows of devices; nothing where it cannot be read."""
-        task = self._reading.get(devices)
-        if task is None:
-            task = asyncio.create_task(self._read(devices))
-            self._reading[devices] = task
-            task.add_done_callback(lambda _: self._reading.pop(devices))
-        # A client that leaves must not cancel the read for the others.
-        return await asyncio.shield(task)
+        return await self._reading.get(devices, self._read)
+
+    async def only_faulty(self, snapshot: Snapshot) -> list[str]:
+        """Return the devices that have positions, but no good one, as far as anybody knows."""
+        good = {position.device_id for position in snapshot.positions}
+        without = tuple(d for d in snapshot.devices if snapshot.complete and d not in good)
+        stored = await self._looking.get(without, self._look) if without else {}
+        return [device_id for device_id in without if device_id in stored and self._history.newest(device_id) is None]
 
     def unstored(self, devices: tuple[str, ...], snapshot: Snapshot) -> list[Sighting]:
         """Return the positions of the same devices that the database did not have yet, in order."""
@@ -86,6 +112,11 @@ class Gatherer:
         """Tell whether what has been shown of a device since before the read is stored, good or faulty."""
         known = self._history.known(device_id)
         return known is not None and known == snapshot.passed.get(device_id) == snapshot.covered.get(device_id)
+
+    async def _look(self, devices: tuple[str, ...]) -> Mapping[str, Rank]:
+        """Return the last stored position of each device, good or faulty."""
+        latest_ms = round(time.time() * 1000) + _LATEST_MS
+        return await self._stored.stored_until(dict.fromkeys(devices, (latest_ms, latest_ms)))
 
     async def _read(self, devices: tuple[str, ...]) -> Snapshot:
         begun_at = asyncio.get_running_loop().time()

@@ -135,12 +135,29 @@ async def test_it_tries_again_soon(url: str, tcp_proxy: ProxyFactory) -> None:
 async def test_without_tables(plain_postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
     """Without Directus' tables nothing is known, one line says why, and they are found once they are made."""
     async with known(plain_postgres_url, LiveObserved()) as events, session(plain_postgres_url) as connection:
-        assert events.devices_of(A) == NONE
+        assert (events.devices_of(A), events.version) == (NONE, 1)
         assert not await events.refresh()
         assert caplog.text.count("Directus has not made the tables entries and entry_devices in this database") == 1
         await connection.execute(TABLES.format("uuid") + ROWS)
         assert await events.refresh()
-        assert events.devices_of(A) == {"1", "2"}
+        assert (events.devices_of(A), events.version) == (frozenset("12"), 2)
+
+
+async def test_the_version(url: str, tcp_proxy: ProxyFactory) -> None:
+    """It is 0 until the tables are known, and rises when they differ; what is the same stays the same object."""
+    parts = urlsplit(url)
+    proxy = await tcp_proxy(parts.hostname, parts.port)
+    await proxy.refuse()
+    async with known(url_through(proxy, url), LiveObserved(), refresh_s=100_000) as events, session(url) as connection:
+        assert events.version == 0
+        await proxy.accept()
+        assert await events.refresh()
+        a, b = events.devices_of(A), events.devices_of(B)
+        assert await events.refresh()
+        assert (events.version, events.devices_of(A) is a) == (1, True)
+        await connection.execute("INSERT INTO entry_devices (entry_id, device_id) VALUES ($1, 'new')", A)
+        assert await events.refresh()
+        assert (events.version, events.devices_of(A) is a, events.devices_of(B) is b) == (2, False, True)
 
 
 async def test_the_end(url: str) -> None:
