@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
 
 from telemetry_app.live.http.origins import may_connect
 from telemetry_app.live.http.refusal_log import RefusalLog
@@ -12,10 +15,10 @@ from telemetry_app.live.rights.directus import MAX_COOKIE_CHARS, SESSION_COOKIE
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from aiohttp import web
-
     from telemetry_app.live.http.proxies import TrustedProxies
     from telemetry_app.live.ports import Authentication, Authenticator, Credentials
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 #: What Directus calls the cookie of a login that is not in session mode.
 _REFRESH_COOKIE: Final = "directus_refresh_token"
@@ -77,13 +80,27 @@ class Door:
             return self.refuse(UNCHECKED._replace(retry_after_s=answer.retry_after_s or RETRY_AFTER_S))
         return None
 
-    def refuse_foreigner(self, request: web.Request) -> web.Response | None:
-        """Return the refusal of a page of a foreign origin; None when it may go on."""
-        origin = request.headers.get("Origin")
-        # Programs send no Origin; browsers, who lend their session to any page, do.
-        if origin is None or may_connect(origin, request.host, self._allowed_origins):
-            return None
-        return self.refuse(_foreign(origin, request.host, self._allowed_origins))
+    def guard(self, handler: Handler) -> Handler:
+        """Return a handler that refuses pages of a foreign origin; those that may connect may read its answers."""
+
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            origin = request.headers.get("Origin")
+            # Programs send no Origin; browsers, who lend their session to any page, do.
+            if origin is None:
+                return await handler(request)
+            if not may_connect(origin, request.host, self._allowed_origins):
+                return self.refuse(_foreign(origin, request.host, self._allowed_origins))
+            response = await handler(request)
+            response.headers.update(
+                {
+                    "Access-Control-Allow-Origin": origin,
+                    "Access-Control-Allow-Credentials": "true",
+                    "Access-Control-Expose-Headers": "Retry-After",
+                }
+            )
+            return response
+
+        return guarded
 
 
 def _why_unknown(request: web.Request, cookie: str) -> Refusal:

@@ -48,9 +48,7 @@ class EventReading:
         parse: Callable[[Mapping[str, str]], Asked],
         send: Callable[[Asked, Credentials], Coroutine[None, None, web.Response]],
     ) -> web.Response:
-        """Send what is asked for, or refuse: foreign origin, bad parameters, no session, no right, in this order."""
-        if foreigner := self._door.refuse_foreigner(request):
-            return foreigner
+        """Send what is asked for, or refuse: bad parameters, no session, no right, in this order."""
         try:
             asked = parse(request.query)
         except BadWindowError as error:
@@ -63,9 +61,6 @@ class EventReading:
                 or await send(asked, credentials)
             )
         response.headers["Vary"] = "Accept-Encoding, Cookie, Origin"
-        if origin := request.headers.get("Origin"):
-            response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Access-Control-Allow-Credentials"] = "true"
         return response
 
     async def _refuse_event(self, credentials: Credentials, event_id: str) -> web.Response | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -11,7 +10,7 @@ from faust.web.views import View
 
 from telemetry_app.live.http import course, history
 from telemetry_app.live.http.course import CourseRequests
-from telemetry_app.live.http.door import Door
+from telemetry_app.live.http.door import Door, Handler
 from telemetry_app.live.http.history import HistoryRequests
 from telemetry_app.live.http.pages import MapPages
 from telemetry_app.live.http.proxies import TrustedProxies
@@ -40,8 +39,6 @@ APPLICATION_OPTIONS: Final[dict[str, Any]] = {
 
 #: One peer's connections may wait on so small a part of all descriptors, unless it is a trusted proxy.
 _PEERS: Final = 2
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class LiveRoutes:
@@ -80,11 +77,11 @@ class LiveRoutes:
         past_requests = HistoryRequests(live, door, past, device_events)
         self._live = live
         self._handlers: dict[str, Handler] = {
-            path: Upgrade(live, door, self._lobby).connect,
-            course.PATH: CourseRequests(live, door).show,
-            history.PATH: past_requests.show,
-            history.EXTENT_PATH: past_requests.show_extent,
-            "/config.json": pages.show_config,
+            path: door.guard(Upgrade(live, door, self._lobby).connect),
+            course.PATH: door.guard(CourseRequests(live, door).show),
+            history.PATH: door.guard(past_requests.show),
+            history.EXTENT_PATH: door.guard(past_requests.show_extent),
+            "/config.json": door.guard(pages.show_config),
             "/": pages.show_page,
             "/{name}": pages.show_page,
         }

@@ -68,10 +68,8 @@ class Upgrade:
         self._taken = 0
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
-        """Upgrade to a WebSocket, or refuse: origin, no room, no session, enough of its user, in this order."""
+        """Upgrade to a WebSocket, or refuse: no room, no session, enough of its user, in this order."""
         live = self._live
-        if foreigner := self._door.refuse_foreigner(request):
-            return foreigner
         if not live.accepting:
             return self._door.refuse(_STARTING)
         if self._taken >= live.limits.max_connections:

@@ -97,6 +97,21 @@ async def test_a_foreign_page(
     assert told(caplog) == [f"refused (403 origin): {seen}: {advice}"]
 
 
+async def test_a_page_reads_why_it_is_refused(live: LiveFactory) -> None:
+    """An app or a page that may connect may read answers and refusals too; another one may not."""
+    async with live(devices=DEVICES, allowed_origins=("capacitor://localhost",)) as side:
+        for path in ("/live", "/config.json"):
+            for origin, readable in (("capacitor://localhost", True), ("https://elsewhere.example", False)):
+                async with side.http.get(f"{side.url}{path}", headers={"Origin": origin}) as answer:
+                    assert answer.status == (401 if readable else 403)
+                    assert (answer.headers.get("Access-Control-Allow-Origin") == origin) is readable
+                    assert ("Access-Control-Allow-Credentials" in answer.headers) is readable
+        headers = {"Origin": "capacitor://localhost", "Cookie": side.cookie}
+        async with side.http.get(f"{side.url}/config.json", headers=headers) as answer:
+            assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (200, "capacitor://localhost")
+        assert not (await side.connect(headers=headers)).closed
+
+
 async def test_an_endless_origin(side: Side, caplog: pytest.LogCaptureFixture) -> None:
     """However long the headers are, the line is short and of one line."""
     origin = "https://" + "x\u00e9\u2028" * 500
