@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
@@ -132,7 +131,7 @@ class BroadcastReader(Service):
     def rest(self, for_s: float) -> None:
         """Let records gather for so long from now before they are read, unless many wait.
 
-        Whoever takes the batches decides, and may think better of it: what was said last counts.
+        Whoever takes the batches decides. A rest without an end (`inf`) lasts until it is given one.
         """
         self._rest_until = asyncio.get_running_loop().time() + for_s
         self._rest_changed.set()
@@ -157,10 +156,11 @@ class BroadcastReader(Service):
         """Let records gather for as long as is wished; what waits already need not."""
         await asyncio.sleep(0)
         while not self._behind and (left_s := self._rest_until - asyncio.get_running_loop().time()) > 0:
-            self._rest_changed.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left_s if isfinite(left_s) else None):
-                    await self._rest_changed.wait()
+            if isfinite(left_s):
+                await asyncio.sleep(left_s)
+            else:
+                self._rest_changed.clear()
+                await self._rest_changed.wait()
 
     async def _read_once(self) -> None:
         if not self._positioned:

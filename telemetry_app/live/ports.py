@@ -152,7 +152,7 @@ class Source(Protocol):
         """Id of the last entry handed over, by stream."""
 
     def rest(self, for_s: float) -> None:
-        """Let records gather for so long from now before they are read, whatever was said before."""
+        """Let records gather for so long from now before they are read; `inf` = until it is said for how long."""
 
 
 class LiveObserver(Protocol):

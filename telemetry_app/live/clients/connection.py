@@ -150,10 +150,7 @@ class Connection:
         if self.closing:
             return False
         if self.conflated_since_seq is None:
-            if self._has_no_room_for(frames):
-                # The socket may take what is held.
-                self.release()
-            if not self._has_no_room_for(frames):
+            if self._makes_room_for(len(frames)):
                 self._held += frames
                 return True
             self.conflated_since_seq = before
@@ -162,8 +159,13 @@ class Connection:
         self._skipped += positions
         return False
 
-    def _has_no_room_for(self, frames: bytes) -> bool:
-        return self.unsent_bytes + len(frames) > self._limits.slow_client_bytes
+    def _makes_room_for(self, size: int) -> bool:
+        """Tell whether so many bytes may be kept, if need be after writing what is held, which the socket may take."""
+        limit = self._limits.slow_client_bytes - size
+        if self._transport.get_write_buffer_size() + len(self._held) <= limit:
+            return True
+        self.release()
+        return self._transport.get_write_buffer_size() <= limit
 
     def catch_up(self, missed: Callable[[int], Iterable[tuple[int, bytes, int]]]) -> None:
         """Give a conflated client the newest positions, as far as its socket takes them.

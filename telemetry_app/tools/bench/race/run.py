@@ -31,6 +31,7 @@ HZ: Final = 1.0
 _MOST_FOR_EACH: Final = 1000
 _FEW: Final = 10
 _WARM_UP_ROUNDS: Final = 2
+_WARM_UP_SPECTATORS: Final = 500
 _STORED_TIMEOUT_S: Final = 10.0
 _POLL_S: Final = 0.02
 #: Files that a process has open in addition to its sockets.
@@ -130,8 +131,8 @@ class _Race:
 
     async def _with(self, worker: WorkerProcess, case: _Case, stream: str) -> Crowd | None:
         process = psutil.Process(worker.pid)
-        # The first ones only warm the worker up, and show what it grants.
-        granted = await self._connect(worker, case.way, _FEW if case.spectators else 0)
+        # The first ones only warm the worker up, by as much as it does at once, and show what it grants.
+        granted = await self._connect(worker, case.way, min(case.spectators, _WARM_UP_SPECTATORS))
         if case.spectators and (granted.batch, granted.deflate) != (case.way.asks_batch, case.way.offers_deflate):
             return None
         await self._connect(worker, case.way, 0)
