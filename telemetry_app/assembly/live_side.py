@@ -14,7 +14,7 @@ from telemetry_app.live.clients.limits import LiveLimits
 from telemetry_app.live.http.routes import APPLICATION_OPTIONS, LiveRoutes
 from telemetry_app.live.positions.database import PositionsTable
 from telemetry_app.live.positions.device_events import CachedDeviceEvents
-from telemetry_app.live.positions.past import READ_S, PastPositions
+from telemetry_app.live.positions.past import AT_A_TIME, READ_S, PastPositions
 from telemetry_app.live.rights.authentication import DirectusAuthenticator
 from telemetry_app.live.rights.authorization import DirectusAuthorizer
 from telemetry_app.live.rights.details import DirectusDetails
@@ -40,8 +40,6 @@ if TYPE_CHECKING:
 
 #: Database connections of the live side, apart from the writer's, so that neither waits for the other.
 _POOL_SIZE: Final = 2
-#: And those that read past positions, apart from both.
-_PAST_POOL_SIZE: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,7 @@ def build_live_side(settings: Settings, operations: Operations, put: Put) -> Liv
     postgres = Postgres(settings.postgres_url, size=_POOL_SIZE, pooler=settings.postgres_pooler, writes=False)
     past_postgres = Postgres(
         settings.postgres_url,
-        size=_PAST_POOL_SIZE,
+        size=AT_A_TIME,
         pooler=settings.postgres_pooler,
         statement_timeout_ms=round(READ_S * 1000),
         writes=False,

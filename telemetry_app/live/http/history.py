@@ -11,6 +11,7 @@ from aiohttp import web
 
 from telemetry_app.live.http.reading import EventReading, json_response
 from telemetry_app.live.http.refusals import RETRY_AFTER_S, SECURITY_HEADERS, Refusal
+from telemetry_app.live.http.shared import Shared
 from telemetry_app.live.ports import PastUnavailableError
 from telemetry_app.live.wire.past import encode, parse_event, parse_window
 
@@ -52,6 +53,8 @@ class HistoryRequests:
         self._reading = EventReading(live, door)
         self._past = past
         self._device_events = device_events
+        # A crowd that opens the page asks for the same.
+        self._shared = Shared[bytes]()
 
     async def show(self, request: web.Request) -> web.StreamResponse:
         """Send the positions of a window, or refuse: foreign origin, no window, no session, no right, in this order."""
@@ -78,10 +81,14 @@ class HistoryRequests:
         return web.Response() if response is None else response
 
     async def _send(self, request: web.Request, window: Window) -> web.Response:
-        past = await self._past.read(self._device_events.devices_of(window.event), window)
+        body = await self._shared.get(window, lambda: self._encoded(window))
         is_past = window.end_ms / 1000 < time.time() - _PAST_AFTER_S
         freshness = f"private, max-age={_MAX_AGE_S}" if is_past else "private, no-cache"
-        return await json_response(request, lambda: encode(past), freshness=freshness)
+        return await json_response(request, lambda: body, freshness=freshness)
+
+    async def _encoded(self, window: Window) -> bytes:
+        past = await self._past.read(self._device_events.devices_of(window.event), window)
+        return await asyncio.to_thread(encode, past)
 
     async def _send_extent(self, asked: AskedEvent) -> web.Response:
         extent = await self._past.extent(self._device_events.devices_of(asked.event), datetime.now(UTC))

@@ -18,6 +18,7 @@ MAX_WINDOW_MS: Final = 24 * 3_600_000
 #: The last millisecond but a few days that both Python and PostgreSQL know by all their names.
 _MAX_MS: Final = 253_402_000_000_000
 _MAX_STEP_MS: Final = 3_600_000
+_MAX_NEWEST: Final = 1_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -53,11 +54,13 @@ class Window(AskedEvent):
         first_ms: Parameter `from`.
         end_ms: Parameter `to`.
         step_ms: Parameter `step`: of each device the first position in each of these intervals; 0 = all.
+        newest: Of each device only so many, the newest; 0 = all. Does not go with `step`.
     """
 
     first_ms: Time = Field(alias="from")
     end_ms: Time = Field(alias="to")
     step_ms: int = Field(0, alias="step", ge=0, le=_MAX_STEP_MS)
+    newest: int = Field(0, ge=0, le=_MAX_NEWEST)
 
     @property
     def first(self) -> datetime:
@@ -86,6 +89,8 @@ def parse_window(parameters: Mapping[str, str]) -> Window:
         raise BadWindowError(_sentence(error)) from None
     if not 0 < window.end_ms - window.first_ms <= MAX_WINDOW_MS:
         raise BadWindowError(f"to: must be after from, by no more than {MAX_WINDOW_MS} ms")
+    if window.step_ms and window.newest:
+        raise BadWindowError("newest: does not go with step")
     return window
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
@@ -30,7 +31,7 @@ from tests.support.waiting import eventually
 
 FIRST_MS: Final = epoch_ms(FIRST_TS)
 DEVICES: Final = {SEVEN: ["a", "b"], EIGHT: ["c"], MISSING: ["d"]}
-READS: Final = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%part_before%' AND pid <> pg_backend_pid()"
+READS: Final = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%array_agg(ms)%' AND pid <> pg_backend_pid()"
 
 
 @pytest.fixture
@@ -165,6 +166,8 @@ async def test_rights_that_cannot_be_asked(side: Side, directus_line: TcpProxy) 
         ({"step": -1}, "step"),
         ({"step": "1.5"}, "step"),
         ({"step": 3_600_001}, "step"),
+        ({"newest": 1001}, "newest"),
+        ({"newest": 5, "step": 1000}, "newest"),
     ],
 )
 async def test_a_window_that_cannot_be_meant(side: Side, changes: dict[str, Any], named: str) -> None:
@@ -251,6 +254,27 @@ async def test_a_client_that_leaves(side: Side, url: str, caplog: pytest.LogCapt
     assert [record for record in caplog.get_records("call") if record.levelno >= logging.WARNING] == []
 
 
+async def test_a_crowd_that_asks_for_the_same(side: Side, url: str) -> None:
+    """It is one read, which goes on when some of them leave, and everyone who stayed gets it."""
+    async with session(url) as watching:
+        async with session(url) as other, other.transaction():
+            await other.execute("LOCK TABLE positions")
+            leaving = asyncio.create_task(get(side))
+            await eventually(lambda: reading_now(watching), message="the statement waits for the lock")
+            staying = [asyncio.create_task(get(side)) for _ in range(100)]
+            await asyncio.sleep(0.5)
+            leaving.cancel()
+            await asyncio.sleep(0.5)
+            assert await reading_now(watching) == 1
+        answers = await asyncio.gather(*staying)
+    assert [answer.status for answer in answers] == [200] * 100
+    assert side.observed.histories["busy"] == 0
+
+
+async def reading_now(watching: Any) -> int:
+    return int(await watching.fetchval(READS))
+
+
 async def get_within(side: Side, seconds: float) -> None:
     parameters = {"event": SEVEN, "from": str(FIRST_MS), "to": str(FIRST_MS + 1)}
     timeout = aiohttp.ClientTimeout(sock_read=seconds)
@@ -261,8 +285,7 @@ async def get_within(side: Side, seconds: float) -> None:
 
 async def test_a_database_that_is_busy(side: Side, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is 503 with Retry-After, and the live side goes on."""
-    monkeypatch.setattr(past, "READ_S", 0.3)
-    monkeypatch.setattr(past, "_WAIT_S", 0.3)
+    monkeypatch.setattr(past, "READ_S", 0.2)
     async with session(url) as connection, connection.transaction():
         await connection.execute("LOCK TABLE positions")
         answer = await get(side)

@@ -28,7 +28,7 @@ INSERT INTO positions (device_id, ts, latitude, longitude, speed, angle)
 SELECT d, $2::timestamptz + make_interval(secs => s), s / 1000.0, 1, s, 2
 FROM unnest($1::text[]) d, generate_series(0, $3::int - 1) s
 """
-READS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%part_before%'"
+READS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%array_agg(ms)%'"
 
 
 @pytest.fixture
@@ -168,31 +168,41 @@ async def test_thinning_keeps_the_first_of_each_interval(url: str, reader: PastP
     assert seconds(track) == [0, 10, 34, 40, 50]
 
 
-async def test_each_device_is_one_read_of_the_index(url: str) -> None:
-    """However many positions a device has outside the window, none of them is read."""
+@pytest.mark.parametrize(
+    ("statement", "limits", "read"), [("_ALL", (2500,), 100), ("_ALL", (30,), 30), ("_NEWEST", (30,), 30)]
+)
+async def test_only_what_is_given_is_read(url: str, statement: str, limits: tuple[int, ...], read: int) -> None:
+    """Each device is one read of the index, and what it has outside the window, or beyond the limit, is not read."""
+    # With few devices the index on ts may be as good.
+    devices = [str(n) for n in range(200)]
     async with session(url) as connection:
-        for days in range(0, 60, 10):
-            await connection.execute(FILL, [str(n) for n in range(20)], FIRST_TS + timedelta(days=days), 500)
-        await connection.execute("ANALYZE positions")
+        for days in range(20, 41, 10):
+            await connection.execute(FILL, devices, FIRST_TS + timedelta(days=days), 150)
+        await connection.execute("VACUUM ANALYZE positions")
         start = FIRST_TS + timedelta(days=30)
-        plan = "\n".join(
-            row[0]
-            for row in await connection.fetch(
-                "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF) " + past._TRACKS,
-                [str(n) for n in range(20)],
-                start,
-                start + timedelta(seconds=100),
-                1,
-                2500,
-            )
-        )
+        explained = "EXPLAIN (ANALYZE, TIMING OFF) " + getattr(past, statement)
+        rows = await connection.fetch(explained, devices, start, start + timedelta(seconds=100), *limits)
+    plan = "\n".join(row[0] for row in rows)
+    found = re.findall(r"device_ts.*actual rows=(\d+)\S* loops=(\d+)", plan)
+    assert found == [(str(read), "200")], plan
     assert "Seq Scan" not in plan, plan
-    assert "device_ts" in plan, plan
-    assert re.findall(r"device_ts.*actual rows=(\d+)\S* loops=(\d+)", plan) == [("100", "20")], plan
 
 
-async def test_too_many_readers_are_told(url: str, reader: PastPositions) -> None:
-    """Reads beyond the connections wait a little, and only so many of them."""
+async def test_the_newest_of_each_device(url: str, reader: PastPositions) -> None:
+    """However often a device sends it has so many, oldest first."""
+    async with desk(url) as it:
+        await it.writer.write(
+            [position(n * every, device_id=d) for d, every in (("a", 1), ("b", 60)) for n in range(50)]
+        )
+
+    answer = await reader.read(["a", "b"], window(0, 3000).model_copy(update={"newest": 3}))
+
+    assert {track.deviceId: seconds(track) for track in answer.devices} == {"a": [47, 48, 49], "b": [2820, 2880, 2940]}
+
+
+async def test_too_many_readers_are_told(url: str, reader: PastPositions, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads wait a little for the one before, and only so many of them."""
+    monkeypatch.setattr(past, "_WAIT_S", 1.0)
     async with session(url) as connection:
         async with connection.transaction():
             await connection.execute("LOCK TABLE positions")
@@ -200,10 +210,24 @@ async def test_too_many_readers_are_told(url: str, reader: PastPositions) -> Non
             await eventually(lambda: reader._asking == past._MAX_WAITING, message="all wait")
             with pytest.raises(PastUnavailableError, match="busy"):
                 await reader.read(["a"], window(0, 1))
-            results = await asyncio.gather(*reads[2:], return_exceptions=True)
+            results = await asyncio.gather(*reads[1:], return_exceptions=True)
             assert {str(result) for result in results} == {"busy"}
-        assert [read.devices for read in await asyncio.gather(*reads[:2])] == [[], []]
+        assert (await reads[0]).devices == []
+    monkeypatch.setattr(past, "_WAIT_S", 10.0)
     assert (await reader.read(["a"], window(0, 1))).devices == []
+
+
+async def test_a_read_rests_as_long_as_it_took(url: str, reader: PastPositions) -> None:
+    """However many ask, storing has half of the time."""
+    loop = asyncio.get_running_loop()
+    async with session(url) as connection, connection.transaction():
+        await connection.execute("LOCK TABLE positions")
+        first, second = (asyncio.create_task(reader.read(["a"], window(0, 1))) for _ in range(2))
+        await asyncio.sleep(0.5)
+    began = loop.time()
+    await first
+    await second
+    assert loop.time() - began > 0.4
 
 
 async def test_giving_up_ends_the_statement(url: str, reader: PastPositions) -> None:
