@@ -1,1 +1,1 @@
-"""Ports: which connections they keep, the descriptors that these may take, and how the origins of pages are written."""
+"""Ports: which connections they keep, the descriptors that these may take, clients' addresses, and origins of pages."""

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import logging
-import re
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Final
 
 from telemetry_app.live.ports import Credentials
+from telemetry_app.serving.address import address_in, counted_as
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     from aiohttp import web
 
+    from telemetry_app.serving.address import Address
+
 logger = logging.getLogger(__name__)
 
-Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 _FORWARDED_FOR: Final = "X-Forwarded-For"
 #: Of a client that left before anybody asked for its address.
 _UNKNOWN: Final = "unknown"
-#: Some proxies add the client's port: `192.0.2.1:4711`, `[2001:db8::1]:4711`.
-_WITH_PORT: Final = re.compile(r"([\d.]+):\d{1,5}|\[([^\]]*)\](?::\d{1,5})?")
-#: Whoever has IPv6 has at least so large a network, and may use a new address of it for every connection.
-_IPV6_CLIENT_BITS: Final = 64
 #: Proxies of which the log says that they are not trusted; more would fill it.
 _MOST_TOLD: Final = 10
 
@@ -83,26 +80,3 @@ class TrustedProxies:
             self._told.add(name)
             what = "%s sends %s, which is not believed: if it is a proxy, add it to LIVE_TRUSTED_PROXIES; %s"
             logger.warning(what, name, _FORWARDED_FOR, "until then all its clients count as one")
-
-
-def address_in(text: str) -> Address | None:
-    """Return the address that a peer or an entry of X-Forwarded-For names; None when it names none."""
-    text = text.strip()
-    if match := _WITH_PORT.fullmatch(text):
-        text = match[1] or match[2]
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address):
-        # By its number, without the zone of a link.
-        return address.ipv4_mapped or IPv6Address(int(address))
-    return address
-
-
-def counted_as(client: str) -> str:
-    """Return what an address counts as: an IPv4 address as itself, one of IPv6 as its network."""
-    address = address_in(client)
-    if not isinstance(address, IPv6Address):
-        return client
-    return str(ip_network((address, _IPV6_CLIENT_BITS), strict=False))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from telemetry_app.live.clients.tally import Tally
-from telemetry_app.live.http.proxies import counted_as
 from telemetry_app.live.http.refusals import RETRY_AFTER_S, Refusal
 from telemetry_app.live.http.socket import LiveSocket, converse
 from telemetry_app.live.wire.deflate import agree
+from telemetry_app.serving.address import counted_as
 
 if TYPE_CHECKING:
     from aiohttp import web

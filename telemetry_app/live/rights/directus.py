@@ -18,7 +18,9 @@ from yarl import URL
 
 from telemetry_app.database.outage import Outage
 from telemetry_app.live.rights.retry_after import Holds
+from telemetry_app.live.rights.turns import Turns
 from telemetry_app.redaction import redact_url
+from telemetry_app.serving.address import counted_as
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,6 +99,7 @@ class Directus(Service):
         )
         self._questions: dict[bytes, asyncio.Task[Answer[Any] | Unavailable]] = {}
         self._holds = Holds()
+        self._turns = Turns(MAX_CONCURRENT)
         # Without a salt, keys found in a memory dump could be compared with guesses.
         self._salt = secrets.token_bytes(32)
         self._outage = Outage(logger, "Directus")
@@ -136,7 +139,7 @@ class Directus(Service):
             path: Path and query, percent-encoded, from `/` on.
             shape: Model of the body of a 200.
             cookie: The client's Cookie header, or None, which it `serves`; of a long one only the session's is sent.
-            forwarded_for: The client's address, or chain of addresses; left out when empty or when it cannot be sent.
+            forwarded_for: The client's address; left out when empty or when it cannot be sent.
             max_bytes: Longest body accepted.
         """
         key = self._key(path, cookie)
@@ -158,7 +161,8 @@ class Directus(Service):
 
     async def _ask_in_time(self, key: bytes, question: _Question) -> Answer[Any] | Unavailable:
         try:
-            async with asyncio.timeout(self._timeout_s):
+            # By turns: one client's questions, however many, must not hold up the others'.
+            async with asyncio.timeout(self._timeout_s), self._turns.turn(counted_as(question.address)):
                 outcome = await self._ask(question)
         except TimeoutError:
             outcome = Unavailable(f"no answer within {self._timeout_s:g} s")

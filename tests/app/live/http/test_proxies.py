@@ -9,7 +9,8 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
-from telemetry_app.live.http.proxies import TrustedProxies, counted_as
+from telemetry_app.live.http.proxies import TrustedProxies
+from telemetry_app.serving.address import counted_as
 
 PROXIES = ("10.0.0.0/8", "192.168.1.1", "2001:db8:0:1::/64")
 

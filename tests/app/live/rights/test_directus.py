@@ -229,13 +229,36 @@ async def test_nobody_there() -> None:
 
 
 async def test_waiting_counts(stand_in: DirectusStandIn) -> None:
-    """A question that gets no turn within its time fails: nobody waits in a queue of slow requests."""
+    """A question that gets no turn within its time fails, and keeps none: nobody waits in a queue of slow requests."""
     stand_in.fault = faults.silence
     async with client_of(stand_in.url, timeout_s=0.3) as client:
-        answers = await asyncio.gather(*(ask(client, f"a={n}") for n in range(60)))
+        for _ in range(2):
+            answers = await asyncio.gather(*(ask(client, f"a={n}") for n in range(60)))
+            assert answers == [Unavailable("no answer within 0.3 s")] * 60
+        stand_in.fault = None
+        answer = await ask(client, await session(stand_in))
 
-    assert answers == [Unavailable("no answer within 0.3 s")] * 60
+    assert isinstance(answer, Answer)
+    assert answer.status == 200
     assert stand_in.busiest <= 16
+
+
+async def test_questions_of_an_address_wait_for_each_other(stand_in: DirectusStandIn) -> None:
+    """Whatever one address asks, with however many cookies, another's question is asked as soon as one is answered."""
+    cookie = await session(stand_in)
+    stand_in.gate.clear()
+    async with client_of(stand_in.url) as client:
+        crowd = [asyncio.create_task(ask(client, f"a={n}", address=f"2001:db8::{n:x}")) for n in range(500)]
+        await eventually(lambda: len(stand_in.asked) == 16)
+        other = asyncio.create_task(ask(client, cookie, address="2001:db8:1::1"))
+        stand_in.gate.set()
+        answer = await other
+        await asyncio.wait(crowd)
+
+    assert isinstance(answer, Answer)
+    assert answer.status == 200
+    assert [asked.headers["cookie"] for asked in stand_in.asked].index(cookie) <= 17
+    assert stand_in.busiest == 16
 
 
 async def test_leaving(stand_in: DirectusStandIn) -> None:
