@@ -68,7 +68,7 @@ def parse(cursor: str, partitions: int) -> Vector | None:
     return replaced(others, int(many[1]), _id(many[2], many[3]))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=64)
 def mark_of(devices: frozenset[str]) -> str:
     """Return what a cursor ends with whose client knows these devices of the event."""
     known = "\0".join(sorted(devices)).encode(errors="surrogatepass")

@@ -49,8 +49,8 @@ class Viewer:
             if message.type is not aiohttp.WSMsgType.TEXT:
                 return
             frame = self._decode(message.data)
-            if frame.type == "position":
-                # A cursor of one partition is the entry's id, which begins with its time.
+            if frame.type == "position" and frame.cursor:
+                # A cursor of one partition begins with the time of the entry; what was there before has none.
                 self.latencies_ms.append(time.time() * 1000 - int(frame.cursor.partition("-")[0]))
             elif frame.type == "subscribed":
                 self.watching.set()

@@ -1,11 +1,13 @@
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from telemetry_app.live.positions.device_events import CachedDeviceEvents
+from telemetry_app.live.positions.device_events import CachedDeviceEvents, _entered
 from tests.conftest import ProxyFactory
 from tests.support.database import pool, session
 from tests.support.observed import LiveObserved
@@ -158,6 +160,21 @@ async def test_the_version(url: str, tcp_proxy: ProxyFactory) -> None:
         await connection.execute("INSERT INTO entry_devices (entry_id, device_id) VALUES ($1, 'new')", A)
         assert await events.refresh()
         assert (events.version, events.devices_of(A) is a, events.devices_of(B) is b) == (2, False, True)
+
+
+async def test_sorting_holds_nobody_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many rows there are, they are sorted beside the event loop."""
+    threads: list[int] = []
+
+    def noted(rows: list[Any], known_devices: Any) -> Any:
+        threads.append(threading.get_ident())
+        return _entered(rows, known_devices)
+
+    monkeypatch.setattr("telemetry_app.live.positions.device_events._entered", noted)
+    async with known(url, LiveObserved()) as events:
+        assert events.devices_of(A) == {"1", "2"}
+    assert len(threads) == 1
+    assert threading.get_ident() not in threads
 
 
 async def test_the_end(url: str) -> None:
