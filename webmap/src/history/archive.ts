@@ -14,6 +14,8 @@ export interface Span {
   readonly toMs: number;
   /** Of each device the first position in each of these intervals; 0 = all. */
   readonly stepMs: number;
+  /** Of each device only so many, the newest; left out = all. */
+  readonly newest?: number;
 }
 
 type Answer = { readonly body: unknown } | { readonly againInMs: number };
@@ -30,6 +32,7 @@ export class Archive {
   async read(eventId: string, span: Span, signal: AbortSignal): Promise<Past | undefined> {
     const query = new URLSearchParams({ event: eventId, from: String(span.fromMs), to: String(span.toMs) });
     if (span.stepMs > 0) query.set("step", String(span.stepMs));
+    if (span.newest !== undefined) query.set("newest", String(span.newest));
     return parsePast(await this.get(`${this.url}?${query}`, signal));
   }
 

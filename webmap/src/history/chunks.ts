@@ -30,7 +30,7 @@ export class Chunks {
 
   /** The piece of this resolution that holds a time; undefined if it is not here. */
   find(timeMs: number, stepMs: number): Chunk | undefined {
-    const at = this.kept.findIndex((chunk) => chunk.stepMs === stepMs && chunk.fromMs <= timeMs && timeMs < chunk.toMs);
+    const at = this.kept.findIndex((chunk) => isWhole(chunk, stepMs) && chunk.fromMs <= timeMs && timeMs < chunk.toMs);
     if (at < 0) return undefined;
     const [found] = this.kept.splice(at, 1) as [Chunk];
     this.kept.push(found);
@@ -39,7 +39,12 @@ export class Chunks {
 
   /** The piece of this resolution that begins at a time; undefined if it is not here. */
   from(fromMs: number, stepMs: number): Chunk | undefined {
-    return this.kept.find((chunk) => chunk.stepMs === stepMs && chunk.fromMs === fromMs);
+    return this.kept.find((chunk) => isWhole(chunk, stepMs) && chunk.fromMs === fromMs);
+  }
+
+  /** The newest positions before a time; undefined if they are not here. */
+  before(timeMs: number): Chunk | undefined {
+    return this.kept.find((chunk) => chunk.newest !== undefined && chunk.toMs === timeMs);
   }
 
   /** Fetch a span. One that is being fetched instead is given up, which ends the server's work for it too. */
@@ -72,6 +77,10 @@ export class Chunks {
   }
 }
 
+function isWhole(chunk: Chunk, stepMs: number): boolean {
+  return chunk.stepMs === stepMs && chunk.newest === undefined;
+}
+
 function isSame(one: Span, other: Span): boolean {
-  return one.fromMs === other.fromMs && one.stepMs === other.stepMs;
+  return one.fromMs === other.fromMs && one.stepMs === other.stepMs && one.newest === other.newest;
 }

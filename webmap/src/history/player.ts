@@ -12,9 +12,9 @@ const PER_SECOND = 8;
 const PER_CHUNK = 120;
 /** Pieces that are fetched ahead. */
 const AHEAD = 2;
-/** Where devices were that sent nothing since the beginning of a piece: thin, and for this long before it. */
-const LOOK_BACK_MS = 3_600_000;
-const LOOK_BACK_STEP_MS = 300_000;
+/** Where devices were, and came from, before a piece begins: so many positions of each, of this time before it. */
+const LOOK_BACK_MS = 21_600_000;
+const LOOK_BACK_POSITIONS = 96;
 /** What ends where playing ends is not fetched ahead when it is shorter: it would be fetched again and again. */
 const SHORTEST_AHEAD_MS = 10_000;
 /** A page that slept does not jump. */
@@ -106,7 +106,7 @@ export class Player {
 
   private restart(): boolean {
     const chunk = this.chunks.find(this.atMs, this.stepMs);
-    const before = chunk && this.before(chunk);
+    const before = chunk && this.chunks.before(chunk.fromMs);
     if (chunk === undefined || before === undefined) return false;
     this.restarting = false;
     this.known.clear();
@@ -161,7 +161,7 @@ export class Player {
     for (let ahead = 0; ahead <= AHEAD; ahead++) {
       const chunk = this.chunks.find(timeMs, this.stepMs);
       if (chunk === undefined) return this.fetchAt(timeMs, ahead > 0 ? SHORTEST_AHEAD_MS : 1);
-      if (this.restarting && this.before(chunk) === undefined) return this.chunks.fetch(spanBefore(chunk));
+      if (this.restarting && this.chunks.before(chunk.fromMs) === undefined) return this.chunks.fetch(spanBefore(chunk));
       timeMs = chunk.toMs;
     }
   }
@@ -175,15 +175,10 @@ export class Player {
     const toMs = Math.min(span.toMs, Math.floor(this.endMs()));
     if (toMs === span.toMs || toMs - fromMs >= shortestMs) this.chunks.fetch({ fromMs, toMs, stepMs });
   }
-
-  private before(chunk: Chunk): Chunk | undefined {
-    const { fromMs, stepMs } = spanBefore(chunk);
-    return this.chunks.from(fromMs, stepMs);
-  }
 }
 
 function spanBefore(chunk: Chunk): Span {
-  return { fromMs: chunk.fromMs - LOOK_BACK_MS, toMs: chunk.fromMs, stepMs: LOOK_BACK_STEP_MS };
+  return { fromMs: chunk.fromMs - LOOK_BACK_MS, toMs: chunk.fromMs, stepMs: 0, newest: LOOK_BACK_POSITIONS };
 }
 
 /** How many of these rising times are no later than a time. */

@@ -31,15 +31,15 @@ export class FakeServer {
       const headers = refusal.retryAfter === undefined ? {} : { "Retry-After": refusal.retryAfter };
       return new Response("{}", { status: refusal.status, headers });
     }
-    const [from, to, step] = ["from", "to", "step"].map((name) => Number(url.searchParams.get(name) ?? 0)) as [number, number, number];
+    const [from, to, step, newest] = ["from", "to", "step", "newest"].map((name) => Number(url.searchParams.get(name) ?? 0)) as [number, number, number, number];
     const inside = this.fixes.filter(({ ts }) => from <= ts && ts < to);
     const tracks = [...new Set(inside.map(({ deviceId }) => deviceId))].map((deviceId) => ({
       deviceId,
       fixes: thinned(inside.filter((fix) => fix.deviceId === deviceId), step),
     }));
-    const end = Math.min(to, ...tracks.map(({ fixes }) => fixes[this.most]?.ts ?? to));
+    const end = newest > 0 ? to : Math.min(to, ...tracks.map(({ fixes }) => fixes[this.most]?.ts ?? to));
     const devices = tracks.map(({ deviceId, fixes }) => {
-      const kept = fixes.filter(({ ts }) => ts < end);
+      const kept = fixes.filter(({ ts }) => ts < end).slice(-newest);
       const zeros = kept.map(() => 0);
       return { deviceId, ts: kept.map(({ ts }) => ts), lat: kept.map(({ lat }) => lat), lon: zeros, speed: zeros, course: zeros };
     });
