@@ -81,6 +81,21 @@ async def test_a_made_up_address_is_no_way_in(redis_url: str, stream: str) -> No
         assert [await status(side, side.cookie, address) for address in addresses] == [101, 101, 429]
 
 
+async def test_the_public_is_no_user(redis_url: str, stream: str, directus: DirectusServer) -> None:
+    """Clients without a session count by their addresses alone."""
+    limits = LiveLimits(max_connections_per_user=1, max_connections_per_address=3)
+    await directus.allow_public([SEVEN])
+    async with (
+        spectator_of(directus, allow_public=True) as spectator,
+        live_side(redis_url, stream, devices=DEVICES, rights=spectator, limits=limits) as side,
+    ):
+        for _ in range(3):
+            await side.connect(headers={})
+        with pytest.raises(WSServerHandshakeError, match="429"):
+            await side.connect(headers={})
+    await directus.forbid_public()
+
+
 async def leave_during_authentication(side: Side, stand_in: DirectusStandIn) -> None:
     stand_in.gate.clear()
     leaving = asyncio.ensure_future(side.connect())
