@@ -48,7 +48,7 @@ export class Labels {
       const chip = label.number === "" && label.color === "" ? 0 : this.context.measureText(label.number).width + 2 * PADDING_PX;
       const gap = chip > 0 && label.name !== "" ? PADDING_PX : 0;
       const width = chip + gap + this.context.measureText(label.name).width + 8;
-      const box = { x: px + GAP_PX, y: py - HEIGHT_PX / 2, width };
+      const box = { x: besideMarker(px, width, view.width), y: py - HEIGHT_PX / 2, width };
       if (taken.some((other) => overlaps(box, other))) continue;
       taken.push(box);
       if (chip > 0) this.writeNumber(this.context, label, box, chip, dark);
@@ -102,6 +102,12 @@ export class Labels {
     context.strokeText(text, box.x, box.y + HEIGHT_PX / 2);
     context.fillText(text, box.x, box.y + HEIGHT_PX / 2);
   }
+}
+
+/** Where a label of this width begins: to the right of its marker, unless only the left has room for it. */
+export function besideMarker(px: number, width: number, viewWidth: number): number {
+  const left = px - GAP_PX - width;
+  return px + GAP_PX + width > viewWidth && left >= 0 ? left : px + GAP_PX;
 }
 
 function overlaps(one: Box, other: Box): boolean {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { DeviceStore } from "../../src/devices/store.ts";
-import { labelOf, shortId } from "../../src/map/labels.ts";
+import { besideMarker, labelOf, shortId } from "../../src/map/labels.ts";
 
 test("a long id is known by its end", () => {
   assert.deepEqual(["356307042441013", "bus 7"].map(shortId), ["…441013", "bus 7"]);
@@ -26,4 +26,8 @@ test("a label is number, colour and name of the entry, else the device's id", ()
     { number: "9", color: "", name: "" },
     { number: "", color: "#e4002b", name: "…441013" },
   ]);
+});
+
+test("a label stands on the right of its marker, or on the left where it would be cut", () => {
+  assert.deepEqual([[100, 50], [740, 50], [800, 50], [100, 700]].map(([px = 0, width = 0]) => besideMarker(px, width, 800)), [114, 676, 736, 114]);
 });
