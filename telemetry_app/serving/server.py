@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
 
+from telemetry_app.serving.handler import RequestHandler
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -30,7 +32,7 @@ class BoundedRunner(web.AppRunner):
         app: web.Application,
         lobby: Lobby,
         *,
-        handler: Callable[..., web.RequestHandler] = web.RequestHandler,
+        handler: Callable[..., web.RequestHandler] = RequestHandler,
         **options: Any,
     ) -> None:
         super().__init__(app, **options)

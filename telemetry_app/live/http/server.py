@@ -1,16 +1,16 @@
-"""Reading requests of the live port: as aiohttp does, but what it cannot read is refused as everything else is."""
+"""Reading the requests of the live port: what cannot be read is refused as everything else is."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from telemetry_app.live.http.refusals import HEADERS_TOO_LARGE, Refusal
+from telemetry_app.serving.handler import RequestHandler
 
 if TYPE_CHECKING:
-    from aiohttp.web_request import BaseRequest
+    from aiohttp import web
 
     from telemetry_app.live.http.door import Door
 
@@ -22,7 +22,7 @@ _UNREADABLE: Final = Refusal(
 )
 
 
-class LiveHandler(web.RequestHandler):
+class LiveHandler(RequestHandler):
     """Reads the requests of one connection.
 
     Args:
@@ -37,12 +37,6 @@ class LiveHandler(web.RequestHandler):
         super().__init__(server, **options)
         self._door = door
 
-    def handle_error(
-        self, request: BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
-    ) -> web.StreamResponse:
-        """Refuse what cannot be read; aiohttp's own answer and its traceback would quote it, cookies too."""
-        if not isinstance(exc, HttpProcessingError):
-            return super().handle_error(request, status, exc, message)
-        response = self._door.refuse(HEADERS_TOO_LARGE if isinstance(exc, LineTooLong) else _UNREADABLE)
-        response.force_close()
-        return response
+    def refuse(self, exc: HttpProcessingError) -> web.Response:
+        """Return the answer to a request that cannot be read."""
+        return self._door.refuse(HEADERS_TOO_LARGE if isinstance(exc, LineTooLong) else _UNREADABLE)

@@ -194,6 +194,21 @@ async def test_an_idle_connection_ends(metrics: Metrics, readiness: Readiness, m
         writer.close()
 
 
+@pytest.mark.parametrize("header", ["Cookie: a=" + "secret" * 3000, "Cookie: a=secret\x00"])
+async def test_what_cannot_be_read_is_not_quoted(
+    server: MonitoringServer, caplog: pytest.LogCaptureFixture, header: str
+) -> None:
+    """Cookies come to every port of a host: neither the answer nor the log has what is too long or no header."""
+    reader, writer = await asyncio.open_connection(HOST, server.port)
+    writer.write(f"GET /metrics HTTP/1.1\r\nHost: x\r\n{header}\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        answer = (await reader.read()).decode()
+    writer.close()
+    assert answer.split()[1] == "400"
+    assert "secret" not in answer + caplog.text
+    assert "Traceback" not in caplog.text
+
+
 async def test_port_in_use(server: MonitoringServer, metrics: Metrics, readiness: Readiness) -> None:
     """A second server on a port says in one sentence what to do, and leaves the first alone."""
     second = MonitoringServer(HOST, server.port, metrics, readiness)
