@@ -226,6 +226,16 @@ async def test_numbered_events(stand_in: DirectusStandIn, failing_desk: Desk) ->
     assert await failing_desk.events("a=1") == [{"id": "7"}, {"id": "8", "name": "x"}, {"id": "9"}]
 
 
+async def test_ids_of_another_kind(stand_in: DirectusStandIn) -> None:
+    """Directus, which fails with 500 at some of them, is not asked about ids that the column cannot hold."""
+    stand_in.fault = faults.broken
+    async with client_of(stand_in.url) as client:
+        desk = Desk(DirectusAuthorizer(client, LiveObserved(), str.isdecimal), LiveObserved())
+        assert await desk.may_see("x", "a=1") == NOT_FOUND
+        assert stand_in.asked == []
+        assert await desk.may_see("7", "a=1") == Authorization("error")
+
+
 async def test_no_such_collection(stand_in: DirectusStandIn) -> None:
     """A route that does not exist is not found."""
     async with client_of(f"{stand_in.url}/elsewhere") as client:
