@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from faust_redis.redis.replies import BEFORE_ALL, EntryId
 from telemetry_app.live.delivery.grouping import group
 from telemetry_app.live.delivery.outbox import Outbox
-from telemetry_app.live.delivery.pacing import rest_s
+from telemetry_app.live.delivery.pacing import Pace
 from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.encoding import Encoded, encoded
 from telemetry_app.live.wire.protocol import topic_of
@@ -80,6 +80,7 @@ class FanOut:
         self._limits = limits
         self._gated: set[Subscription] = set()
         self._outbox = Outbox()
+        self._pace = Pace(share=limits.broadcast_share, longest_s=limits.gather_s)
         self._version = 0
         self._sorted_since = 0
         self.vector: Vector = (BEFORE_ALL,) * len(streams)
@@ -226,18 +227,17 @@ class FanOut:
 
     async def _write(self, spent_s: float) -> None:
         """Write what is held, then let positions gather in proportion to all that the round took."""
+        clock = asyncio.get_running_loop().time
+        begun_at, rest_s = clock(), self._limits.gather_s
         # What comes meanwhile waits for the next round.
         self._source.rest(float("inf"))
         try:
             spent_s += await self._outbox.empty()
+            # Nobody waits for what nobody watches.
+            if self._registry.is_watched:
+                rest_s = self._pace.rest_s(spent_s, begun_at=begun_at, ended_at=clock())
         finally:
-            self._source.rest(self._rest_after(spent_s))
-
-    def _rest_after(self, spent_s: float) -> float:
-        longest_s = self._limits.gather_s
-        if not self._registry.is_watched:
-            return longest_s
-        return rest_s(spent_s, share=self._limits.broadcast_share, longest_s=longest_s)
+            self._source.rest(rest_s)
 
     def _send(self, event_id: str, sightings: list[Sighting], before: int) -> bool:
         """Hold positions for the subscribers of an event; return whether there are any."""

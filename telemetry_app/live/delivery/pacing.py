@@ -2,17 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Final
 
-def rest_s(spent_s: float, *, share: float, longest_s: float) -> float:
-    """Return how long to rest after a round of sending.
+#: A shorter rest is put off: to wake up from it costs as much as it saves.
+_LEAST_S: Final = 0.002
+
+
+class Pace:
+    """Says how long to rest after each round of sending.
 
     With few clients a round costs next to nothing and the next position leaves at once; with many the rests grow with
     the rounds, and each round carries what gathered meanwhile. The first position after a silence finds the rest over.
 
     Args:
-        spent_s: What the round took.
         share: Of the time that sending may take, above 0 to 1.
         longest_s: Longest rest, so that what is shown stays fresh. A long round makes it shorter by up to a half:
             positions gather during it too.
     """
-    return min(spent_s * (1 - share) / share, longest_s - min(spent_s, longest_s) / 2)
+
+    def __init__(self, *, share: float, longest_s: float) -> None:
+        self._share = share
+        self._longest_s = longest_s
+        self._put_off_s = 0.0
+        self._ended_at = float("-inf")
+
+    def rest_s(self, spent_s: float, *, begun_at: float, ended_at: float) -> float:
+        """Return how long to rest after a round.
+
+        Args:
+            spent_s: Processor time that it took.
+            begun_at: Loop time at which it began, in seconds.
+            ended_at: The same for its end.
+        """
+        # Without a round there was a rest already.
+        still_due_s = max(self._put_off_s - (begun_at - self._ended_at), 0.0)
+        due_s = still_due_s + spent_s * (1 - self._share) / self._share
+        is_put_off = due_s < _LEAST_S
+        self._put_off_s = due_s if is_put_off else 0.0
+        self._ended_at = ended_at
+        return 0.0 if is_put_off else min(due_s, self._longest_s - min(spent_s, self._longest_s) / 2)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from telemetry_app.live.clients.limits import LiveLimits
-from telemetry_app.live.delivery.pacing import rest_s
+from telemetry_app.live.delivery.pacing import Pace
 from tests.app.live.directus.rights import SEVEN, TOPIC_7
 from tests.app.live.harness import LiveFactory, Side, ask, race_ms, receive
 
@@ -20,7 +20,16 @@ DEVICES = [f"d{number}" for number in range(40)]
 )
 def test_rests_follow_the_rounds(spent_s: float, share: float, expected_s: float) -> None:
     """A rest is as long as the share asks for, and never longer than positions may wait."""
-    assert rest_s(spent_s, share=share, longest_s=0.2) == pytest.approx(expected_s)
+    pace = Pace(share=share, longest_s=0.2)
+    assert pace.rest_s(spent_s, begun_at=7.0, ended_at=7.0 + spent_s) == pytest.approx(expected_s)
+
+
+def test_short_rests_are_put_off() -> None:
+    """What a wake-up would cost as much as it saves is saved up; the time between rounds counts as rest."""
+    pace = Pace(share=0.1, longest_s=0.2)
+    assert [pace.rest_s(0.0001, begun_at=7.0, ended_at=7.0) for _ in range(5)] == pytest.approx([0, 0, 0.0027, 0, 0])
+    assert pace.rest_s(0.0001, begun_at=7.001, ended_at=7.001) == 0.0
+    assert pace.rest_s(0.0001, begun_at=7.001, ended_at=7.001) == pytest.approx(0.0026)
 
 
 async def rounds_of(side: Side) -> int:
