@@ -4,6 +4,8 @@ import { createHash } from "node:crypto";
 import { copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import path from "node:path";
+import { promisify } from "node:util";
+import { brotliCompress, constants, gzip } from "node:zlib";
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const packages = path.join(here, "node_modules");
@@ -47,6 +49,17 @@ async function digest(folder, names) {
   return hash.digest("hex");
 }
 
+// Beside each file, as the server sends them to whoever takes the encoding.
+async function writeCompressed() {
+  for (const name of await readdir(output)) {
+    const file = path.join(output, name);
+    const content = await readFile(file);
+    const brotli = { params: { [constants.BROTLI_PARAM_SIZE_HINT]: content.length } };
+    await writeFile(`${file}.br`, await promisify(brotliCompress)(content, brotli));
+    await writeFile(`${file}.gz`, await promisify(gzip)(content, { level: constants.Z_BEST_COMPRESSION }));
+  }
+}
+
 // A test compares this with the files as they are, which tells without Node whether the bundle is up to date.
 async function writeDigests() {
   const sources = await filesBelow("src");
@@ -65,6 +78,9 @@ async function buildApp() {
     ...shared,
     entryPoints: { app: path.join(here, "src/app.ts"), feed: path.join(here, "src/worker.ts") },
     outdir: output,
+    // What is imported when it is needed has a file of its own, with a name that changes when it does.
+    splitting: true,
+    chunkNames: "[name]-[hash]",
     minify: true,
   });
   await build({
@@ -76,6 +92,7 @@ async function buildApp() {
   await copyFile(path.join(here, "index.html"), path.join(output, "index.html"));
   await writeWorld();
   await writeLicenses();
+  await writeCompressed();
   await writeDigests();
 }
 

@@ -1,5 +1,6 @@
 """The live map: its rooms, and its bundle, which is built from the sources, complete, and asking no other server."""
 
+import gzip
 import hashlib
 import json
 import re
@@ -51,6 +52,10 @@ def built_names() -> list[str]:
     return [path.name for path in BUILT.iterdir() if path.name != "build.json"]
 
 
+def plain_names() -> list[str]:
+    return [name for name in built_names() if not name.endswith((".br", ".gz"))]
+
+
 def test_bundle_is_built_from_these_sources() -> None:
     """Neither the sources nor the bundle changed since the build; else: npm run build in webmap."""
     sources = [path.relative_to(SOURCES).as_posix() for path in (SOURCES / "src").rglob("*") if path.is_file()]
@@ -87,7 +92,7 @@ def test_bundle_asks_no_other_server() -> None:
     """No file holds an address of another server, but for those that nobody fetches; licence texts may."""
     found = {
         address
-        for name in built_names()
+        for name in plain_names()
         if name != "LICENSES.txt"
         for address in ADDRESS.findall((BUILT / name).read_text())
     }
@@ -135,3 +140,12 @@ def test_rooms_are_described() -> None:
     assert sorted(described) == sorted(name for name in ROOMS if name)
     tests = {room(path.relative_to(SOURCES / "test").as_posix()) for path in SOURCES.glob("test/**/*.ts")}
     assert tests < ROOMS.keys()
+
+
+def test_first_load_is_small() -> None:
+    """Each file lies there compressed too, and all that is loaded before the first dot is at most 800 KB of brotli."""
+    assert set(built_names()) == {f"{name}{kind}" for name in plain_names() for kind in ("", ".br", ".gz")}
+    for name in plain_names():
+        assert gzip.decompress((BUILT / f"{name}.gz").read_bytes()) == (BUILT / name).read_bytes()
+    loaded = [name for name in plain_names() if name != "LICENSES.txt"]
+    assert sum((BUILT / f"{name}.br").stat().st_size for name in loaded) <= 800_000

@@ -12,7 +12,7 @@ import type { FeedState } from "./feed/state.ts";
 import { Archive } from "./history/archive.ts";
 import { reachBack } from "./history/reach.ts";
 import { loadWorld } from "./map/base/world.ts";
-import { LiveMap } from "./map/map.ts";
+import type { LiveMap } from "./map/map.ts";
 import { SpeedScale, speedColor } from "./map/speed.ts";
 import type { Config } from "./page/config.ts";
 import { ConfigLoader } from "./page/configLoader.ts";
@@ -45,6 +45,7 @@ declare global {
 const TICK_MS = 500;
 /** With more devices the markers jump: a picture per batch is enough for a crowd, gliding would draw at the screen's rate. */
 const MAX_GLIDING = 2_000;
+const DRAWING: FeedState = { name: "connecting", text: "Drawing the map…" };
 const CONFIG_URL = new URL("config.json", document.baseURI).href;
 const HISTORY_URL = new URL("live/history", document.baseURI).href;
 const COURSE_URL = new URL("live/course", document.baseURI).href;
@@ -77,6 +78,8 @@ class App {
   private course: Course | undefined;
   private config: Config | undefined;
   private map: LiveMap | undefined;
+  private ready = false;
+  private feedState: FeedState | undefined;
   private eventId: string | undefined;
   private selected: number | undefined;
   private selectedId: string | undefined;
@@ -121,12 +124,15 @@ class App {
   private async createMap(): Promise<void> {
     const container = byId("map", HTMLElement);
     try {
-      this.map = new LiveMap(this.store, await loadWorld(asset("world.json")), {
+      // After the shell: the map is most of what there is to load.
+      const [{ LiveMap }, world] = await Promise.all([import("./map/map.ts"), loadWorld(asset("world.json"))]);
+      this.map = new LiveMap(this.store, world, {
         container,
         workerUrl: asset("map-worker.js"),
         dark: this.theme.dark,
         reducedMotion: () => this.reducedMotion.matches,
         clock: () => ({ timeMs: performance.now(), nowMs: this.nowMs() }),
+        onDrawn: () => this.beReady(),
         onPick: (device) => this.select(device),
         onDrag: () => this.follow(false),
         covering: [byId("panel", HTMLElement), this.sheet.side],
@@ -139,7 +145,14 @@ class App {
       console.error(error);
       setText(container, "This browser cannot draw the map. The list still works.");
       container.classList.add("failed");
+      this.beReady();
     }
+  }
+
+  /** From now on devices can be seen, or at least listed. */
+  private beReady(): void {
+    this.ready = true;
+    if (this.feedState !== undefined) this.status.show(this.feedState);
   }
 
   // --- the connection ---
@@ -166,7 +179,9 @@ class App {
   private changeState(state: FeedState): void {
     // What the user may no longer see must not stay on the screen.
     if (state.name === "forbidden" || state.name === "signed-out") this.forget();
-    this.status.show(state);
+    this.feedState = state;
+    // Nothing is live before it can be seen; a page in the background draws nothing.
+    this.status.show(state.name === "live" && !this.ready && !document.hidden ? DRAWING : state);
     if (state.name === "live" && this.eventId !== undefined) void this.courses.load(this.eventId);
   }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from telemetry_app.serving.lobby import Lobby
 
 _STATIC: Final = Path(str(files("telemetry_app.live.http"))) / "static"
+#: What lies beside each file for those who take it, which aiohttp looks for.
+_COMPRESSED: Final = {".br", ".gz"}
+#: A file with a digest in its name never changes.
+_UNCHANGING: Final = re.compile(r"-[A-Z0-9]{8}\.\w+")
 #: Longest time that sending a file of the map may take.
 _SEND_S: Final = 300.0
 _NOT_FOUND: Final = Refusal(404, "not-found", "There is no such page.")
@@ -72,14 +77,16 @@ class MapPages:
     @cached_property
     def _file_names(self) -> frozenset[str]:
         """Files that may be sent; listed at the first request, since importing and building do no I/O."""
-        return frozenset(path.name for path in _STATIC.iterdir())
+        return frozenset(path.name for path in _STATIC.iterdir() if path.suffix not in _COMPRESSED)
 
 
 class _Page(web.FileResponse):
     """Sends a file in time or cuts the connection; a client that leaves meanwhile is not a failure of the server."""
 
     def __init__(self, path: Path, lobby: Lobby) -> None:
-        super().__init__(path, headers={**SECURITY_HEADERS, "Cache-Control": "no-cache"})
+        caching = "public, max-age=31536000, immutable" if _UNCHANGING.search(path.name) else "no-cache"
+        headers = {"Cache-Control": caching, "Vary": "Accept-Encoding"}
+        super().__init__(path, headers={**SECURITY_HEADERS, **headers})
         self._lobby = lobby
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:

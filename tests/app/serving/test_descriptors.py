@@ -125,7 +125,7 @@ async def test_as_many_sockets_as_there_is_room_for(worker: WorkerProcess, pipel
         pytest.param((), id="nothing"),
         pytest.param((GET, upgrade()[:-2]), id="half a request"),
         pytest.param((GET + b"\r\n",), id="a request, and then nothing"),
-        pytest.param((b"GET /app.js HTTP/1.1\r\nHost: x\r\n\r\n",), id="a page, which is not read"),
+        pytest.param((b"GET /world.json HTTP/1.1\r\nHost: x\r\n\r\n",), id="a page, which is not read"),
     ],
 )
 async def test_connections_kept_open_without_use(

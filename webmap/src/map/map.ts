@@ -23,6 +23,8 @@ export interface MapOptions {
   readonly dark: boolean;
   readonly reducedMotion: () => boolean;
   readonly clock: () => Clock;
+  /** The first picture with devices was drawn, or could have been. */
+  readonly onDrawn: () => void;
   readonly onPick: (device: number | undefined) => void;
   readonly onDrag: () => void;
   /** Elements that may cover the map from edge to edge, as the panel does on a phone. */
@@ -51,6 +53,7 @@ export class LiveMap {
     this.labels = new Labels(this.map.getCanvasContainer(), store);
     this.map.on("style.load", () => this.styled());
     this.map.on("moveend", () => this.drawGrid());
+    this.layer.onDrawn = options.onDrawn;
     this.map.on("render", () => this.labels.draw(this.view(), options.clock().timeMs, this.layer.look.selected, this.dark));
     this.map.on("click", (event) => options.onPick(this.pick(event.point.x, event.point.y)));
     this.map.on("mousemove", (event) => {

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from telemetry_app.live.http.pages import _STATIC
 from tests.app.live.harness import LiveFactory
 
 LARGEST = "/world.json"
@@ -60,7 +61,7 @@ async def test_a_client_that_leaves_is_no_failure(live: LiveFactory, *, begun: b
     async with live(devices={}) as side:
         for _ in range(20):
             await leave(side.port, LARGEST, begun=begun)
-        async with side.http.get(f"{side.url}{LARGEST}") as page:
+        async with side.http.get(f"{side.url}{LARGEST}", headers={"Accept-Encoding": "identity"}) as page:
             assert len(await page.read()) == page.content_length
 
 
@@ -81,3 +82,31 @@ async def test_a_client_that_leaves_at_the_headers_is_no_failure(
         with pytest.raises(aiohttp.ClientError):
             async with side.http.get(f"{side.url}{LARGEST}") as page:
                 await page.read()
+
+
+@pytest.mark.parametrize(("taken", "suffix"), [("gzip, deflate, br", ".br"), ("gzip", ".gz"), ("identity", "")])
+async def test_files_are_sent_compressed(live: LiveFactory, taken: str, suffix: str) -> None:
+    """Each client gets the smallest that it takes, as it was built; what lies compressed has no address of its own."""
+    async with live(devices={}) as side, aiohttp.ClientSession(auto_decompress=False) as http:
+        for name, kind in (("index.html", "text/html"), ("app.css", "text/css"), ("world.json", "application/json")):
+            async with http.get(f"{side.url}/{name}", headers={"Accept-Encoding": taken}) as page:
+                assert await page.read() == (_STATIC / f"{name}{suffix}").read_bytes()
+                assert page.headers.get("Content-Encoding") == {".br": "br", ".gz": "gzip"}.get(suffix)
+                assert page.headers["Vary"] == "Accept-Encoding"
+                assert page.content_type == kind
+        async with http.get(f"{side.url}/app.css.br") as page:
+            assert page.status == 404
+
+
+async def test_what_never_changes_is_not_asked_for_again(live: LiveFactory) -> None:
+    """A file with a digest in its name is kept for ever, any other is asked for and only sent when it has changed."""
+    hashed = [path.name for path in _STATIC.glob("*-????????.js")]
+    assert [name for name in hashed if name.startswith("map-")] != []
+    async with live(devices={}) as side:
+        for name in hashed:
+            async with side.http.get(f"{side.url}/{name}") as page:
+                assert page.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        async with side.http.get(f"{side.url}/") as page:
+            assert page.headers["Cache-Control"] == "no-cache"
+        async with side.http.get(f"{side.url}/", headers={"If-None-Match": page.headers["ETag"]}) as again:
+            assert again.status == 304

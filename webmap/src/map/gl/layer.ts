@@ -33,6 +33,8 @@ export class DeviceLayer implements CustomLayerInterface {
   readonly type = "custom";
   readonly look: Look = { dark: true, speedScale: 40, selected: undefined };
   pictures = 0;
+  /** Called once, with the first picture. */
+  onDrawn: () => void = () => undefined;
   private map: MapLibreMap | undefined;
   private graphics: Graphics | undefined;
   private data = new Float32Array(0);
@@ -70,6 +72,7 @@ export class DeviceLayer implements CustomLayerInterface {
     const clock = this.clock();
     if (this.dirty) this.upload(this.graphics, clock);
     this.pictures += 1;
+    if (this.pictures === 1) this.onDrawn();
     const devices = this.store.ids.length;
     if (devices === 0) return;
     gl.bindVertexArray(this.graphics.noAttributes);
