@@ -111,13 +111,12 @@ class FanOut:
         sent = [
             sightings[0] for event_id, sightings in passed.by_event.items() if self._send(event_id, sightings, before)
         ]
-        spent_s = time.thread_time() - begun_s
         if passed.late:
             self._observer.late(passed.late)
         if passed.orphans:
             self._observer.orphans(passed.orphans)
         self.settle()
-        await self._write(spent_s)
+        await self._write(begun_s)
         for oldest in sent:
             self._observer.delivered(max(time.time() - oldest.entry_id.ms / 1000, 0.0))
 
@@ -225,14 +224,14 @@ class FanOut:
         devices = self._device_events.devices_of(subscription.event_id)
         return subscription.passing(self._history.after(devices, seq))
 
-    async def _write(self, spent_s: float) -> None:
-        """Write what is held, then let positions gather in proportion to all that the round took."""
+    async def _write(self, since_s: float) -> None:
+        """Write what is held, then let positions gather in proportion to all that the round took since it began."""
         clock = asyncio.get_running_loop().time
         begun_at, rest_s = clock(), self._limits.gather_s
         # What comes meanwhile waits for the next round.
         self._source.rest(float("inf"))
         try:
-            spent_s += await self._outbox.empty()
+            spent_s = await self._outbox.empty(since_s)
             # Nobody waits for what nobody watches.
             if self._registry.is_watched:
                 rest_s = self._pace.rest_s(spent_s, begun_at=begun_at, ended_at=clock())

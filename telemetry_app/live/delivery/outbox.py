@@ -34,20 +34,27 @@ class Outbox:
     def empty_soon(self) -> None:
         """Write everything, beside what the caller goes on to do."""
         if self._waiting:
-            task = asyncio.create_task(self.empty())
+            task = asyncio.create_task(self.empty(time.thread_time()))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def empty(self) -> float:
-        """Write everything; return the processor time that this took, in seconds."""
+    async def empty(self, since_s: float) -> float:
+        """Write everything.
+
+        Args:
+            since_s: Processor time of this thread when the round began.
+
+        Returns:
+            The processor time that the round took, without the turns of others, in seconds.
+        """
         spent_s = 0.0
         while True:
-            begun_s = time.thread_time()
             self._write_some()
-            spent_s += time.thread_time() - begun_s
+            spent_s += time.thread_time() - since_s
             if not self._waiting:
                 return spent_s
             await asyncio.sleep(0)
+            since_s = time.thread_time()
 
     def _write_some(self) -> None:
         waiting, deadline = self._waiting, time.perf_counter() + _LONGEST_S

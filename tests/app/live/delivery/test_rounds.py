@@ -24,11 +24,11 @@ class HaltingOutbox(Outbox):
         self.halted = asyncio.Event()
         self.go_on = asyncio.Event()
 
-    async def empty(self) -> float:
+    async def empty(self, since_s: float) -> float:
         self._write_some()
         self.halted.set()
         await self.go_on.wait()
-        return await super().empty()
+        return await super().empty(since_s)
 
 
 class Round:
