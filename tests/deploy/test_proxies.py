@@ -155,7 +155,7 @@ async def test_the_map_and_its_socket(
 async def test_below_a_path(
     behind: Behind, start_both: StartWorker, pipeline: Pipeline, spectators: Spectators
 ) -> None:
-    """With LIVE_PATH below the path, the page, each file that it names, its configuration and its socket are there."""
+    """With LIVE_PATH below the path, the page, its files, its configuration, what was and its socket are there."""
     worker = start_both(LIVE_PATH="/tracking/live")
     await worker.wait_ready()
     async with behind(worker.live_port, free_port()) as sites:
@@ -166,6 +166,8 @@ async def test_below_a_path(
                 assert (await site.get(f"/tracking/{name}"))[0] == 200, name
             status, config = await site.get("/tracking/config.json", Cookie=spectators.cookie)
             assert status == 200
+            past = f"/tracking/live/history/extent?event={spectators.event_id}"
+            assert (await site.get(past, Cookie=spectators.cookie))[0] == 200
             await watch(site, json.loads(config)["path"], pipeline, spectators, second=second)
 
 
