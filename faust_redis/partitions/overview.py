@@ -1,4 +1,4 @@
-"""What is to be known about each partition of a topic."""
+"""What is to be known about each partition of a topic, and about the stream that is distributed to them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from faust_redis.partitions.backlog import pending_page
 from faust_redis.partitions.discovery import group_of, kinds
 from faust_redis.redis import keys
 from faust_redis.redis.client import Client, execute
-from faust_redis.redis.errors import own_errors
+from faust_redis.redis.errors import Misconfigured, own_errors
 from faust_redis.redis.replies import EntryId
 from faust_redis.stream.versions import FIELD
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PartitionStatus:
-    """One partition.
+    """One partition, or the plain stream beside several of them.
 
     Attributes:
-        partition: Its number.
+        partition: Its number; None for the plain stream.
         stream: Its stream.
-        owner: Instance that holds its lease; None when nobody does.
+        owner: Instance that holds its lease, of the plain stream the one that distributes it; None when nobody does.
         lag: Entries that the group has not read; None when Redis does not know.
         pending: Entries delivered and not acknowledged.
         oldest_pending_s: How long ago the oldest of these was appended; None when there are none.
         state_size: Keys in its tables.
     """
 
-    partition: int
+    partition: int | None
     stream: str
     owner: str | None
     lag: int | None
@@ -46,20 +46,26 @@ class PartitionStatus:
 async def overview(
     client: Client, topic: str, partitions: int, *, group: str, options: RedisOptions, tables: Iterable[str]
 ) -> list[PartitionStatus]:
-    """Look at each partition of a topic.
+    """Look at each partition of a topic, and before these at its plain stream if there is one beside them.
 
     Raises:
         Unavailable: Redis does not answer.
-        Misconfigured: Redis refuses.
+        Misconfigured: Redis refuses, or a key is of another type.
     """
     with own_errors():
-        streams = [keys.partition_stream(topic, number, partitions) for number in range(partitions)]
+        numbers: dict[str, int | None] = {topic: None}
+        numbers |= {keys.partition_stream(topic, number, partitions): number for number in range(partitions)}
         leases = Leases(client, group=group, instance_id=options.instance_id, ttl_ms=options.lease_ttl_ms)
-        owners = await leases.holders(streams)
-        found = await kinds(client, streams)
+        owners = await leases.holders(numbers)
+        found = await kinds(client, list(numbers))
         statuses = []
-        for number, stream in enumerate(streams):
-            lag, pending, oldest_s = await _backlog(client, stream, group) if stream in found else (0, 0, None)
+        for stream, number in numbers.items():
+            kind = found.get(stream, "none" if number is None else "stream")
+            if kind == "none":
+                continue
+            if kind != "stream":
+                raise Misconfigured(f"{stream} should be a stream and is a {kind}")
+            lag, pending, oldest_s = await waiting(client, stream, group) if stream in found else (0, 0, None)
             size = 0
             for table in tables:
                 hash_key = keys.state(stream, group, table)
@@ -68,8 +74,8 @@ async def overview(
         return statuses
 
 
-async def _backlog(client: Client, stream: str, group: str) -> tuple[int | None, int, float | None]:
-    """Return lag, number of pending entries, and age of the oldest of these in seconds."""
+async def waiting(client: Client, stream: str, group: str) -> tuple[int | None, int, float | None]:
+    """Return lag, number of pending entries, and age of the oldest of these in seconds, of a stream that is there."""
     known = await group_of(client, stream, group)
     if known is None:
         return await execute(client, "XLEN", stream), 0, None

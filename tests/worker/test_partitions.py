@@ -273,3 +273,28 @@ async def test_the_partitions_are_listed(pipeline: Pipeline, start_worker: Start
     for one in found:
         [line] = [line for line in table.splitlines() if one["stream"] in line]
         assert line.split()[2:5] == [one["owner"] or "nobody", str(one["lag"]), str(one["pending"])]
+
+
+async def test_the_plain_stream_is_listed_before_its_partitions(pipeline: Pipeline) -> None:
+    """What waits to be distributed is in no partition yet; who sets `sharded` beside such a producer is warned."""
+    await Trackers(pipeline, "single").send(1, 2)
+    variables = spread(2, "single")
+    found = json.loads((await telemetry(pipeline, "partitions", "--json", **variables)).stdout)
+    assert [(one["partition"], one["stream"], one["owner"], one["lag"]) for one in found] == [
+        (None, pipeline.stream, None, DEVICES + 2),
+        (0, f"{pipeline.stream}:0", None, 0),
+        (1, f"{pipeline.stream}:1", None, 0),
+    ]
+    await pipeline.redis.set(keys.lease(pipeline.stream, GROUP), "owner-1#token", px=60_000)
+    table = (await telemetry(pipeline, "partitions", **variables)).stdout
+    assert ["-", pipeline.stream, "owner-1", str(DEVICES + 2)] in [line.split()[:4] for line in table.splitlines()]
+    warning = f"{DEVICES + 2} records wait in {pipeline.stream}, which nobody reads then: set REDIS_TELEMETRY_PRODUCER"
+    assert warning in (await telemetry(pipeline, "check", **spread(2, "sharded"))).stdout
+    assert warning not in (await telemetry(pipeline, "check", **variables)).stdout
+
+
+async def test_a_partition_of_another_type_is_named(pipeline: Pipeline) -> None:
+    """Redis itself says only that some key is of the wrong kind."""
+    await pipeline.redis.set(f"{pipeline.stream}:1", "x")
+    listed = await telemetry(pipeline, "partitions", **spread(2, "single"))
+    assert f"{pipeline.stream}:1 should be a stream and is a string" in listed.stderr

@@ -31,6 +31,7 @@ _WIDE = 1000
 def command(*, as_json: bool, number: int | None) -> None:
     """Print owner, lag, pending entries and states of each partition, or change the number of partitions.
 
+    The plain stream has a line of its own, without a number: its owner distributes it, its lag waits for that.
     With --to everything that is not stored yet, dead letters and device states are brought to where they belong. Stop
     producers and workers first, and start them with the new number. Breaking off does no harm: run it again.
     """
@@ -96,7 +97,7 @@ def _show(statuses: list[PartitionStatus]) -> None:
     for status in statuses:
         oldest = "" if status.oldest_pending_s is None else f"{status.oldest_pending_s:,.0f} s"
         table.add_row(
-            str(status.partition),
+            "-" if status.partition is None else str(status.partition),
             status.stream,
             status.owner or "nobody",
             "unknown" if status.lag is None else f"{status.lag:,}",

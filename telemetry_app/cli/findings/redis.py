@@ -45,8 +45,9 @@ async def look_at_redis(settings: Settings) -> AsyncIterator[Finding]:
         stream = await _stream_facts(client, settings) if rights.ok else None
         if stream is not None:
             yield stream
-            if stream.ok and (finding_of_partitions := await look_at_partitions(client, settings)):
-                yield finding_of_partitions
+            if stream.ok:
+                async for finding_of_partitions in look_at_partitions(client, settings):
+                    yield finding_of_partitions
     finally:
         await close(client)
 
