@@ -143,6 +143,8 @@ class Spectators:
             for number, one in zip(numbers, wave, strict=True):
                 self._poll.register(one.fileno(), select.EPOLLIN)
                 self._all[one.fileno()] = _Spectator(one, is_witness=number % every == 0)
+            # A large crowd takes minutes on a slow machine, and those who came first are asked for signs of life.
+            self._read_ready(0, positions=0)
         return granted
 
     def _watch(self, positions: int) -> Watched:
@@ -152,12 +154,16 @@ class Spectators:
         self._wire_bytes = self._reads = self._delivered = 0
         number, begun_s = len(self._all), time.process_time()
         waiting = number
-        while waiting and (ready := self._poll.poll(_STALLED_S, number)):
-            for descriptor, _ in ready:
-                waiting -= self._read(self._all[descriptor], positions)
+        while waiting and (done := self._read_ready(_STALLED_S, positions)) is not None:
+            waiting -= done
         return Watched(
             self._delivered, self._wire_bytes, self._reads, number - len(self._all), time.process_time() - begun_s
         )
+
+    def _read_ready(self, timeout_s: float, positions: int) -> int | None:
+        """Take what has come, for how many it is all that is due or the end; None when nothing came."""
+        ready = self._poll.poll(timeout_s, max(len(self._all), 1))
+        return sum([self._read(self._all[descriptor], positions) for descriptor, _ in ready]) if ready else None
 
     def _read(self, spectator: _Spectator, positions: int) -> bool:
         """Take what has come for a spectator; return whether it has everything now, or its connection is gone."""
