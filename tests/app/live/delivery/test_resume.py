@@ -10,6 +10,7 @@ import pytest
 from aiohttp import ClientWebSocketResponse
 from redis.asyncio import Redis
 
+from telemetry_app.live.clients.limits import LiveLimits
 from telemetry_app.live.wire import cursor
 from tests.app.live.directus.rights import SEVEN, TOPIC_7
 from tests.app.live.harness import LiveFactory, Side, Stored, ask, publish, race_ms, receive
@@ -231,7 +232,8 @@ async def test_a_crowd_comes_back(live: LiveFactory, redis_url: str, stream: str
         since = cursor.of(side.live.requests.fan_out.vector)
     for second in range(1, 50):
         await publish_alone(redis_url, stream, "a", ts + second, 1)
-    async with live(devices=DEVICES, instance_id="two") as side:
+    limits = LiveLimits(max_connections_per_user=300)
+    async with live(devices=DEVICES, instance_id="two", limits=limits) as side:
         pages = count_pages(side)
         sockets = [await side.connect() for _ in range(300)]
         answers = await asyncio.gather(*(resume(socket, since) for socket in sockets))
