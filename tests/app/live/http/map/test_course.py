@@ -10,8 +10,8 @@ from tests.support.waiting import eventually
 
 __all__ = ("site",)
 
-#: 12.6 km to the east along a parallel.
-_LINE = [[21.0 + n / 100, 41.0] for n in range(16)]
+#: 126 km to the east along a parallel, beginning where devices are.
+_LINE = [[21.0 + n / 10, 41.0] for n in range(16)]
 _COURSE = {
     "type": "FeatureCollection",
     "features": [
@@ -52,22 +52,21 @@ async def test_the_course_is_shown(site: Site) -> None:
     async with site.page(worker, color_scheme="light", reduced_motion="reduce") as page:
         await page.open("7")
         await page.until("live")
-        await until_shown(page, "Start", "Finish", "Feed zone", "10 km")
+        everything = ("Start", "Finish", "Feed zone", "10 km", "20 km", "100 km")
+        await until_shown(page, *everything, hidden=("1 km", "5 km"))
         await site.publish({ONE: 41.0})
         await page.until_devices({ONE: 41.0})
         await eventually(lambda: drawn(page), timeout_s=20, message="the line is drawn")
-        for _ in range(3):
-            await page.page.get_by_role("button", name="Zoom out").click()
-        await until_shown(page, "10 km", hidden=("1 km", "5 km"))
         await page.page.locator(f"li[data-device-id='{ONE}']").click()
+        await until_shown(page, "Start", "1 km", "2 km", hidden=("Finish", "100 km"))
         for _ in range(2):
-            await page.page.get_by_role("button", name="Zoom in").click()
-        await until_shown(page, "1 km", "2 km", hidden=("Finish",))
+            await page.page.get_by_role("button", name="Zoom out").click()
+        await until_shown(page, "Start", "5 km", "10 km", hidden=("1 km", "Finish"))
         await page.page.get_by_role("button", name="Show all").click()
-        await until_shown(page, "Start", "Finish")
+        await until_shown(page, *everything, hidden=("1 km", "5 km"))
         await page.page.emulate_media(color_scheme="dark")
-        await until_shown(page, "Start", "Finish")
+        await until_shown(page, *everything)
         await page.open("8")
         await page.until("live")
-        await until_shown(page, hidden=("Start", "Finish", "10 km"))
+        await until_shown(page, hidden=everything)
         assert page.complaints == []
