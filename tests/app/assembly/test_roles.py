@@ -11,6 +11,8 @@ import pytest
 
 from tests.conftest import PROJECT
 
+#: Connections of the live side's own: for snapshots, and for past positions.
+LIVE_POOLS = 2
 #: Imports the application and its agents as a worker does, then tells what there is.
 LOOK = """
 import gc, json, sys
@@ -67,13 +69,13 @@ def test_a_writing_worker_has_nothing_of_the_live_side(tmp_path: Path) -> None:
 
 
 def test_a_live_worker_has_nothing_of_the_durable_side(tmp_path: Path) -> None:
-    """With `ROLES=live` no module of the durable side is imported; there is one pool, no migrator and no consumer."""
+    """With `ROLES=live` no module of the durable side is imported; no migrator and no consumer is there."""
     found = look(tmp_path, ROLES="live", LIVE_AUTH="none")
     assert of("telemetry_app.core", found["modules"]) == []
     assert of("telemetry_app.database.migrator", found["modules"]) == []
     assert of("tables", found["modules"]) == []
     assert of("agents", found["modules"]) == ["agents", "agents.broadcast"]
-    assert found["pools"] == 1
+    assert found["pools"] == LIVE_POOLS
     first = ["InstanceName", "MonitoringServer", "Postgres", "CachedDeviceEvents", "LiveSide"]
     assert found["services"][:5] == first
     assert found["services"][-1] == "BroadcastReader"
@@ -84,7 +86,7 @@ def test_a_worker_of_both_sides_starts_both_around_its_streams(tmp_path: Path) -
     """The durable side starts first, and the broadcast is read last, when its agent listens."""
     found = look(tmp_path, ROLES="write,live", DIRECTUS_BASE_URL="http://127.0.0.1:1")
     services = found["services"]
-    assert found["pools"] == 2
+    assert found["pools"] == 1 + LIVE_POOLS
     assert services[:9] == [
         "InstanceName", "MonitoringServer", "Postgres", "Migrator", "WriteQueue",
         "Postgres", "Directus", "CachedDeviceEvents", "LiveSide",
