@@ -76,8 +76,8 @@ def test_a_live_worker_has_nothing_of_the_durable_side(tmp_path: Path) -> None:
     assert of("tables", found["modules"]) == []
     assert of("agents", found["modules"]) == ["agents", "agents.broadcast"]
     assert found["pools"] == LIVE_POOLS
-    first = ["InstanceName", "MonitoringServer", "Postgres", "CachedDeviceEvents", "LiveSide"]
-    assert found["services"][:5] == first
+    first = ["InstanceName", "MonitoringServer", "Postgres", "Postgres", "CachedDeviceEvents", "LiveSide"]
+    assert found["services"][:6] == first
     assert found["services"][-1] == "BroadcastReader"
     assert not {"Consumer", "WriteQueue"} & set(found["services"])
 
@@ -87,12 +87,12 @@ def test_a_worker_of_both_sides_starts_both_around_its_streams(tmp_path: Path) -
     found = look(tmp_path, ROLES="write,live", DIRECTUS_BASE_URL="http://127.0.0.1:1")
     services = found["services"]
     assert found["pools"] == 1 + LIVE_POOLS
-    assert services[:9] == [
+    assert services[:10] == [
         "InstanceName", "MonitoringServer", "Postgres", "Migrator", "WriteQueue",
-        "Postgres", "Directus", "CachedDeviceEvents", "LiveSide",
+        "Postgres", "Postgres", "Directus", "CachedDeviceEvents", "LiveSide",
     ]  # fmt: skip
     assert services[-1] == "BroadcastReader"
-    assert {"Consumer", "AgentManager"} < set(services[8:-1])
+    assert {"Consumer", "AgentManager"} < set(services[9:-1])
 
 
 @pytest.mark.parametrize("roles", ["write", "live", "write,live"])
