@@ -78,3 +78,10 @@ test("growing keeps gaps", () => {
   trails.push(0, 2, 0, 1_000, false);
   assert.deepEqual(trails.grown(512).pointsOf(0).map(({ connected }) => connected), [true, false]);
 });
+
+test("what is not joined to the known points has a gap before them", () => {
+  const trails = new Trails(256);
+  trails.push(0, 5, 0, 0);
+  trails.prepend(0, [{ x: 1, y: 0, connected: true }, { x: 2, y: 0, connected: true }], false);
+  assert.deepEqual(trails.pointsOf(0).map(({ x, connected }) => [x, connected]), [[1, true], [2, true], [5, false]]);
+});

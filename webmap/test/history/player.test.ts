@@ -146,7 +146,7 @@ test("at the present it ends, and what has just happened is not asked for again 
   }
   assert.equal(screen.ended, 1);
   assert.ok(screen.atS > 300 && screen.shown.get("a") === Math.floor(screen.atS + 1e-6));
-  assert.ok(server.asked.length < 12, `${server.asked.length} requests`);
+  assert.ok(server.asked.length < 9, `${server.asked.length} requests`);
 });
 
 test("a server that fails is asked again", async () => {
