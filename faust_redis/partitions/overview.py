@@ -50,7 +50,7 @@ async def overview(
 
     Raises:
         Unavailable: Redis does not answer.
-        Misconfigured: Redis refuses, or a key is of another type.
+        Misconfigured: Redis refuses, or the key of a partition is of another type.
     """
     with own_errors():
         numbers: dict[str, int | None] = {topic: None}
@@ -60,12 +60,12 @@ async def overview(
         found = await kinds(client, list(numbers))
         statuses = []
         for stream, number in numbers.items():
-            kind = found.get(stream, "none" if number is None else "stream")
-            if kind == "none":
+            kind = found.get(stream)
+            if number is None and kind != "stream":
                 continue
-            if kind != "stream":
+            if kind not in {"stream", None}:
                 raise Misconfigured(f"{stream} should be a stream and is a {kind}")
-            lag, pending, oldest_s = await waiting(client, stream, group) if stream in found else (0, 0, None)
+            lag, pending, oldest_s = await waiting(client, stream, group) if kind else (0, 0, None)
             size = 0
             for table in tables:
                 hash_key = keys.state(stream, group, table)

@@ -291,6 +291,11 @@ async def test_the_plain_stream_is_listed_before_its_partitions(pipeline: Pipeli
     warning = f"{DEVICES + 2} records wait in {pipeline.stream}, which nobody reads then: set REDIS_TELEMETRY_PRODUCER"
     assert warning in (await telemetry(pipeline, "check", **spread(2, "sharded"))).stdout
     assert warning not in (await telemetry(pipeline, "check", **variables)).stdout
+    # Where the producer chooses the partition the plain name may be used for something else.
+    await pipeline.redis.delete(pipeline.stream)
+    await pipeline.redis.set(pipeline.stream, "x")
+    assert "WRONGTYPE" not in (await telemetry(pipeline, "check", **spread(2, "sharded"))).stdout
+    assert (await telemetry(pipeline, "partitions", **spread(2, "sharded"))).returncode == 0
 
 
 async def test_a_partition_of_another_type_is_named(pipeline: Pipeline) -> None:

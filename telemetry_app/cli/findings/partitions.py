@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from faust_redis.partitions.discovery import kinds
 from faust_redis.partitions.overview import waiting
-from faust_redis.redis.client import execute
 from telemetry_app.assembly.partitions import build_record
 from telemetry_app.cli.findings.finding import Finding, warned, wrong
 
@@ -27,7 +27,9 @@ async def look_at_partitions(client: Client, settings: Settings) -> AsyncIterato
         yield wrong("partitions", what, remedy)
         return
     stream = settings.redis_telemetry_stream
-    if settings.distributes or settings.redis_telemetry_partitions == 1 or not await execute(client, "XLEN", stream):
+    if settings.distributes or settings.redis_telemetry_partitions == 1:
+        return
+    if (await kinds(client, [stream])).get(stream) != "stream":
         return
     lag, _, _ = await waiting(client, stream, settings.redis_consumer_group)
     if lag != 0:
