@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+from typing import TYPE_CHECKING, Final
+
 from aiohttp import web
 
 from telemetry_app.operations.addresses import listened_hosts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: What is free for one family may be taken for the other: so often another free port is tried.
+_TRIES: Final = 10
 
 
 async def listen(runner: web.AppRunner, host: str, port: int) -> None:
@@ -21,6 +30,25 @@ async def listen(runner: web.AppRunner, host: str, port: int) -> None:
     Raises:
         OSError: The address is not ours, or the port is taken.
     """
-    for each in listened_hosts(host):
-        await web.TCPSite(runner, each, port).start()
-        port = port or int(runner.addresses[0][1])
+    for left in reversed(range(_TRIES)):
+        try:
+            await _listen(runner, listened_hosts(host), port)
+        except OSError as error:
+            if port or not left or error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return
+
+
+async def _listen(runner: web.AppRunner, hosts: Iterable[str], port: int) -> None:
+    """Serve on all or none."""
+    sites: list[web.TCPSite] = []
+    try:
+        for host in hosts:
+            sites.append(web.TCPSite(runner, host, port))
+            await sites[-1].start()
+            port = port or int(runner.addresses[0][1])
+    except OSError:
+        for site in sites:
+            await site.stop()
+        raise

@@ -46,7 +46,9 @@ async def test_simulate(tmp_path: Path, redis: Redis, redis_url: str, stream: st
 def test_bench(tmp_path: Path) -> None:
     """A benchmark ends with its servers, and leaves no data."""
     with start(tmp_path, "bench", "live", "--subscribers", "5", "--idle", "10", "--seconds", "60") as command:
-        running = eventually(lambda: list(tmp_path.glob(".data/*/*reference.log")), timeout_s=60, message="it measures")
+        running = eventually(
+            lambda: list(tmp_path.glob(".data/*/*references.broadcast.log")), timeout_s=60, message="it measures"
+        )
         asyncio.run(running)
         assert stopped(command) == (1, "Error: Stopped before the end.\n")
     assert list(tmp_path.glob(".data/*")) == []
