@@ -33,7 +33,8 @@ def test_race(tmp_path: Path) -> None:
         assert crowd["delivered"] == crowd["expected"] == crowd["records"] * crowd["spectators"]
         assert (crowd["conflated"], crowd["lost"]) == (0, 0)
         assert (crowd["durable"] is None) == (crowd["roles"] == "live")
-        assert crowd["cost"]["cpu"] > 0
+        # Without spectators a second may take less than one tick of the system's clock.
+        assert crowd["cost"]["cpu"] >= (0.001 if crowd["spectators"] else 0)
         taken = crowd["taken"]
         assert (0 < taken["p50_ms"] <= taken["p99_ms"] <= taken["max_ms"]) == bool(crowd["spectators"])
     shown = Console(width=200, record=True, file=io.StringIO())
