@@ -73,6 +73,14 @@ class Site:
 
         await eventually(reached, timeout_s=30, message=f"{rows} positions are stored")
 
+    async def leave_behind(self, latitudes: dict[str, float]) -> None:
+        """Let a worker store positions and end; of what it read only the database knows."""
+        worker = await self.serve()
+        await self.publish(latitudes)
+        await self.stored(len(latitudes))
+        await worker.stop()
+        await self.redis.delete(self.stream)
+
     def page(self, worker: WorkerProcess, **options: Any) -> contextlib.AbstractAsyncContextManager[MapPage]:
         return map_page(self.browser, worker.live_url, **options)
 
@@ -138,11 +146,7 @@ async def test_a_clock_that_is_set_right_is_followed(site: Site) -> None:
 async def test_snapshot_is_shown_before_anything_moves(site: Site) -> None:
     """Whoever comes later sees where everybody is, from the database of a worker that has read nothing itself."""
     await enter(site.database, {"7": [ONE, TWO]})
-    first = await site.serve()
-    await site.publish({ONE: 41.1, TWO: 41.2})
-    await site.stored(2)
-    await first.stop()
-    await site.redis.delete(site.stream)
+    await site.leave_behind({ONE: 41.1, TWO: 41.2})
     async with site.page(await site.serve()) as page:
         await page.open("7")
         await page.until_devices({ONE: 41.1, TWO: 41.2})

@@ -41,11 +41,7 @@ async def test_a_device_is_taken_out_and_entered_again(site: Site) -> None:
 async def test_the_database_is_away(site: Site) -> None:
     """The map says that devices are missing, and shows them when it is back."""
     await enter(site.database, {"7": [ONE, TWO]})
-    first = await site.serve()
-    await site.publish({ONE: 41.1, TWO: 41.2})
-    await site.stored(2)
-    await first.stop()
-    await site.redis.delete(site.stream)
+    await site.leave_behind({ONE: 41.1, TWO: 41.2})
     worker = await site.serve()
     status = re.compile("Devices are still missing")
     async with site.page(worker) as map_page:
