@@ -128,6 +128,8 @@ async def test_a_cut_line(line: TcpProxy, connection: ReadConnection) -> None:
     assert await connection.execute("ECHO", "after") == b"after"
 
 
+# What the client asks of a function that greets is deprecated in Python 3.14.
+@pytest.mark.filterwarnings("ignore:.*iscoroutinefunction:DeprecationWarning")
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_a_connection_that_is_reset_while_it_is_opened(
     loop: Callable[[], asyncio.AbstractEventLoop], redis_url: str
