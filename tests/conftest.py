@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from redis.asyncio import Redis
 
 from telemetry_app.tools.embedded.postgres import EmbeddedPostgres
@@ -19,6 +20,11 @@ from tests.support.servers.pgbouncer import PgBouncer, PoolMode
 from tests.support.servers.proxy import TcpProxy
 from tests.support.servers.server import TEST_SETTINGS, ExternalServer, Server, server_folder, started
 from tests.support.servers.timescale import embedded_timescale, timescale_server
+
+# No example depends on the day or on the load: a failure is one of the code. `--hypothesis-profile=search` looks for new ones.
+settings.register_profile("suite", derandomize=True, database=None, deadline=None)
+settings.register_profile("search", max_examples=20_000, database=None, deadline=None)
+settings.load_profile("suite")
 
 PROJECT = Path(__file__).parent.parent
 ValkeyFactory = Callable[..., EmbeddedValkey]

@@ -45,7 +45,7 @@ class CodecError(ValueError):
 
 def child_path(path: str, key: object) -> str:
     """Return the path of a member or an element, such as `attributes.78` or `attributes.list.0`."""
-    return f"{path}.{_cut(str(key), _MAX_KEY_CHARS)}"
+    return f"{path}.{_shown(str(key))}"
 
 
 def explain(payload: bytes, exc: msgspec.DecodeError) -> CodecError:
@@ -72,6 +72,11 @@ def explain_attributes(raw: bytes, exc: msgspec.DecodeError) -> CodecError:
     return CodecError("attributes", fault or _BYTE.sub("", _plain(str(exc))).rstrip())
 
 
+def _shown(key: str) -> str:
+    """Return `key` as one recognises it in a reason; an empty one as two quotation marks, since it is a name too."""
+    return _cut(key, _MAX_KEY_CHARS) or '""'
+
+
 def _cut(text: str, max_chars: int) -> str:
     return text if len(text) <= max_chars else text[: max_chars - 1] + "…"
 
@@ -92,7 +97,8 @@ def _unrepresentable_field(payload: bytes) -> CodecError | None:
     record = _lenient(payload)
     if not isinstance(record, dict):
         return None
-    for field, value in record.items():
+    for key, value in record.items():
+        field = _shown(key)
         fault = next(_faults(value, field), None)
         if fault is not None:
             return CodecError(field, fault)

@@ -138,7 +138,7 @@ def test_hostile_files(data: bytes, reason: str) -> None:
 
 
 @given(data=st.binary(max_size=300) | st.text(max_size=200).map(gpx))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes(data: bytes) -> None:
     """Whatever a file holds, it is read or refused."""
     with contextlib.suppress(GpxError):

@@ -247,6 +247,21 @@ def test_a_value_that_json_cannot_hold_is_refused_in_attributes(value: str) -> N
     assert (error.field, error.reason) == ("attributes", f"attributes.a.b.1 {reason}")
 
 
+@pytest.mark.parametrize(
+    ("raw", "field", "reason"),
+    [
+        (b'{"":Infinity}', '""', '"" is not a finite number'),
+        (b'{"a":{"":[NaN]}}', "a", 'a."".0 is not a finite number'),
+        (b'{"a.b":"\\ud800"}', "a.b", "a.b contains half a surrogate pair"),
+        (payload_with("attributes", '{"":NaN}'), "attributes", 'attributes."" is not a finite number'),
+    ],
+)
+def test_a_name_that_is_empty_is_a_name(raw: bytes, field: str, reason: str) -> None:
+    """What JSON cannot hold is named wherever it stands, under whatever key."""
+    error = refusal(raw)
+    assert (error.field, error.reason) == (field, reason)
+
+
 def test_an_integer_of_too_many_digits_is_refused_in_attributes() -> None:
     """Python would not read it back."""
     digits = "9" * (sys.get_int_max_str_digits() + 1)

@@ -26,14 +26,7 @@ from telemetry_app.records.decoding import decode_entries
 from telemetry_app.records.position import Position
 from tests.support.records import LATEST, payload, payload_with, record
 
-# The same examples in every run: a failure is one of the code, not of the day.
-thorough = settings(
-    max_examples=300,
-    derandomize=True,
-    database=None,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+thorough = settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 
 SENTINELS = ("__bigint", "__buffer_b64")
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

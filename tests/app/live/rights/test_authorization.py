@@ -174,7 +174,7 @@ async def test_ids_that_no_event_has(stand_in: DirectusStandIn, failing_desk: De
 
 
 @given(event_id=st.text(max_size=260))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_any_id(stand_in: DirectusStandIn, failing_desk: Desk, event_id: str) -> None:
     """No id reaches another route, and none raises."""
     _, cookie = await viewer(stand_in)

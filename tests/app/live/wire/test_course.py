@@ -145,7 +145,7 @@ JSON = st.recursive(
 
 
 @given(value=JSON)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_json(value: object) -> None:
     """Whatever the field holds, it is a course of valid places, or none."""
     try:
