@@ -138,6 +138,7 @@ def build_live_side(settings: Settings, operations: Operations, put: Put) -> Liv
             device_events=device_events,
             path=settings.live_path,
             allowed_origins=settings.live_allowed_origins,
+            embed_origins=settings.live_embed_origins,
             trusted_proxies=settings.live_trusted_proxies,
             authentication=settings.live_auth,
         ),

@@ -16,6 +16,7 @@ from telemetry_app.settings.environment import BadVariables, Environment, shown
 from telemetry_app.settings.kinds import (
     BaseUrl,
     Bound,
+    EmbedOrigins,
     FieldName,
     FieldNames,
     Flag,
@@ -120,6 +121,9 @@ class Settings(BaseSettings):
         description="Pages that may connect; empty = same origin only, `*` = any. "
         "A list replaces the same origin: name the map's own address in it. "
         "`null` is what sandboxed pages and files send",
+    )
+    live_embed_origins: EmbedOrigins = Field(
+        (), description="Pages that may show the map in a frame (`/?embed=1`); empty = none, `*` = any"
     )
     live_device_event_refresh_ms: int = Field(
         30_000, ge=1000, description="How often devices and events are read again"

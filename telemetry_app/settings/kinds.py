@@ -18,6 +18,8 @@ from telemetry_app.settings.environment import shown
 
 Role = Literal["write", "live"]
 
+#: Origins that a policy can name for frames, in their canonical spelling.
+_FRAMING: Final = re.compile(r"https?://(\*\.)?[\w.-]+(:\d+)?", re.ASCII)
 #: What stands before the address in an IPv4 address that is written as IPv6: `::ffff:192.0.2.1`.
 _MAPPED_BITS: Final = 96
 
@@ -93,6 +95,17 @@ def _check_origin(text: str) -> str:
         return canonical_pattern(text)
     except OriginError as error:
         raise UnfitError(f"must name origins of pages, and {shown(text)} {error}") from error
+
+
+def _check_embed_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    checked = _check_origins(origins)
+    for text, origin in zip(origins, checked, strict=True):
+        if origin != "*" and not _FRAMING.fullmatch(origin):
+            raise UnfitError(
+                f"must name origins of pages, and {shown(text)} must be of http:// or https:// with a host name, "
+                "since browsers know no others for frames"
+            )
+    return checked
 
 
 def _network(text: str) -> IPv4Network | IPv6Network:
@@ -178,6 +191,13 @@ Origins = Annotated[
         "empty, * or a comma separated list of origins such as https://maps.example.org, https://*.example.org, "
         "capacitor://localhost or null"
     ),
+]
+EmbedOrigins = Annotated[
+    tuple[str, ...],
+    NoDecode,
+    _as_written(_split),
+    AfterValidator(_check_embed_origins),
+    Bound("empty, * or a comma separated list of origins such as https://www.example.org or https://*.example.org"),
 ]
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$")]
 FieldName = Annotated[_Name | None, _as_written(_blank_is_unset), Bound("empty or the name of a field")]

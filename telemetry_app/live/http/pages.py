@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from telemetry_app.live.http.refusals import RETRY_AFTER_S, SECURITY_HEADERS, Refusal
+from telemetry_app.live.http.refusals import RETRY_AFTER_S, SECURITY_HEADERS, Refusal, page_headers
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.web_request import BaseRequest
 
@@ -47,14 +49,25 @@ class MapPages:
         lobby: Where files that are sent are counted.
         path: Of the WebSocket.
         authentication: How clients are known, told to the page: `directus` or `none`.
+        embed_origins: Pages that may show it in a frame; none = nobody may, `*` = any.
     """
 
-    def __init__(self, live: LiveSide, door: Door, lobby: Lobby, *, path: str, authentication: str) -> None:
+    def __init__(
+        self,
+        live: LiveSide,
+        door: Door,
+        lobby: Lobby,
+        *,
+        path: str,
+        authentication: str,
+        embed_origins: Collection[str],
+    ) -> None:
         self._live = live
         self._door = door
         self._lobby = lobby
         self._path = path
         self._authentication = authentication
+        self._headers = page_headers(embed_origins)
 
     async def show_config(self, request: web.Request) -> web.StreamResponse:
         """Tell the page where the WebSocket is and which events there are."""
@@ -72,7 +85,7 @@ class MapPages:
         name = request.match_info.get("name", "index.html")
         if name not in self._file_names:
             return _NOT_FOUND.response()
-        return _Page(_STATIC / name, self._lobby)
+        return _Page(_STATIC / name, self._lobby, self._headers)
 
     @cached_property
     def _file_names(self) -> frozenset[str]:
@@ -83,10 +96,9 @@ class MapPages:
 class _Page(web.FileResponse):
     """Sends a file in time or cuts the connection; a client that leaves meanwhile is not a failure of the server."""
 
-    def __init__(self, path: Path, lobby: Lobby) -> None:
+    def __init__(self, path: Path, lobby: Lobby, headers: Mapping[str, str]) -> None:
         caching = "public, max-age=31536000, immutable" if _UNCHANGING.search(path.name) else "no-cache"
-        headers = {"Cache-Control": caching, "Vary": "Accept-Encoding"}
-        super().__init__(path, headers={**SECURITY_HEADERS, **headers})
+        super().__init__(path, headers={**headers, "Cache-Control": caching, "Vary": "Accept-Encoding"})
         self._lobby = lobby
 
     async def prepare(self, request: BaseRequest) -> AbstractStreamWriter | None:

@@ -9,6 +9,8 @@ from aiohttp import web
 from telemetry_app.live.rights.directus import MAX_COOKIE_CHARS
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from telemetry_app.live.wire.protocol import RefusalCode
 
 #: How long a client that cannot be served now should wait, in seconds.
@@ -16,14 +18,24 @@ RETRY_AFTER_S: Final = 5
 #: maplibre makes its worker from a blob and styles elements; everything else comes from this server.
 _CSP: Final = (
     "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; worker-src 'self' blob:; "
-    "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'self'; object-src 'none'; frame-ancestors 'none'"
+    "connect-src 'self' ws: wss:; base-uri 'none'; form-action 'self'; object-src 'none'; frame-ancestors "
 )
 SECURITY_HEADERS: Final = {
-    "Content-Security-Policy": _CSP,
+    "Content-Security-Policy": f"{_CSP}'none'",
+    "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+
+
+def page_headers(embed_origins: Collection[str]) -> dict[str, str]:
+    """Return the headers of a page that pages of these origins may show in a frame: none = nobody, `*` = anybody."""
+    if not embed_origins:
+        return dict(SECURITY_HEADERS)
+    # X-Frame-Options cannot name origins, and would forbid them to browsers that know nothing else.
+    others = {name: value for name, value in SECURITY_HEADERS.items() if name != "X-Frame-Options"}
+    return {**others, "Content-Security-Policy": _CSP + " ".join(embed_origins)}
 
 
 class Refusal(NamedTuple):

@@ -50,6 +50,7 @@ class LiveRoutes:
         device_events: Knows the devices of an event.
         path: Of the WebSocket.
         allowed_origins: Pages that may connect; none = only those of the same origin, `*` = any.
+        embed_origins: Pages that may show the map in a frame; none = nobody may, `*` = any.
         trusted_proxies: Whose X-Forwarded-For is believed.
         authentication: How clients are known, told to the page: `directus` or `none`.
     """
@@ -62,6 +63,7 @@ class LiveRoutes:
         device_events: DeviceEvents,
         path: str,
         allowed_origins: Collection[str],
+        embed_origins: Collection[str],
         trusted_proxies: Sequence[Network],
         authentication: str,
     ) -> None:
@@ -73,7 +75,7 @@ class LiveRoutes:
             peer_of=proxies.peer_of,
             refused=lambda: live.observer.refused("waiting"),
         )
-        pages = MapPages(live, door, self._lobby, path=path, authentication=authentication)
+        pages = MapPages(live, door, self._lobby, path=path, authentication=authentication, embed_origins=embed_origins)
         past_requests = HistoryRequests(live, door, past, device_events)
         self._live = live
         self._handlers: dict[str, Handler] = {

@@ -222,6 +222,7 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
     instance_id: str = "one",
     partitions: int = 1,
     allowed_origins: tuple[str, ...] = (),
+    embed_origins: tuple[str, ...] = (),
     trusted_proxies: tuple[Network, ...] = (),
     batch_size: int = 1000,
     delay_s: Callable[[], float] = lambda: 0.0,
@@ -261,6 +262,7 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
         device_events=entries,
         path="/live",
         allowed_origins=allowed_origins,
+        embed_origins=embed_origins,
         trusted_proxies=trusted_proxies,
         authentication="none",
     )

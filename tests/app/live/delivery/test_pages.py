@@ -24,12 +24,33 @@ async def test_the_pages(side: Side, directus: DirectusServer, spectator: Specta
         assert (page.status, page.content_type) == (200, "text/html")
         assert "default-src 'self'" in page.headers["Content-Security-Policy"]
         assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+        assert page.headers["X-Frame-Options"] == "DENY"
         assert page.headers["X-Content-Type-Options"] == "nosniff"
         assert page.headers["Referrer-Policy"] == "no-referrer"
     async with side.http.get(f"{side.url}/config.json", headers={"Cookie": side.cookie}) as config:
         events = [{"id": EIGHT, "name": "Race"}]
         assert await config.json() == {"path": "/live", "events": events, "auth": "none"}
         assert config.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("origins", [("https://www.example.org", "https://*.b.example:8443"), ("*",)])
+async def test_pages_that_may_frame_the_map(live: LiveFactory, origins: tuple[str, ...]) -> None:
+    """Who may show the map in a frame may do nothing else: neither frame an answer nor connect as a page of its own."""
+    foreign = {"Origin": "https://www.example.org"}
+    async with live(devices={SEVEN: ["a"]}, embed_origins=origins) as side:
+        cookie = {"Cookie": side.cookie}
+        async with side.http.get(f"{side.url}/?embed=1") as page:
+            policy = page.headers["Content-Security-Policy"]
+            assert policy.endswith(f"; frame-ancestors {' '.join(origins)}")
+            assert "default-src 'self'" in policy
+            assert "X-Frame-Options" not in page.headers
+            assert page.headers["X-Content-Type-Options"] == "nosniff"
+        async with side.http.get(f"{side.url}/config.json", headers=cookie) as config:
+            assert config.headers["Content-Security-Policy"].endswith("; frame-ancestors 'none'")
+            assert config.headers["X-Frame-Options"] == "DENY"
+        for path in ("/live", "/config.json"):
+            async with side.http.get(f"{side.url}{path}", headers=cookie | foreign) as answer:
+                assert (answer.status, (await answer.json())["code"]) == (403, "origin")
 
 
 @pytest.mark.parametrize(
