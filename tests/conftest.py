@@ -21,7 +21,7 @@ from tests.support.servers.proxy import TcpProxy
 from tests.support.servers.server import TEST_SETTINGS, ExternalServer, Server, server_folder, started
 from tests.support.servers.timescale import embedded_timescale, timescale_server
 
-# No example depends on the day or on the load: a failure is one of the code. `--hypothesis-profile=search` looks for new ones.
+# No example depends on the day or on the load: a failure is the code's. `--hypothesis-profile=search` finds others.
 settings.register_profile("suite", derandomize=True, database=None, deadline=None)
 settings.register_profile("search", max_examples=20_000, database=None, deadline=None)
 settings.load_profile("suite")
