@@ -1,7 +1,7 @@
 // Bundle the live map into the Python package, or (with --tests) the unit tests into .test-build.
 import { build } from "esbuild";
 import { createHash } from "node:crypto";
-import { copyFile, mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import path from "node:path";
 import { promisify } from "node:util";
@@ -20,7 +20,11 @@ async function writeWorld() {
     delete country.id;
   }
   delete atlas.objects.land;
-  await writeFile(path.join(output, "world.json"), JSON.stringify(atlas));
+  const text = JSON.stringify(atlas);
+  const hash = createHash("sha256").update(text).digest("hex").slice(0, 8).toUpperCase();
+  const name = `world-${hash}.json`;
+  await writeFile(path.join(output, name), text);
+  return { "world.json": name };
 }
 
 async function writeLicenses() {
@@ -71,26 +75,31 @@ async function writeDigests() {
   await writeFile(path.join(output, "build.json"), `${JSON.stringify(digests, null, 2)}\n`);
 }
 
+/** Bundle one or more entries into files whose names change when they do; return these by what the entries are called. */
+async function bundle(entryPoints, options) {
+  const { metafile } = await build({ ...shared, entryPoints, outdir: output, entryNames: "[name]-[hash]", minify: true, metafile: true, ...options });
+  const built = Object.entries(metafile.outputs).filter(([, { entryPoint }]) => entryPoint !== undefined);
+  return Object.fromEntries(built.map(([file]) => [path.basename(file).replace(/-[A-Z0-9]{8}\./, "."), path.basename(file)]));
+}
+
+/** The page, which names the files that it begins with as they are called now. */
+async function writePage(names) {
+  const page = await readFile(path.join(here, "index.html"), "utf8");
+  await writeFile(path.join(output, "index.html"), page.replace(/(?<=(?:src|href)=")app\.\w+(?=")/g, (name) => names[name]));
+}
+
 async function buildApp() {
   await rm(output, { recursive: true, force: true });
   await mkdir(output, { recursive: true });
-  await build({
-    ...shared,
-    entryPoints: { app: path.join(here, "src/app.ts"), feed: path.join(here, "src/worker.ts") },
-    outdir: output,
-    // What is imported when it is needed has a file of its own, with a name that changes when it does.
-    splitting: true,
-    chunkNames: "[name]-[hash]",
-    minify: true,
-  });
-  await build({
-    ...shared,
-    entryPoints: { "map-worker": path.join(packages, "maplibre-gl/dist/maplibre-gl-worker.mjs") },
-    outdir: output,
-    minify: true,
-  });
-  await copyFile(path.join(here, "index.html"), path.join(output, "index.html"));
-  await writeWorld();
+  const assets = {
+    ...(await bundle({ feed: path.join(here, "src/worker.ts") })),
+    ...(await bundle({ "map-worker": path.join(packages, "maplibre-gl/dist/maplibre-gl-worker.mjs") })),
+    ...(await writeWorld()),
+  };
+  const define = { ASSETS: JSON.stringify(assets) };
+  // What is imported when it is needed has a file of its own.
+  const app = await bundle({ app: path.join(here, "src/app.ts") }, { define, splitting: true, chunkNames: "[name]-[hash]" });
+  await writePage({ ...app, "app.css": (await readdir(output)).find((name) => /^app-.*\.css$/.test(name)) });
   await writeLicenses();
   await writeCompressed();
   await writeDigests();

@@ -25,6 +25,7 @@ from telemetry_app.tools.embedded.process import free_port
 from telemetry_app.tools.embedded.worker import WorkerProcess
 from tests.app.live.directus.stand_in import DirectusStandIn
 from tests.deploy.proxies import FOLDER, HOST, Proxy, caddy, running_caddy, running_nginx, write_certificate
+from tests.support.bundle import built
 from tests.support.waiting import eventually
 from tests.worker.conftest import Pipeline, StartWorker, record
 from tests.worker.spectators import RECEIVE_S, Spectators
@@ -142,7 +143,7 @@ async def test_the_map_and_its_socket(
     async with behind(worker.live_port, free_port()) as sites:
         for second, site in enumerate(sites, 1):
             status, page = await site.get("/")
-            assert (status, 'src="app.js"' in page) == (200, True)
+            assert (status, f'src="{built("app.js")}"' in page) == (200, True)
             status, config = await site.get("/config.json", Cookie=spectators.cookie, **{"X-Forwarded-For": FORGED})
             assert (status, [event["id"] for event in json.loads(config)["events"]]) == (200, [spectators.event_id])
             await watch(site, "/live", pipeline, spectators, second=second)
@@ -162,7 +163,7 @@ async def test_below_a_path(
         for second, site in enumerate(sites, 1):
             status, page = await site.get("/tracking/")
             assert status == 200
-            for name in ("map-worker.js", "world.json", *re.findall(r'(?:src|href)="([\w.]+)"', page)):
+            for name in (built("world.json"), *re.findall(r'(?:src|href)="([\w.-]+)"', page)):
                 assert (await site.get(f"/tracking/{name}"))[0] == 200, name
             status, config = await site.get("/tracking/config.json", Cookie=spectators.cookie)
             assert status == 200

@@ -12,6 +12,7 @@ import pytest
 from telemetry_app.tools.embedded.worker import WorkerProcess
 from tests.app.live.directus.stand_in import DirectusServer
 from tests.install.conftest import Installation, StartInstalled
+from tests.support.bundle import built
 from tests.support.waiting import eventually
 from tests.worker.conftest import Pipeline, record, until_drained
 from tests.worker.spectators import TABLES
@@ -97,7 +98,7 @@ async def test_both_sides_run_clean(
     worker = start_installed(*TELEMETRY, ROLES="write,live", DIRECTUS_BASE_URL=directus.url)
     await _store(worker, pipeline)
     async with aiohttp.ClientSession(raise_for_status=True) as session:
-        for file in ("", "app.js", "world.json"):
+        for file in ("", built("app.js"), built("world.json")):
             async with session.get(f"{worker.live_url}/{file}") as answer:
                 assert await answer.read()
     assert await worker.stop() == 0

@@ -9,9 +9,10 @@ from graphlib import TopologicalSorter
 from html.parser import HTMLParser
 from pathlib import Path
 
+from tests.support.bundle import STATIC as BUILT, built
+
 PROJECT = Path(__file__).parents[2]
 SOURCES = PROJECT / "webmap"
-BUILT = PROJECT / "telemetry_app" / "live" / "http" / "static"
 BUILD_FILES = ("build.mjs", "index.html", "package.json", "tsconfig.json")
 # Names of XML vocabularies, a base that relative addresses are resolved with, and links in texts for people.
 NEVER_FETCHED = (
@@ -81,11 +82,11 @@ def test_bundle_is_whole() -> None:
     """Every file that the page and its script name is there."""
     page = Named()
     page.feed((BUILT / "index.html").read_text())
-    assert page.files == {"app.css", "app.js"}
+    assert page.files == {built("app.css"), built("app.js")}
     calls = "".join(path.read_text() for path in (SOURCES / "src").rglob("*.ts"))
     assets = set(re.findall(r'asset\("([^"]+)"\)', calls))
     assert assets == {"feed.js", "map-worker.js", "world.json"}
-    assert page.files | assets <= set(built_names())
+    assert page.files | {built(name) for name in assets} <= set(built_names())
 
 
 def test_bundle_asks_no_other_server() -> None:

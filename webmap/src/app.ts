@@ -314,8 +314,8 @@ class App {
 }
 
 /** The address of a file that was built beside this script. */
-function asset(name: string): string {
-  return new URL(name, import.meta.url).href;
+function asset(name: keyof typeof ASSETS): string {
+  return new URL(ASSETS[name], import.meta.url).href;
 }
 
 void new App().start();

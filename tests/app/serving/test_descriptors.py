@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from telemetry_app.tools.embedded.worker import COMMAND, WorkerProcess
+from tests.support.bundle import built
 from tests.support.waiting import eventually
 from tests.worker.conftest import Pipeline, StartWorker, record
 from tests.worker.spectators import Spectators
@@ -125,7 +126,9 @@ async def test_as_many_sockets_as_there_is_room_for(worker: WorkerProcess, pipel
         pytest.param((), id="nothing"),
         pytest.param((GET, upgrade()[:-2]), id="half a request"),
         pytest.param((GET + b"\r\n",), id="a request, and then nothing"),
-        pytest.param((b"GET /world.json HTTP/1.1\r\nHost: x\r\n\r\n",), id="a page, which is not read"),
+        pytest.param(
+            (f"GET /{built('world.json')} HTTP/1.1\r\nHost: x\r\n\r\n".encode(),), id="a page, which is not read"
+        ),
     ],
 )
 async def test_connections_kept_open_without_use(
@@ -134,7 +137,7 @@ async def test_connections_kept_open_without_use(
     """Far more of them than descriptors keep nobody out: a spectator gets the page, is let in and stays."""
     async with spectators.connect(worker) as before, crowd(worker.live_port, 1500, *sent):
         await all_goes_on(worker, pipeline)
-        async with aiohttp.ClientSession() as http, http.get(f"{worker.live_url}/app.js") as page:
+        async with aiohttp.ClientSession() as http, http.get(f"{worker.live_url}/{built('app.js')}") as page:
             assert page.status == 200
             assert await page.read()
         async with spectators.connect(worker) as client:

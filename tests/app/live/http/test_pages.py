@@ -12,10 +12,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from telemetry_app.live.http.pages import _STATIC
 from tests.app.live.harness import LiveFactory
+from tests.support.bundle import STATIC, built
 
-LARGEST = "/world.json"
+LARGEST = f"/{built('world.json')}"
 REQUEST = "GET {} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
@@ -45,7 +45,7 @@ async def test_pages_are_sent_over_one_connection(live: LiveFactory) -> None:
     """Each file is sent whole, and the connection is good for the next one."""
     async with live(devices={}) as side:
         reader, writer = await asyncio.open_connection("127.0.0.1", side.port)
-        for path in ("/", "/app.css", LARGEST):
+        for path in ("/", f"/{built('app.css')}", LARGEST):
             writer.write(REQUEST.format(path).encode())
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             assert head.startswith("HTTP/1.1 200 ")
@@ -88,22 +88,24 @@ async def test_a_client_that_leaves_at_the_headers_is_no_failure(
 async def test_files_are_sent_compressed(live: LiveFactory, taken: str, suffix: str) -> None:
     """Each client gets the smallest that it takes, as it was built; what lies compressed has no address of its own."""
     async with live(devices={}) as side, aiohttp.ClientSession(auto_decompress=False) as http:
-        for name, kind in (("index.html", "text/html"), ("app.css", "text/css"), ("world.json", "application/json")):
+        kinds = {"index.html": "text/html", built("app.css"): "text/css", built("world.json"): "application/json"}
+        for name, kind in kinds.items():
             async with http.get(f"{side.url}/{name}", headers={"Accept-Encoding": taken}) as page:
-                assert await page.read() == (_STATIC / f"{name}{suffix}").read_bytes()
+                assert await page.read() == (STATIC / f"{name}{suffix}").read_bytes()
                 assert page.headers.get("Content-Encoding") == {".br": "br", ".gz": "gzip"}.get(suffix)
                 assert page.headers["Vary"] == "Accept-Encoding"
                 assert page.content_type == kind
-        async with http.get(f"{side.url}/app.css.br") as page:
+        async with http.get(f"{side.url}/{built('app.css')}.br") as page:
             assert page.status == 404
 
 
 async def test_what_never_changes_is_not_asked_for_again(live: LiveFactory) -> None:
     """A file with a digest in its name is kept for ever, any other is asked for and only sent when it has changed."""
-    hashed = [path.name for path in _STATIC.glob("*-????????.js")]
-    assert [name for name in hashed if name.startswith("map-")] != []
+    unchanging = [path.name for path in STATIC.glob("*-????????.*") if path.suffix not in {".br", ".gz"}]
+    entries = ("app.css", "app.js", "feed.js", "map-worker.js", "world.json")
+    assert {built(name) for name in entries} < set(unchanging)
     async with live(devices={}) as side:
-        for name in hashed:
+        for name in unchanging:
             async with side.http.get(f"{side.url}/{name}") as page:
                 assert page.headers["Cache-Control"] == "public, max-age=31536000, immutable"
         async with side.http.get(f"{side.url}/") as page:

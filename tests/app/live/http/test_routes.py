@@ -11,6 +11,7 @@ from faust.web.base import BlueprintManager
 from telemetry_app.live.http.routes import APPLICATION_OPTIONS
 from telemetry_app.tools.embedded.process import free_port
 from tests.app.live.harness import COOKIE, ask, live_side, race_ms, receive
+from tests.support.bundle import built
 
 
 async def test_a_faust_application_serves_them(redis_url: str, stream: str, unused_tcp_port: int) -> None:
@@ -32,7 +33,7 @@ async def test_a_faust_application_serves_them(redis_url: str, stream: str, unus
             base = f"http://127.0.0.1:{unused_tcp_port}"
             async with side.http.get(f"{base}/") as page:
                 assert (page.status, page.content_type) == (200, "text/html")
-            async with side.http.get(f"{base}/app.css") as file:
+            async with side.http.get(f"{base}/{built('app.css')}") as file:
                 assert (file.status, file.content_type) == (200, "text/css")
             async with side.http.get(f"{base}/config.json", headers=COOKIE) as config:
                 assert config.status == 200
