@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 from faust.web.views import View
 
-from telemetry_app.live.http import course, history
-from telemetry_app.live.http.course import CourseRequests
 from telemetry_app.live.http.door import Door, Handler
-from telemetry_app.live.http.history import HistoryRequests
+from telemetry_app.live.http.events import course, history
+from telemetry_app.live.http.events.course import CourseRequests
+from telemetry_app.live.http.events.history import HistoryRequests
 from telemetry_app.live.http.pages import MapPages
 from telemetry_app.live.http.proxies import TrustedProxies
 from telemetry_app.live.http.server import LiveHandler

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from telemetry_app.live.http import course
+from telemetry_app.live.http.events import course
 from telemetry_app.live.wire.course import fit_course
 from tests.app.live.directus.rights import EIGHT, SEVEN, Spectator
 from tests.app.live.directus.stand_in import DirectusServer

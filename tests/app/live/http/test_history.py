@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from telemetry_app.database.migrate import migrate
-from telemetry_app.live.http import history
+from telemetry_app.live.http.events import history
 from telemetry_app.live.positions import past
 from telemetry_app.live.positions.past import PastPositions
 from telemetry_app.live.wire.past import MAX_WINDOW_MS, BadWindowError, parse_window

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from telemetry_app.live.http.reading import EventReading, json_response
+from telemetry_app.live.http.events.reading import EventReading, json_response
 from telemetry_app.live.wire.past import parse_event
 
 if TYPE_CHECKING:
