@@ -18,6 +18,7 @@ from telemetry_app.tools.demo.report import Report, make_report, stored_latencie
 from telemetry_app.tools.demo.viewer import Viewer
 from telemetry_app.tools.embedded.stack import Stack
 from telemetry_app.tools.simulation.event import EVENT_ID, enter_devices
+from telemetry_app.tools.simulation.imei import imei
 from telemetry_app.tools.simulation.publisher import Publisher
 from telemetry_app.tools.simulation.race import Race
 from telemetry_app.tools.simulation.runner import run_race
@@ -65,22 +66,21 @@ async def run_demo(plan: DemoPlan, folder: Path) -> Report:
     Raises:
         EmbeddedServerError: A server or the worker did not start, or ended before its time.
     """
-    race = Race(plan.devices, plan.hz, start=datetime.now(UTC))
     async with Stack(folder, {"LIVE_AUTH": "none"}) as stack:
-        await _enter_devices(stack, race)
+        await _enter_devices(stack, plan.devices)
         worker = stack.start_worker()
         await worker.wait_ready()
         _tell(worker, open_browser=plan.open_browser)
         try:
-            return await _show(stack, worker, plan, race)
+            return await _show(stack, worker, plan)
         except ExceptionGroup as group:
             # What went wrong first is what is wrong; the other tasks were cancelled for it.
             raise group.exceptions[0] from group
 
 
-async def _enter_devices(stack: Stack, race: Race) -> None:
+async def _enter_devices(stack: Stack, devices: int) -> None:
     database = await asyncpg.connect(stack.postgres.url)
-    await enter_devices(database, race.device_ids)
+    await enter_devices(database, [imei(number) for number in range(devices)])
     await database.close()
 
 
@@ -93,13 +93,15 @@ def _tell(worker: WorkerProcess, *, open_browser: bool) -> None:
         webbrowser.open(page)
 
 
-async def _show(stack: Stack, worker: WorkerProcess, plan: DemoPlan, race: Race) -> Report:
+async def _show(stack: Stack, worker: WorkerProcess, plan: DemoPlan) -> Report:
     viewer = Viewer(f"{worker.live_url}/live", f"event:{EVENT_ID}")
     async with _running(stack, worker) as demo:
         with Display() as display:
             async with asyncio.TaskGroup() as beside:
                 tasks = [beside.create_task(_watch(demo, display)), beside.create_task(viewer.watch())]
                 await viewer.watching.wait()
+                # Not before: its positions would be as old as the servers took to start.
+                race = Race(plan.devices, plan.hz, start=datetime.now(UTC))
                 await run_race(demo.publisher, race, duration_s=plan.duration_s)
                 figures = await _settle(demo)
                 display.show(figures)

@@ -52,11 +52,12 @@ async def run_race(
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise asyncio.CancelledError
 
+    loop = asyncio.get_running_loop()
+    # Before the backlog: what is due by the time that it is out is late, too.
+    started = loop.time()
     backlog = race.backlog(burst)
     while batch := list(islice(backlog, _BURST_RECORDS)):
         await publish(batch)
-    loop = asyncio.get_running_loop()
-    started = loop.time()
     ticks = 0
     while duration_s is None or ticks < duration_s * race.hz:
         await asyncio.sleep(max(0.0, started + ticks / race.hz - loop.time()))

@@ -3,14 +3,17 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import psutil
 import pytest
+from aiohttp import ClientSession
 
 from tests.app.cli.test_stopping import BACKGROUND
 from tests.support.waiting import eventually
@@ -30,6 +33,28 @@ def left_in(folder: Path) -> list[str]:
     inside = [process for process in processes if (process.info["cwd"] or "").startswith(str(folder))]
     commands = [" ".join(process.info["cmdline"] or []) for process in inside]
     return commands + [str(path) for path in folder.rglob("*") if path.is_file()]
+
+
+async def race_began_ms(output: str) -> float:
+    """Return the time of the first position of a running demo."""
+    address = re.search(r"live map: (\S+)/#event=(\d+)", output)
+    assert address is not None
+    async with ClientSession(address[1]) as http:
+
+        async def first_ms() -> float | None:
+            async with http.get("/live/history/extent", params={"event": address[2]}) as answer:
+                found: float | None = (await answer.json())["from"]
+            return found
+
+        return await eventually(first_ms, timeout_s=30, message="a position is stored") or 0
+
+
+def worker_began_ms(output: str) -> float:
+    """Return the time of the first line of the log of a running demo's worker."""
+    log = re.search(r"log: (\S+)", output)
+    assert log is not None
+    first: dict[str, str] = json.loads(Path(log[1]).read_text().splitlines()[0])
+    return datetime.fromisoformat(first["timestamp"]).timestamp() * 1000
 
 
 @pytest.mark.timeout(180)
@@ -61,7 +86,10 @@ def test_demo_accounts_for_every_record(tmp_path: Path) -> None:
     ],
 )
 def test_interrupted_demo_leaves_nothing(tmp_path: Path, start: Sequence[str], end: Callable[[int], None]) -> None:
-    """Ctrl-C in its terminal and SIGTERM to it alone end the demo in order: status 0, no process and no file."""
+    """Ctrl-C in its terminal and SIGTERM to it alone end the demo in order: status 0, no process and no file.
+
+    The race began with the servers there, and not before: its positions are as young as those of real trackers.
+    """
     with subprocess.Popen(
         start, cwd=tmp_path, env={**os.environ, "PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, text=True,
         start_new_session=True,
@@ -73,6 +101,7 @@ def test_interrupted_demo_leaves_nothing(tmp_path: Path, start: Sequence[str], e
                 line = demo.stdout.readline()
                 assert line, f"the demo ended early: {seen}"
                 seen += line
+            assert asyncio.run(race_began_ms(seen)) > worker_began_ms(seen) - 1000
             end(demo.pid)
             rest, _ = demo.communicate(timeout=90)
         finally:
