@@ -46,6 +46,9 @@ const TICK_MS = 500;
 /** With more devices the markers jump: a picture per batch is enough for a crowd, gliding would draw at the screen's rate. */
 const MAX_GLIDING = 2_000;
 const DRAWING: FeedState = { name: "connecting", text: "Drawing the map…" };
+const NO_MAP: FeedState = { name: "no-map", text: "This browser cannot draw the map." };
+/** A browser that gives back its graphics does it sooner. */
+const LOST_AFTER_MS = 5_000;
 const CONFIG_URL = new URL("config.json", document.baseURI).href;
 const HISTORY_URL = new URL("live/history", document.baseURI).href;
 const COURSE_URL = new URL("live/course", document.baseURI).href;
@@ -78,7 +81,9 @@ class App {
   private course: Course | undefined;
   private config: Config | undefined;
   private map: LiveMap | undefined;
-  private ready = false;
+  /** What is to be said as long as devices cannot be seen. */
+  private unseen: FeedState | undefined = DRAWING;
+  private losing: ReturnType<typeof setTimeout> | undefined;
   private feedState: FeedState | undefined;
   private eventId: string | undefined;
   private selected: number | undefined;
@@ -132,7 +137,8 @@ class App {
         dark: this.theme.dark,
         reducedMotion: () => this.reducedMotion.matches,
         clock: () => ({ timeMs: performance.now(), nowMs: this.nowMs() }),
-        onDrawn: () => this.beReady(),
+        onDrawn: () => this.draw(),
+        onLost: () => this.draw(DRAWING, NO_MAP),
         onPick: (device) => this.select(device),
         onDrag: () => this.follow(false),
         covering: [byId("panel", HTMLElement), this.sheet.side],
@@ -143,16 +149,23 @@ class App {
     } catch (error) {
       // Without WebGL the list and the panel still work.
       console.error(error);
-      setText(container, "This browser cannot draw the map. The list still works.");
-      container.classList.add("failed");
-      this.beReady();
+      this.draw(NO_MAP);
     }
   }
 
-  /** From now on devices can be seen, or at least listed. */
-  private beReady(): void {
-    this.ready = true;
-    if (this.feedState !== undefined) this.status.show(this.feedState);
+  /** From now on devices can be seen on the map; or else this is to be said, and that if it does not change soon. */
+  private draw(unseen?: FeedState, later?: FeedState): void {
+    clearTimeout(this.losing);
+    this.unseen = unseen;
+    if (later !== undefined) this.losing = setTimeout(() => this.draw(later), LOST_AFTER_MS);
+    if (this.feedState !== undefined) this.showState(this.feedState);
+  }
+
+  private showState(state: FeedState): void {
+    const shows = state.name === "live" || state.name === "stale";
+    // Nothing is live before it can be seen; a page in the background draws nothing.
+    const unseen = this.unseen === DRAWING && document.hidden ? undefined : this.unseen;
+    this.status.show((shows ? unseen : undefined) ?? state);
   }
 
   // --- the connection ---
@@ -170,7 +183,8 @@ class App {
   }
 
   private retry(): void {
-    if (this.config === undefined) void this.loader.load();
+    if (this.status.state.name === "no-map") location.reload();
+    else if (this.config === undefined) void this.loader.load();
     else if (this.status.state.name === "reconnecting") this.feed.retry();
     // The subscription has ended, and its devices may be gone: subscribe anew.
     else if (this.eventId !== undefined) this.open(this.eventId);
@@ -180,8 +194,7 @@ class App {
     // What the user may no longer see must not stay on the screen.
     if (state.name === "forbidden" || state.name === "signed-out") this.forget();
     this.feedState = state;
-    // Nothing is live before it can be seen; a page in the background draws nothing.
-    this.status.show(state.name === "live" && !this.ready && !document.hidden ? DRAWING : state);
+    this.showState(state);
     if (state.name === "live" && this.eventId !== undefined) void this.courses.load(this.eventId);
   }
 

@@ -9,6 +9,7 @@ export type StateName =
   | "forbidden"
   | "not-found"
   | "signed-out"
+  | "no-map"
   | "error";
 
 export interface FeedState {

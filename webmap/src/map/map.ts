@@ -23,8 +23,10 @@ export interface MapOptions {
   readonly dark: boolean;
   readonly reducedMotion: () => boolean;
   readonly clock: () => Clock;
-  /** The first picture with devices was drawn, or could have been. */
+  /** The first picture with devices was drawn, or could have been; or the first one after a loss. */
   readonly onDrawn: () => void;
+  /** The browser has lost what it draws with, and may get it again. */
+  readonly onLost: () => void;
   readonly onPick: (device: number | undefined) => void;
   readonly onDrag: () => void;
   /** Elements that may cover the map from edge to edge, as the panel does on a phone. */
@@ -39,6 +41,8 @@ export class LiveMap {
   private course: Course | undefined;
   /** Whether somebody chose what is in view, and not `fit`. */
   private moved = false;
+  /** While the browser has nothing to draw with, the map has no style that could be asked or changed. */
+  private lost = false;
 
   constructor(
     private readonly store: DeviceStore,
@@ -54,6 +58,14 @@ export class LiveMap {
     this.map.on("style.load", () => this.styled());
     this.map.on("moveend", () => this.drawGrid());
     this.layer.onDrawn = options.onDrawn;
+    this.map.on("webglcontextlost", () => {
+      this.lost = true;
+      options.onLost();
+    });
+    this.map.on("webglcontextrestored", () => {
+      this.lost = false;
+      this.restyle();
+    });
     this.map.on("render", () => this.labels.draw(this.view(), options.clock().timeMs, this.layer.look.selected, this.dark));
     this.map.on("click", (event) => options.onPick(this.pick(event.point.x, event.point.y)));
     this.map.on("mousemove", (event) => {
@@ -70,7 +82,7 @@ export class LiveMap {
 
   setDark(dark: boolean): void {
     this.dark = this.layer.look.dark = dark;
-    this.map.setStyle(mapStyle(this.world, dark), { diff: false });
+    this.restyle();
   }
 
   select(device: number | undefined): void {
@@ -81,12 +93,13 @@ export class LiveMap {
   /** Draw a course below the devices, and show all of it unless somebody is looking at something else. */
   setCourse(course: Course | undefined): void {
     this.course = course;
-    void this.map.getSource<GeoJSONSource>(COURSE_SOURCE)?.setData(courseData(course));
+    void this.source(COURSE_SOURCE)?.setData(courseData(course));
     if (course !== undefined && !this.moved && this.layer.look.selected === undefined) this.fit(false);
   }
 
   /** Texts beside the course that are shown now. */
   courseTexts(): string[] {
+    if (this.lost) return [];
     const layers = COURSE_TEXTS.filter((layer) => this.map.getLayer(layer) !== undefined);
     return this.map.queryRenderedFeatures({ layers }).map(({ properties }) => String(properties["text"]));
   }
@@ -154,7 +167,6 @@ export class LiveMap {
       zoom: 1.6,
       maxZoom: 19,
       maxPitch: 0,
-      renderWorldCopies: false,
       attributionControl: false,
       canvasContextAttributes: { powerPreference: "high-performance" },
     });
@@ -162,6 +174,15 @@ export class LiveMap {
     map.addControl(new NavigationControl({ visualizePitch: false }), "top-right");
     map.addControl(new ScaleControl({ maxWidth: 120 }), "bottom-left");
     return map;
+  }
+
+  /** Draw everything anew. */
+  private restyle(): void {
+    if (!this.lost) this.map.setStyle(mapStyle(this.world, this.dark), { diff: false });
+  }
+
+  private source(id: string): GeoJSONSource | undefined {
+    return this.lost ? undefined : this.map.getSource<GeoJSONSource>(id);
   }
 
   private styled(): void {
@@ -173,8 +194,7 @@ export class LiveMap {
 
   private drawGrid(): void {
     const bounds = this.map.getBounds();
-    const source = this.map.getSource<GeoJSONSource>("grid");
-    void source?.setData(gridLines({ west: bounds.getWest(), south: bounds.getSouth(), east: bounds.getEast(), north: bounds.getNorth() }));
+    void this.source("grid")?.setData(gridLines({ west: bounds.getWest(), south: bounds.getSouth(), east: bounds.getEast(), north: bounds.getNorth() }));
   }
 
   private view(): View {

@@ -7,10 +7,11 @@ const NOTICES: Partial<Record<StateName, string>> = {
   forbidden: "If you think you should, ask the organiser for access.",
   "not-found": "Check the event's id, or choose another one above.",
   "signed-out": "The map continues by itself when you are signed in again.",
+  "no-map": "The list still works. To see the map, which needs WebGL 2, reload the page.",
   error: "Please try again, or tell whoever runs this server.",
 };
 
-const RETRYABLE: ReadonlySet<StateName> = new Set(["reconnecting", "forbidden", "not-found", "signed-out", "error"]);
+const RETRYABLE: ReadonlySet<StateName> = new Set(["reconnecting", "forbidden", "not-found", "signed-out", "no-map", "error"]);
 
 export class StatusBar {
   private readonly text = byId("status-text", HTMLElement);
@@ -33,6 +34,7 @@ export class StatusBar {
     // Without the seconds: a screen reader should not count down aloud.
     setText(this.spoken, state.text);
     this.retry.hidden = !RETRYABLE.has(state.name);
+    setText(this.retry, state.name === "no-map" ? "Reload" : "Try again");
     const notice = NOTICES[state.name];
     this.notice.hidden = notice === undefined;
     setText(byId("notice-title", HTMLElement), state.text);

@@ -21,8 +21,8 @@ export function gridLines(bounds: Bounds): FeatureCollection {
   const step = gridStep(bounds.east - bounds.west);
   const south = Math.max(-85, bounds.south - step);
   const north = Math.min(85, bounds.north + step);
-  const west = Math.max(-180, bounds.west - step);
-  const east = Math.min(180, bounds.east + step);
+  const west = bounds.west - step;
+  const east = Math.min(west + 360, bounds.east + step);
   const meridians = multiples(west, east, step).map((lon) => line([lon, south], [lon, north]));
   const parallels = multiples(south, north, step).map((lat) => line([west, lat], [east, lat]));
   return { type: "FeatureCollection", features: [...meridians, ...parallels] };

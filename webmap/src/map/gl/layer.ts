@@ -41,6 +41,8 @@ export class DeviceLayer implements CustomLayerInterface {
   private filledAt = 0;
   private glidingUntil = 0;
   private dirty = true;
+  /** Whether nothing was drawn since the layer was added. */
+  private fresh = true;
 
   constructor(
     private readonly store: DeviceStore,
@@ -64,7 +66,7 @@ export class DeviceLayer implements CustomLayerInterface {
       devices: new DataTexture(gl),
       slots: new DataTexture(gl),
     };
-    this.store.trails.dirty = this.dirty = true;
+    this.store.trails.dirty = this.dirty = this.fresh = true;
   }
 
   render(gl: WebGL2RenderingContext): void {
@@ -72,7 +74,8 @@ export class DeviceLayer implements CustomLayerInterface {
     const clock = this.clock();
     if (this.dirty) this.upload(this.graphics, clock);
     this.pictures += 1;
-    if (this.pictures === 1) this.onDrawn();
+    if (this.fresh) this.onDrawn();
+    this.fresh = false;
     const devices = this.store.ids.length;
     if (devices === 0) return;
     gl.bindVertexArray(this.graphics.noAttributes);

@@ -17,7 +17,10 @@ uniform float u_now;     // milliseconds since the buffer was filled
 uniform float u_scale;   // km/h at the end of the colour scale
 uniform float u_dark;
 vec4 texel(sampler2D data, int at) { return texelFetch(data, ivec2(at & 511, at >> 9), 0); }
-vec2 relative(vec4 position) { return (position.xy - u_center.xy) + (position.zw - u_center.zw); }
+// In the nearest of the worlds side by side, and the other end of a line in the world of the first.
+vec2 nearest(vec2 place, vec2 to) { return vec2(place.x - round(place.x - to.x), place.y); }
+vec2 apart(vec4 position) { return (position.xy - u_center.xy) + (position.zw - u_center.zw); }
+vec2 relative(vec4 position) { return nearest(apart(position), vec2(0.0)); }
 float progress(vec2 glide) { return glide.y > 0.0 ? clamp((u_now - glide.x) / glide.y, 0.0, 1.0) : 1.0; }
 vec3 speedColor(float speed) {
   float t = clamp(speed / u_scale, 0.0, 1.0) * 3.0;
@@ -51,8 +54,9 @@ void main() {
   v_color = vec4(0.0);
   v_across = vec2(0.0, 1.0);
   if (look.x < 0.0 || sequence <= 0.0 || texel(u_slots, slot + 3).x != sequence + 1.0) return;
-  vec2 a = u_project * relative(texel(u_slots, slot));
-  vec2 b = u_project * relative(texel(u_slots, slot + 2));
+  vec2 from = relative(texel(u_slots, slot));
+  vec2 a = u_project * from;
+  vec2 b = u_project * nearest(apart(texel(u_slots, slot + 2)), from);
   vec2 along = (b - a) / u_pixel;
   float extent = length(along);
   if (extent < 0.01) return;
@@ -82,7 +86,7 @@ void main() {
   if (look.x < 0.0 || motion.y <= 0.0) return;
   vec2 from = relative(texel(u_devices, device));
   vec2 a = u_project * from;
-  vec2 b = u_project * mix(from, relative(texel(u_devices, device + 1)), progress(motion.xy));
+  vec2 b = u_project * mix(from, nearest(apart(texel(u_devices, device + 1)), from), progress(motion.xy));
   vec2 along = (b - a) / u_pixel;
   float extent = length(along);
   if (extent < 0.01) return;
@@ -123,7 +127,8 @@ void main() {
   v_turn = mat2(cos(turn), -sin(turn), sin(turn), cos(turn));
   v_fill = old ? stale() : speedColor(motion.z);
   v_moving = motion.z > 0.0 && !old ? 1.0 : 0.0;
-  vec2 between = mix(relative(texel(u_devices, device)), relative(texel(u_devices, device + 1)), progress(motion.xy));
+  vec2 from = relative(texel(u_devices, device));
+  vec2 between = mix(from, nearest(apart(texel(u_devices, device + 1)), from), progress(motion.xy));
   gl_Position = v_flags < 0.0 ? vec4(2.0, 2.0, 0.0, 1.0) : vec4(u_project * between, 0.0, 1.0);
   gl_PointSize = 2.0 * v_reach * (selected ? max(u_size, 1.0) * 1.2 : u_size) * u_ratio;
 }`;

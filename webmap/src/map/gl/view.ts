@@ -10,9 +10,10 @@ export interface View {
   readonly height: number;
 }
 
-/** Mercator to CSS pixels, from the upper left corner of the view. */
+/** Mercator to CSS pixels, from the upper left corner of the view; of the worlds side by side it is the nearest one's. */
 export function project(view: View, x: number, y: number): [number, number] {
-  const dx = (x - view.centerX) * view.worldSize;
+  const apart = x - view.centerX;
+  const dx = (apart - Math.round(apart)) * view.worldSize;
   const dy = (y - view.centerY) * view.worldSize;
   const cos = Math.cos(view.bearingRadians);
   const sin = Math.sin(view.bearingRadians);

@@ -10,3 +10,8 @@ test("pixels and clip space agree for a turned view", () => {
   assert.ok(Math.abs(px - (1 + a * dx + c * dy) * 400) < 1e-3);
   assert.ok(Math.abs(py - (1 - (b * dx + d * dy)) * 300) < 1e-3);
 });
+
+test("what is beyond 180° of longitude is beside what is before it", () => {
+  const view = { centerX: 0.9999, centerY: 0.5, worldSize: 1e6, bearingRadians: 0, width: 800, height: 600 };
+  assert.deepEqual([0.9999, 0.0001, 0.9997].map((x) => Math.round(project(view, x, 0.5)[0])), [400, 600, 200]);
+});
