@@ -70,6 +70,9 @@ class RedisOptions:
         observer: What the transport reports to.
         partitions_setting: What the application's number of partitions is called where people set it.
         partitions_command: What changes the number in Redis, when the number follows it.
+        producer: How records come to the partitions, in the application's word: workers of several partitions that
+            have another word than Redis refuse to start; empty = nobody compares.
+        producer_setting: What that is called where people set it.
     """
 
     instance_id: str = field(default_factory=_instance_id)
@@ -89,6 +92,8 @@ class RedisOptions:
     observer: Observer = field(default_factory=NullObserver)
     partitions_setting: str = "partitions"
     partitions_command: str = "faust_redis.Repartitioning"
+    producer: str = ""
+    producer_setting: str = "producer"
 
     @classmethod
     def of(cls, app: AppT) -> RedisOptions:

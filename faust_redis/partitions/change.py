@@ -128,7 +128,7 @@ class Repartitioning:
         found = await other_number(self._client, self._topic, self._group, partitions) or partitions
         before = recorded.after if recorded else found
         if before == partitions and await self._all_in_place(streams, partitions):
-            await self._write(Recorded(partitions, partitions))
+            await self._settle(partitions)
             return Outcome(before, partitions, None, late, finished)
         moved, came = await self._change(before, partitions, streams, progress)
         return Outcome(before, partitions, moved, late + came, finished)
@@ -155,7 +155,7 @@ class Repartitioning:
     async def _finish(self, change: Recorded) -> int:
         layout = self._layout(change.after, change.run)
         late = await self._places.take(layout, await self._streams(), distributed=self._distributed)
-        await self._write(Recorded(change.after, change.after))
+        await self._settle(change.after)
         return late
 
     def _layout(self, partitions: int, run: str = "") -> Layout:
@@ -175,6 +175,9 @@ class Repartitioning:
 
     async def _write(self, recorded: Recorded) -> None:
         await self._record.write(recorded, self._access.tokens[self._topic])
+
+    async def _settle(self, partitions: int) -> None:
+        await self._record.settle(partitions, self._access.tokens[self._topic])
 
     async def _all_in_place(self, streams: Sequence[str], partitions: int) -> bool:
         layout, page = self._layout(partitions), backlog.page_size(1)

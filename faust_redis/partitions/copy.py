@@ -86,9 +86,11 @@ class Copy:
     async def _positions(self) -> None:
         """Let partitions know how far they were given entries of the plain stream, and by whom they take no more."""
         layout, sources = self._layout, self._sources
-        if sources.position is None:
+        if sources.position is None and not sources.epoch:
             return
-        fields = ("epoch", sources.epoch + 1, "position", str(sources.position))
+        fields: list[int | str] = ["epoch", sources.epoch + 1]
+        if sources.position is not None:
+            fields += ["position", str(sources.position)]
         for stream in layout.streams:
             if stream != layout.topic:
                 await execute(self._client, "HSET", keys.moving(stream, layout.run, "distribution"), *fields)

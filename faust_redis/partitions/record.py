@@ -1,4 +1,4 @@
-"""The number of partitions as it is recorded in Redis."""
+"""The number of partitions, and how records come to them, as it is recorded in Redis."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FORM: Final = re.compile(r"(\d+)(?:>(\d+) (copying|copied) (\w+))?")
 
 
 class OtherPartitions(Misconfigured):
-    """The number of partitions is not the one in Redis."""
+    """The partitions are not as they are in Redis."""
 
 
 class Recorded(NamedTuple):
@@ -62,7 +62,7 @@ class PartitionRecord:
         client: Redis.
         topic: Name of the topic.
         group: Name of the consumer group, whose streams tell the number where none is recorded.
-        options: What the setting is called and what changes it, for refusals.
+        options: How records come to the partitions; what the settings are called and what changes them, for refusals.
     """
 
     def __init__(self, client: Client, topic: str, *, group: str, options: RedisOptions) -> None:
@@ -71,6 +71,7 @@ class PartitionRecord:
         self._group = group
         self._options = options
         self._key = keys.partitions(topic)
+        self._producer_key = keys.producer(topic)
         self._write = Script(client, scripts.SET)
 
     async def read(self) -> Recorded | None:
@@ -84,7 +85,20 @@ class PartitionRecord:
         Raises:
             PartitionLost: It is not.
         """
-        if not await self._write([keys.lease(self._topic, self._group), self._key], [token, str(recorded)]):
+        await self._set(self._key, str(recorded), token)
+
+    async def settle(self, partitions: int, token: str) -> None:
+        """Record that a topic is of so many partitions, to which records come as the options say.
+
+        Raises:
+            PartitionLost: The lease of the plain stream is not held with this token.
+        """
+        if self._options.producer:
+            await self._set(self._producer_key, self._options.producer, token)
+        await self._set(self._key, str(partitions), token)
+
+    async def _set(self, key: str, value: str, token: str) -> None:
+        if not await self._write([keys.lease(self._topic, self._group), key], [token, value]):
             raise PartitionLost(self._topic)
 
     async def why_not(self, wanted: int) -> str | None:
@@ -94,13 +108,13 @@ class PartitionRecord:
             found = await other_number(self._client, self._topic, self._group, wanted)
             # Again: streams that another worker was just making are not those of another number.
             recorded = await self.read() or (Recorded(found, found) if found else Recorded(wanted, wanted))
-        return self._refusal(recorded, wanted)
+        return self._refusal(recorded, wanted) or await self._other_producer(wanted)
 
     async def require(self, wanted: int) -> None:
         """Make sure that a topic is of so many partitions, and that it is recorded.
 
         Raises:
-            OtherPartitions: It is of another number, or a change was not finished.
+            OtherPartitions: It is of another number, or a change was not finished, or records come otherwise.
         """
         if refusal := await self.why_not(wanted):
             raise OtherPartitions(refusal)
@@ -108,6 +122,21 @@ class PartitionRecord:
             recorded = await self.read()
             if recorded and (refusal := self._refusal(recorded, wanted)):
                 raise OtherPartitions(refusal)
+        if wanted > 1 and (producer := self._options.producer):
+            await execute(self._client, "SET", self._producer_key, producer, "NX")
+            if refusal := await self._other_producer(wanted):
+                raise OtherPartitions(refusal)
+
+    async def _other_producer(self, wanted: int) -> str | None:
+        """Return None unless records come otherwise to several partitions; with one there is no difference."""
+        setting, producer = self._options.producer_setting, self._options.producer
+        raw = await execute(self._client, "GET", self._producer_key) if producer and wanted > 1 else None
+        if raw is None or (recorded := text(raw)) == producer:
+            return None
+        return (
+            f"{setting} is {producer}, but workers of {self._topic} have used {recorded}: set {setting}={recorded}, or"
+            f" stop all workers and run `{self._options.partitions_command} {wanted}` with {setting}={producer}"
+        )
 
     def _refusal(self, recorded: Recorded, wanted: int) -> str | None:
         setting, command = self._options.partitions_setting, f"{self._options.partitions_command} {wanted}"

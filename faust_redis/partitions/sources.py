@@ -29,7 +29,8 @@ class Sources:
         layout: Where everything is to go.
         streams: The streams.
         before: Of how many partitions they are.
-        distributed: Whether workers distribute the plain stream when there are several partitions.
+        distributed: Whether workers are to distribute the plain stream when there are several partitions. Whether they
+            did before is another matter, which the partitions remember.
 
     Attributes:
         streams: The streams.
@@ -86,7 +87,7 @@ class Sources:
                 yield moving
 
     def _is_distributed(self, moving: Moving) -> bool:
-        if moving.stream != self._layout.topic or not self._distributed or self._before == 1:
+        if moving.stream != self._layout.topic or self._before == 1:
             return False
         key = self._layout.key_of(moving.fields)
         number = keys.partition_of(key, self._before)

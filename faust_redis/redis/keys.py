@@ -67,6 +67,11 @@ def partitions(topic: str) -> str:
     return f"{{{topic}}}:partitions"
 
 
+def producer(topic: str) -> str:
+    """Return the key that says how records come to the partitions of a topic; see `partitions.record`."""
+    return f"{{{topic}}}:producer"
+
+
 def moving(stream: str, run: str, what: str) -> str:
     """Return where something of a stream is put together while the number of partitions changes."""
     return f"{{{stream}}}:moving:{run}:{what}"

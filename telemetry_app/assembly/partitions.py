@@ -8,7 +8,7 @@ from faust_redis.options import RedisOptions
 from faust_redis.partitions.change import Repartitioning
 from faust_redis.partitions.overview import overview
 from faust_redis.partitions.record import PartitionRecord
-from telemetry_app.assembly.transport import BROADCAST_PREFIX, PARTITIONS_COMMAND, PARTITIONS_SETTING
+from telemetry_app.assembly.transport import BROADCAST_PREFIX, PARTITIONS_COMMAND, PARTITIONS_SETTING, PRODUCER_SETTING
 from telemetry_app.core import device_state
 from telemetry_app.records.sender import sender_of
 
@@ -62,4 +62,6 @@ def _options(settings: Settings) -> RedisOptions:
         lease_ttl_ms=settings.lease_ttl_ms,
         partitions_setting=PARTITIONS_SETTING,
         partitions_command=PARTITIONS_COMMAND,
+        producer=settings.redis_telemetry_producer,
+        producer_setting=PRODUCER_SETTING,
     )

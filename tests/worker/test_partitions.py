@@ -36,12 +36,12 @@ class Trackers:
 
     Args:
         pipeline: Where to.
-        producer: `single` or `sharded`.
+        producer: `single` or `sharded`; it may be changed.
     """
 
     def __init__(self, pipeline: Pipeline, producer: str) -> None:
         self._pipeline = pipeline
-        self._producer = producer
+        self.producer = producer
         self._random = random.Random(producer)
         self._second = 0
         self.rows: set[tuple[str, datetime]] = set()
@@ -67,7 +67,7 @@ class Trackers:
 
     def _stream_of(self, payload: dict[str, Any], partitions: int) -> str:
         number = keys.partition_of(payload["device_id"].encode(), partitions)
-        partitions = partitions if self._producer == "sharded" else 1
+        partitions = partitions if self.producer == "sharded" else 1
         return keys.partition_stream(self._pipeline.stream, number, partitions)
 
 
@@ -219,10 +219,39 @@ async def test_a_worker_of_another_number_stops(pipeline: Pipeline, start_worker
         f"REDIS_TELEMETRY_PARTITIONS is 3, but Redis has the streams of 2 ({pipeline.stream}:0 to {pipeline.stream}:1):"
         " set REDIS_TELEMETRY_PARTITIONS=2, or stop all workers and run `telemetry partitions --to 3`"
     )
-    assert worker.log_tail().endswith(f"Error: The number of partitions is not the one in Redis: {sentence}")
+    assert worker.log_tail().endswith(f"Error: The partitions are not as they are in Redis: {sentence}")
     assert not await pipeline.redis.exists(f"{pipeline.stream}:2")
     checked = await telemetry(pipeline, "check", REDIS_TELEMETRY_PARTITIONS="3")
     assert sentence in checked.stdout
+
+
+async def test_a_worker_beside_those_of_another_producer_stops(pipeline: Pipeline, start_worker: StartWorker) -> None:
+    """It names the setting in one sentence, as does `telemetry check`."""
+    await pipeline.redis.set(keys.producer(pipeline.stream), "single")
+    worker = start_worker(**spread(2, "sharded"))
+    await eventually(lambda: worker.exit_code is not None, timeout_s=30, message="the worker stops")
+    assert worker.exit_code == 1
+    sentence = (
+        f"REDIS_TELEMETRY_PRODUCER is sharded, but workers of {pipeline.stream} have used single:"
+        " set REDIS_TELEMETRY_PRODUCER=single, or stop all workers and run `telemetry partitions --to 2`"
+        " with REDIS_TELEMETRY_PRODUCER=sharded"
+    )
+    assert worker.log_tail().endswith(f"Error: The partitions are not as they are in Redis: {sentence}")
+    assert sentence in (await telemetry(pipeline, "check", **spread(2, "sharded"))).stdout
+
+
+async def test_another_producer_by_the_command(pipeline: Pipeline, start_worker: StartWorker) -> None:
+    """Run with the setting changed, it brings what waits to where it belongs; workers then start, and all is exact."""
+    trackers = Trackers(pipeline, "single")
+    await trackers.send(4, 2)
+    await run_until_done(start_worker, pipeline, spread(2, "single"))
+    await trackers.send(4, 2)
+    changed = await telemetry(pipeline, "partitions", "--to", "2", **spread(2, "sharded"))
+    assert changed.returncode == 0, changed.stderr
+    trackers.producer = "sharded"
+    await trackers.send(4, 2)
+    await run_until_done(start_worker, pipeline, spread(2, "sharded"))
+    await require_exact(pipeline, trackers, 2)
 
 
 async def test_a_standby_of_another_number_takes_nothing(pipeline: Pipeline, start_worker: StartWorker) -> None:
@@ -288,7 +317,7 @@ async def test_the_plain_stream_is_listed_before_its_partitions(pipeline: Pipeli
     await pipeline.redis.set(keys.lease(pipeline.stream, GROUP), "owner-1#token", px=60_000)
     table = (await telemetry(pipeline, "partitions", **variables)).stdout
     assert ["-", pipeline.stream, "owner-1", str(DEVICES + 2)] in [line.split()[:4] for line in table.splitlines()]
-    warning = f"{DEVICES + 2} records wait in {pipeline.stream}, which nobody reads then: set REDIS_TELEMETRY_PRODUCER"
+    warning = f"{DEVICES + 2} records wait in {pipeline.stream}, which nobody reads then: stop all workers"
     assert warning in (await telemetry(pipeline, "check", **spread(2, "sharded"))).stdout
     assert warning not in (await telemetry(pipeline, "check", **variables)).stdout
     # Where the producer chooses the partition the plain name may be used for something else.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from faust_redis.partitions.discovery import kinds
 from faust_redis.partitions.overview import waiting
 from telemetry_app.assembly.partitions import build_record
+from telemetry_app.assembly.transport import PARTITIONS_COMMAND
 from telemetry_app.cli.findings.finding import Finding, warned, wrong
 
 if TYPE_CHECKING:
@@ -37,5 +38,6 @@ async def look_at_partitions(client: Client, settings: Settings) -> AsyncIterato
         yield warned(
             "producer",
             f"REDIS_TELEMETRY_PRODUCER is sharded, and {records} wait in {stream}, which nobody reads then",
-            "set REDIS_TELEMETRY_PRODUCER=single, at least until they are distributed",
+            f"stop all workers and run `{PARTITIONS_COMMAND} {settings.redis_telemetry_partitions}`, which brings them"
+            " to their partitions",
         )

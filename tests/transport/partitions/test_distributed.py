@@ -137,6 +137,21 @@ async def test_a_distributor_that_was_paused_is_kept_out(topic: Topic) -> None:
     assert not await topic.client.exists(topic.streams(3)[2])
 
 
+@pytest.mark.parametrize("after", [3, 2])
+async def test_partitions_that_are_distributed_no_more(topic: Topic, after: int) -> None:
+    """When the producer chooses from now on the plain stream is left empty, and a paused distributor is kept out."""
+    distributor = await leave_something(topic, 3)
+    assert distributor is not None
+    await distributor.begin()
+    entries = await distributor.read()
+    await topic.expire_leases()
+    await topic.change(after, distributed=False)
+    await distributor.append_to_some(entries)
+    assert await topic.to_be_done(after) == expected(3)
+    await distributor.distribute_all()
+    assert await topic.to_be_done(after) == expected(3)
+
+
 async def test_what_was_trimmed_from_the_plain_stream_comes_back(topic: Topic) -> None:
     """Entries that only a partition has are appended to the plain stream when it is the only one again."""
     await leave_something(topic, 3)

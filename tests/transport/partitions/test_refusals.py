@@ -132,3 +132,26 @@ async def test_a_worker_that_is_just_making_the_streams_is_no_other_number(
 
     monkeypatch.setattr(record, "other_number", find_after_another_began)
     await record.PartitionRecord(topic.client, topic.name, group=GROUP, options=RedisOptions()).require(4)
+
+
+async def test_how_records_come_is_recorded(topic: Topic) -> None:
+    """The first worker of several partitions records it, one that differs is refused, and the command changes it."""
+
+    def recorded(producer: str) -> record.PartitionRecord:
+        options = RedisOptions(producer=producer, producer_setting="PRODUCER", partitions_command="change to")
+        return record.PartitionRecord(topic.client, topic.name, group=GROUP, options=options)
+
+    await recorded("one").require(1)
+    await recorded("other").require(1)
+    assert await topic.client.get(keys.producer(topic.name)) is None
+    await topic.client.delete(keys.partitions(topic.name))
+    await recorded("one").require(2)
+    await recorded("one").require(2)
+    assert await recorded("one").why_not(2) is None
+    with pytest.raises(record.OtherPartitions, match=r"PRODUCER is other.* set PRODUCER=one, or .* `change to 2` with"):
+        await recorded("other").require(2)
+    assert "PRODUCER is other" in str(await recorded("other").why_not(2))
+    await topic.client.set(keys.lease(topic.name, GROUP), "token")
+    await recorded("other").settle(2, "token")
+    await recorded("other").require(2)
+    assert await recorded("").why_not(2) is None
