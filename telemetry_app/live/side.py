@@ -156,6 +156,7 @@ class LiveSide(Service):
         connection = Connection(transport, credentials, self.limits, self.observer, slow, deflates=deflates)
         connection.authenticate_at = self.requests.next_check()
         self.registry.add(connection)
+        self._housekeeper.look_after(connection)
         try:
             yield connection
         finally:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from mode import Service
 
 from telemetry_app.database.backoff import Backoff
+from telemetry_app.live.delivery.agenda import Agenda
 from telemetry_app.live.delivery.requests import LOOK_S, RequestHandler
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ _FORGET_S: Final = 60.0
 _BACKOFF: Final = Backoff(first_s=1.0, longest_s=5.0)
 #: Rights checked at the same time.
 _QUESTIONS: Final = 16
+#: Connections looked at before others have their turn.
+_LOOKS: Final = 32
 
 
 class Housekeeper(Service):
@@ -54,6 +57,7 @@ class Housekeeper(Service):
         self._limits = requests.limits
         self._questions = asyncio.Semaphore(_QUESTIONS)
         self._asking: set[asyncio.Task[None]] = set()
+        self._agenda = Agenda()
         super().__init__(**kwargs)
 
     @Service.task
@@ -71,34 +75,56 @@ class Housekeeper(Service):
         elif asyncio.get_running_loop().time() - connection.conflated_at > self._limits.slow_client_s:
             connection.close_as_slow()
 
+    def look_after(self, connection: Connection) -> None:
+        """Look at a connection from now on, until it is gone."""
+        self._agenda.put(connection, asyncio.get_running_loop().time())
+
     @Service.task
     async def _look_after_all(self) -> None:
         while not self.should_stop:
             await asyncio.sleep(LOOK_S)
             now = asyncio.get_running_loop().time()
-            for connection in list(self._registry.connections):
-                self._look_for_life(connection, now)
-            for subscription in [s for s in self._registry if s.authorize_at <= now]:
+            for number, connection in enumerate(self._agenda.due(now), 1):
+                if connection in self._registry.connections:
+                    self._look_for_life(connection, now)
+                    self._look_at_rights(connection, now)
+                    self._agenda.put(connection, self._next_look(connection, now))
+                if not number % _LOOKS:
+                    await asyncio.sleep(0)
+
+    def _look_for_life(self, connection: Connection, now: float) -> None:
+        if now >= connection.heard_at + self._limits.silence_s:
+            connection.abort()
+        elif now >= self._next_ping(connection):
+            connection.ping()
+
+    def _look_at_rights(self, connection: Connection, now: float) -> None:
+        """Have rights checked that are due; the session only of who has no subscription, with which it is checked."""
+        subscriptions = self._registry.of(connection)
+        for subscription in subscriptions:
+            if subscription.authorize_at <= now:
                 subscription.authorize_at = float("inf")
                 self._start(self._ask_again(subscription))
-            for connection in [c for c in self._registry.connections if self._is_unknown(c, now)]:
-                connection.authenticate_at = float("inf")
-                self._start(self._ask_who(connection))
+        if not subscriptions and connection.authenticate_at <= now and not connection.closing:
+            connection.authenticate_at = float("inf")
+            self._start(self._ask_who(connection))
 
-    def _is_unknown(self, connection: Connection, now: float) -> bool:
-        """Tell whether a session is to be checked; who has a subscription is, along with the right to it."""
-        return connection.authenticate_at <= now and not connection.closing and not self._registry.of(connection)
+    def _next_look(self, connection: Connection, now: float) -> float:
+        """Return the loop time at which a connection is due again."""
+        checks = [s.authorize_at for s in self._registry.of(connection)] or [connection.authenticate_at]
+        if self._limits.reauthorize_s and float("inf") in checks:
+            # The answer to a question under way says when it is asked again.
+            return now + LOOK_S
+        life = min(connection.heard_at + self._limits.silence_s, self._next_ping(connection))
+        return max(min(life, *checks), now + LOOK_S)
+
+    def _next_ping(self, connection: Connection) -> float:
+        return max(connection.pinged_at, connection.heard_at) + self._limits.ping_s
 
     def _start(self, asking: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(asking)
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
-
-    def _look_for_life(self, connection: Connection, now: float) -> None:
-        if now - connection.heard_at > self._limits.silence_s:
-            connection.abort()
-        elif now - max(connection.pinged_at, connection.heard_at) > self._limits.ping_s:
-            connection.ping()
 
     async def _ask_again(self, subscription: Subscription) -> None:
         async with self._questions:

@@ -1,6 +1,7 @@
 import pytest
 
 from telemetry_app.live.ports import Authentication, Authorization, Credentials
+from telemetry_app.live.rights import open_access
 from telemetry_app.live.rights.open_access import OpenAuthenticator, OpenAuthorizer, OpenDetails
 from telemetry_app.live.wire.course import fit_course
 from tests.app.live.directus.client import ADDRESS
@@ -55,6 +56,21 @@ async def test_with_a_table(plain_postgres_url: str, table: str, listed: list[di
         assert await authorizer.visible_events(NOBODY) == listed
         assert await authorizer.may_see(listed[0]["id"], NOBODY) == Authorization("ok")
         assert await authorizer.may_see("9", NOBODY) == Authorization("not-found")
+
+
+async def test_an_event_that_is_there_is_remembered(plain_postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crowd that asks about one event costs one look; what is not there is looked up each time."""
+    monkeypatch.setattr(open_access, "_REMEMBERED_S", 3600)
+    async with pool(plain_postgres_url) as postgres, session(plain_postgres_url) as connection:
+        await connection.execute("CREATE TABLE events (id int); INSERT INTO events VALUES (7)")
+        authorizer = OpenAuthorizer(postgres)
+        assert [await authorizer.may_see(event, NOBODY) for event in ("7", "8")] == [
+            Authorization("ok"),
+            Authorization("not-found"),
+        ]
+        await connection.execute("UPDATE events SET id = 8")
+        assert await authorizer.may_see("7", NOBODY) == Authorization("ok")
+        assert await authorizer.may_see("8", NOBODY) == Authorization("ok")
 
 
 async def test_entries(plain_postgres_url: str) -> None:
