@@ -15,6 +15,8 @@ try:
     settings = load_settings()
     if settings.roles == {"live"}:
         settings.require_live_auth()
+    if settings.has_live_side:
+        settings.require_basemap()
 except SettingsError as error:
     # The same one sentence, whichever command imports this module.
     raise SystemExit(f"Error: {error}") from None

@@ -11,6 +11,7 @@ from telemetry_app.assembly.operations import PROBE_CACHE_S
 from telemetry_app.assembly.transport import BROADCAST_PREFIX
 from telemetry_app.database.postgres import Postgres
 from telemetry_app.live.clients.limits import LiveLimits
+from telemetry_app.live.http.pages import PageOptions
 from telemetry_app.live.http.routes import APPLICATION_OPTIONS, LiveRoutes
 from telemetry_app.live.positions.database import PositionsTable
 from telemetry_app.live.positions.device_events import CachedDeviceEvents
@@ -136,11 +137,14 @@ def build_live_side(settings: Settings, operations: Operations, put: Put) -> Liv
             live,
             past=PastPositions(past_postgres),
             device_events=device_events,
-            path=settings.live_path,
+            page=PageOptions(
+                path=settings.live_path,
+                authentication=settings.live_auth,
+                embed_origins=settings.live_embed_origins,
+                basemap=settings.live_basemap,
+            ),
             allowed_origins=settings.live_allowed_origins,
-            embed_origins=settings.live_embed_origins,
             trusted_proxies=settings.live_trusted_proxies,
-            authentication=settings.live_auth,
         ),
         replay=replay,
     )

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from telemetry_app.redaction import redact_url
+from telemetry_app.serving import pmtiles
 from telemetry_app.settings.environment import BadVariables, Environment, shown
 from telemetry_app.settings.kinds import (
     BaseUrl,
@@ -19,6 +20,7 @@ from telemetry_app.settings.kinds import (
     EmbedOrigins,
     FieldName,
     FieldNames,
+    FilePath,
     Flag,
     HostName,
     KeyName,
@@ -168,6 +170,9 @@ class Settings(BaseSettings):
     live_course_field: FieldName = Field(
         "course", description="Field of Directus' collection `events` with the course as GeoJSON; empty = none is shown"
     )
+    live_basemap: FilePath = Field(
+        None, description="Archive of vector tiles (PMTiles) that maps are drawn on; unset = outlines of countries"
+    )
     metrics_host: HostName = Field("0.0.0.0", description="Address of metrics and health")  # noqa: S104 - scraped from other machines
     metrics_port: Port = Field(9090, description="Port of metrics and health; 0 = any free one")
     log_level: LogLevel = Field("info", description="Least severe level that is logged")
@@ -217,6 +222,19 @@ class Settings(BaseSettings):
                 "(LIVE_AUTH=none is for the demo and tests, ROLES=write runs without the live side)"
             )
             raise SettingsError(f"DIRECTUS_BASE_URL {problem}.", {"DIRECTUS_BASE_URL": problem})
+
+    def require_basemap(self) -> None:
+        """Refuse a base map that cannot be shown.
+
+        Raises:
+            SettingsError: `LIVE_BASEMAP` names no archive of vector tiles.
+        """
+        if self.live_basemap is not None:
+            try:
+                pmtiles.read(self.live_basemap)
+            except pmtiles.ArchiveError as error:
+                problem = f"is {shown(self.live_basemap)}, but {error}"
+                raise SettingsError(f"LIVE_BASEMAP {problem}.", {"LIVE_BASEMAP": problem}) from error
 
 
 def bound_phrase(field_name: str) -> str:

@@ -208,6 +208,9 @@ FieldNames = Annotated[
     Field(max_length=16),
     Bound("empty or a comma separated list of up to 16 names of fields"),
 ]
+FilePath = Annotated[
+    Annotated[str, Field(max_length=4096)] | None, _as_written(_blank_is_unset), Bound("unset or the path of a file")
+]
 Proxies = Annotated[
     tuple[IPv4Network | IPv6Network, ...],
     NoDecode,

@@ -9,6 +9,7 @@ import aiohttp
 import asyncpg
 from redis.exceptions import AuthenticationError, RedisClusterException, RedisError
 
+from telemetry_app.cli.findings.basemap import look_at_basemap
 from telemetry_app.cli.findings.directus import look_at_directus
 from telemetry_app.cli.findings.finding import TIMEOUT_S, Finding, wrong
 from telemetry_app.cli.findings.ports import look_at_ports
@@ -33,6 +34,7 @@ async def dependencies(settings: Settings) -> AsyncIterator[Finding]:
     ]
     if "live" in settings.roles:
         steps.append(("directus", look_at_directus, "start Directus, or set DIRECTUS_BASE_URL"))
+        steps.append(("base map", look_at_basemap, "set LIVE_BASEMAP to a file that can be read at once"))
     for name, look, remedy in steps:
         try:
             async with asyncio.timeout(TIMEOUT_S):

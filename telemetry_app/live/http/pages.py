@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiohttp import web
 
 from telemetry_app.live.http.refusals import RETRY_AFTER_S, SECURITY_HEADERS, Refusal, page_headers
+from telemetry_app.live.http.sending import sending_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.web_request import BaseRequest
 
+    from telemetry_app.live.http.basemap import Basemap
     from telemetry_app.live.http.door import Door
     from telemetry_app.live.side import LiveSide
     from telemetry_app.serving.lobby import Lobby
@@ -28,8 +29,6 @@ _STATIC: Final = Path(str(files("telemetry_app.live.http"))) / "static"
 _COMPRESSED: Final = {".br", ".gz"}
 #: A file with a digest in its name never changes.
 _UNCHANGING: Final = re.compile(r"-[A-Z0-9]{8}\.\w+")
-#: Longest time that sending a file of the map may take.
-_SEND_S: Final = 300.0
 _NOT_FOUND: Final = Refusal(404, "not-found", "There is no such page.")
 _UNLISTED: Final = Refusal(
     503,
@@ -40,6 +39,22 @@ _UNLISTED: Final = Refusal(
 )
 
 
+class PageOptions(NamedTuple):
+    """What the operator decides about the page.
+
+    Attributes:
+        path: Of the WebSocket.
+        authentication: How clients are known: `directus` or `none`.
+        embed_origins: Pages that may show it in a frame; none = nobody may, `*` = any.
+        basemap: Path of the archive with the base map; None = outlines.
+    """
+
+    path: str
+    authentication: str
+    embed_origins: Collection[str] = ()
+    basemap: str | None = None
+
+
 class MapPages:
     """Serves the page with the map.
 
@@ -47,37 +62,28 @@ class MapPages:
         live: Whose events it shows.
         door: Refuses requests.
         lobby: Where files that are sent are counted.
-        path: Of the WebSocket.
-        authentication: How clients are known, told to the page: `directus` or `none`.
-        embed_origins: Pages that may show it in a frame; none = nobody may, `*` = any.
+        options: What it is told, and who may show it.
+        basemap: What it is drawn on.
     """
 
-    def __init__(
-        self,
-        live: LiveSide,
-        door: Door,
-        lobby: Lobby,
-        *,
-        path: str,
-        authentication: str,
-        embed_origins: Collection[str],
-    ) -> None:
+    def __init__(self, live: LiveSide, door: Door, lobby: Lobby, options: PageOptions, basemap: Basemap) -> None:
         self._live = live
         self._door = door
         self._lobby = lobby
-        self._path = path
-        self._authentication = authentication
-        self._headers = page_headers(embed_origins)
+        self._options = options
+        self._basemap = basemap
+        self._headers = page_headers(options.embed_origins)
 
     async def show_config(self, request: web.Request) -> web.StreamResponse:
-        """Tell the page where the WebSocket is and which events there are."""
+        """Tell the page where the WebSocket is, which events there are, and the name of the base map."""
         credentials = self._door.credentials_of(request)
         if stranger := await self._door.refuse_stranger(request, credentials):
             return stranger
         events = await self._live.authorizer.visible_events(credentials)
         if events is None:
             return self._door.refuse(_UNLISTED)
-        document = {"path": self._path, "events": events, "auth": self._authentication}
+        options, basemap = self._options, await self._basemap.version()
+        document = {"path": options.path, "events": events, "auth": options.authentication, "basemap": basemap}
         return web.json_response(document, headers={**SECURITY_HEADERS, "Cache-Control": "no-store"})
 
     async def show_page(self, request: web.Request) -> web.StreamResponse:
@@ -105,19 +111,7 @@ class _Page(web.FileResponse):
         """Send the file.
 
         Raises:
-            ConnectionError: The client left, or was too slow. aiohttp takes that as an ordinary end.
+            ConnectionError: See `sending_file`.
         """
-        try:
-            with self._lobby.file():
-                async with asyncio.timeout(_SEND_S):
-                    return await super().prepare(request)
-        except TimeoutError:
-            # Part of the file was sent, so the answer cannot be anything else any more.
-            if request.transport is not None:
-                request.transport.abort()
-            raise ConnectionAbortedError("the client did not take the page in time") from None
-        except RuntimeError as error:
-            # asyncio's error for a connection that has closed between headers and file.
-            if request.transport is None or request.transport.is_closing():
-                raise ConnectionResetError("the client left") from error
-            raise
+        async with sending_file(request, self._lobby):
+            return await super().prepare(request)

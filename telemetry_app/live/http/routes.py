@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 from faust.web.views import View
 
+from telemetry_app.live.http import basemap
+from telemetry_app.live.http.basemap import Basemap
 from telemetry_app.live.http.door import Door, Handler
 from telemetry_app.live.http.events import course, history
 from telemetry_app.live.http.events.course import CourseRequests
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from faust.types import AppT
 
+    from telemetry_app.live.http.pages import PageOptions
     from telemetry_app.live.http.proxies import Network
     from telemetry_app.live.ports import DeviceEvents, PastReader
     from telemetry_app.live.side import LiveSide
@@ -42,17 +45,15 @@ _PEERS: Final = 2
 
 
 class LiveRoutes:
-    """The handlers of the live port by path: the WebSocket, past positions, courses and the page with the map.
+    """The handlers of the live port by path: the WebSocket, past positions, courses, base map and page.
 
     Args:
         live: What they serve.
         past: Reads past positions.
         device_events: Knows the devices of an event.
-        path: Of the WebSocket.
+        page: About the page with the map, and where the WebSocket is.
         allowed_origins: Pages that may connect; none = only those of the same origin, `*` = any.
-        embed_origins: Pages that may show the map in a frame; none = nobody may, `*` = any.
         trusted_proxies: Whose X-Forwarded-For is believed.
-        authentication: How clients are known, told to the page: `directus` or `none`.
     """
 
     def __init__(
@@ -61,11 +62,9 @@ class LiveRoutes:
         *,
         past: PastReader,
         device_events: DeviceEvents,
-        path: str,
+        page: PageOptions,
         allowed_origins: Collection[str],
-        embed_origins: Collection[str],
         trusted_proxies: Sequence[Network],
-        authentication: str,
     ) -> None:
         proxies = TrustedProxies(trusted_proxies)
         self._door = door = Door(live.authenticator, proxies, allowed_origins)
@@ -75,14 +74,16 @@ class LiveRoutes:
             peer_of=proxies.peer_of,
             refused=lambda: live.observer.refused("waiting"),
         )
-        pages = MapPages(live, door, self._lobby, path=path, authentication=authentication, embed_origins=embed_origins)
+        base = Basemap(page.basemap, door, self._lobby)
+        pages = MapPages(live, door, self._lobby, page, base)
         past_requests = HistoryRequests(live, door, past, device_events)
         self._live = live
         self._handlers: dict[str, Handler] = {
-            path: door.guard(Upgrade(live, door, self._lobby).connect),
+            page.path: door.guard(Upgrade(live, door, self._lobby).connect),
             course.PATH: door.guard(CourseRequests(live, door).show),
             history.PATH: door.guard(past_requests.show),
             history.EXTENT_PATH: door.guard(past_requests.show_extent),
+            basemap.PATH: door.guard(base.show),
             "/config.json": door.guard(pages.show_config),
             "/": pages.show_page,
             "/{name}": pages.show_page,

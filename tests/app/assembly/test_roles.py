@@ -116,6 +116,10 @@ def test_importing_the_application_does_nothing(tmp_path: Path, roles: str) -> N
         ({"ROLES": "nix"}, "Error: ROLES is 'nix', but must be write, live or write,live.\n"),
         ({"BATCH_SIZE": "0"}, "Error: BATCH_SIZE is '0', but must be a whole number from 1 to 10000.\n"),
         ({"ROLES": "live"}, "Error: DIRECTUS_BASE_URL is unset, but the live side must have it as long as"),
+        (
+            {"LIVE_AUTH": "none", "LIVE_BASEMAP": "race.pmtiles"},
+            "Error: LIVE_BASEMAP is 'race.pmtiles', but there is no such file.",
+        ),
     ],
 )
 def test_a_bad_setting_is_one_sentence(tmp_path: Path, variables: dict[str, str], sentence: str) -> None:

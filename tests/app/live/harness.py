@@ -20,6 +20,7 @@ from faust_redis.options import RedisOptions
 from faust_redis.redis.keys import partition_stream
 from faust_redis.stream.batch import RecordBatch
 from telemetry_app.live.clients.limits import LiveLimits
+from telemetry_app.live.http.pages import PageOptions
 from telemetry_app.live.http.proxies import Network
 from telemetry_app.live.http.routes import APPLICATION_OPTIONS, LiveRoutes
 from telemetry_app.live.ports import (
@@ -223,6 +224,7 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
     partitions: int = 1,
     allowed_origins: tuple[str, ...] = (),
     embed_origins: tuple[str, ...] = (),
+    basemap: str | None = None,
     trusted_proxies: tuple[Network, ...] = (),
     batch_size: int = 1000,
     delay_s: Callable[[], float] = lambda: 0.0,
@@ -260,11 +262,9 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
         live,
         past=past or NoPast(),
         device_events=entries,
-        path="/live",
+        page=PageOptions(path="/live", authentication="none", embed_origins=embed_origins, basemap=basemap),
         allowed_origins=allowed_origins,
-        embed_origins=embed_origins,
         trusted_proxies=trusted_proxies,
-        authentication="none",
     )
     app = web.Application(**APPLICATION_OPTIONS)
     routes.add_to(app)

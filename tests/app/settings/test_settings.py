@@ -53,6 +53,7 @@ DEFAULTS = {
     "live_auth": "directus",
     "live_entry_fields": ("name", "number", "class", "color"),
     "live_course_field": "course",
+    "live_basemap": None,
     "metrics_host": "0.0.0.0",  # noqa: S104 - the documented default
     "metrics_port": 9090,
     "log_level": "info",
@@ -126,6 +127,8 @@ ACCEPTED = [
     ("live_auth", "none", "none"),
     ("live_entry_fields", "", ()),
     ("live_course_field", "", None),
+    ("live_basemap", " ", None),
+    ("live_basemap", " maps/race 7.pmtiles ", "maps/race 7.pmtiles"),
     ("live_course_field", " route_2 ", "route_2"),
     ("live_entry_fields", " name, bib_2 ,", ("name", "bib_2")),
     ("dead_letter_max_share", "1", 1.0),

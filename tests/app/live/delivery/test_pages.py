@@ -29,7 +29,7 @@ async def test_the_pages(side: Side, directus: DirectusServer, spectator: Specta
         assert page.headers["Referrer-Policy"] == "no-referrer"
     async with side.http.get(f"{side.url}/config.json", headers={"Cookie": side.cookie}) as config:
         events = [{"id": EIGHT, "name": "Race"}]
-        assert await config.json() == {"path": "/live", "events": events, "auth": "none"}
+        assert await config.json() == {"path": "/live", "events": events, "auth": "none", "basemap": None}
         assert config.headers["Cache-Control"] == "no-store"
 
 
