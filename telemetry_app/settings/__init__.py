@@ -117,7 +117,9 @@ class Settings(BaseSettings):
     lease_ttl_ms: int = Field(5000, ge=500, le=60_000, description="How long a dead worker keeps its partitions")
     live_host: HostName = Field("0.0.0.0", description="Address the live side listens on")  # noqa: S104 - served to other machines
     live_port: int = Field(8081, ge=1, le=65535, description="Port of the live side")
-    live_path: Path = Field("/live", description="Path of the WebSocket")
+    live_path: Path = Field(
+        "/live", description="Path of the WebSocket; everything else is in its folder, and without it"
+    )
     live_allowed_origins: Origins = Field(
         (),
         description="Pages that may connect; empty = same origin only, `*` = any. "

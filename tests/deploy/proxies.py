@@ -81,7 +81,15 @@ def replaced(text: str, replacements: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def running_nginx(backends: tuple[int, int], certificate: Certificate, folder: Path) -> Iterator[Proxy]:
+def running_nginx(backends: tuple[int, int], certificate: Certificate, folder: Path, **others: str) -> Iterator[Proxy]:
+    """Run nginx in front of two live ports.
+
+    Args:
+        backends: The ports.
+        certificate: Of `HOST`.
+        folder: For its files.
+        others: Headers that it sends otherwise than deploy/proxies says.
+    """
     plain, tls = free_port(), free_port()
     snippet = replaced(
         (FOLDER / "nginx.conf").read_text(),
@@ -93,7 +101,8 @@ def running_nginx(backends: tuple[int, int], certificate: Certificate, folder: P
             r"listen \[::\]:\d+( ssl)?;": "",
             r"/etc/ssl/\S+\.pem": str(certificate.chain),
             r"/etc/ssl/\S+\.key": str(certificate.key),
-        },
+        }
+        | {rf"(proxy_set_header {header} +)\S+;": rf"\g<1>{value};" for header, value in others.items()},
     )
     user = "root" if os.geteuid() == 0 else "nobody"
     path = folder / "nginx.conf"

@@ -153,12 +153,8 @@ async def test_the_map_and_its_socket(
     assert {asked.headers["x-forwarded-for"] for asked in stand_in.asked} == {"127.0.0.1"}
 
 
-async def test_below_a_path(
-    behind: Behind, start_both: StartWorker, pipeline: Pipeline, spectators: Spectators
-) -> None:
-    """With LIVE_PATH below the path, the page, its files, its configuration, what was and its socket are there."""
-    worker = start_both(LIVE_PATH="/tracking/live")
-    await worker.wait_ready()
+async def test_below_a_path(behind: Behind, worker: WorkerProcess, pipeline: Pipeline, spectators: Spectators) -> None:
+    """Below a path, which the proxy leaves away, are the page, its files, its configuration, past and socket."""
     async with behind(worker.live_port, free_port()) as sites:
         for second, site in enumerate(sites, 1):
             status, page = await site.get("/tracking/")
@@ -169,7 +165,7 @@ async def test_below_a_path(
             assert status == 200
             past = f"/tracking/live/history/extent?event={spectators.event_id}"
             assert (await site.get(past, Cookie=spectators.cookie))[0] == 200
-            await watch(site, json.loads(config)["path"], pipeline, spectators, second=second)
+            await watch(site, f"/tracking{json.loads(config)['path']}", pipeline, spectators, second=second)
 
 
 async def test_a_worker_that_is_gone(behind: Behind, worker: WorkerProcess, spectators: Spectators) -> None:
@@ -239,7 +235,7 @@ def test_traefik_names_what_is_there() -> None:
 
 
 def test_traefik_prefers_the_narrower_rule() -> None:
-    """The socket below a path is found before the pages there, and these before the rest of the host."""
+    """What is below a path is found before the rest of the host."""
     routers = traefik()["routers"]
     by_priority = sorted(routers, key=lambda name: -routers[name]["priority"])
-    assert by_priority == ["telemetry-socket", "telemetry-pages", "telemetry"]
+    assert by_priority == ["telemetry-below", "telemetry"]

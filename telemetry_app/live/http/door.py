@@ -37,6 +37,7 @@ _NO_SESSION_MODE: Final = Refusal(
     'This login has no session cookie. Please sign in at Directus with "mode": "session".',
     'a token or a refresh cookie came instead of a session cookie: the login must use "mode": "session" at /auth/login',
 )
+_FOREIGN: Final = "Pages of this address may not connect to this server, unless LIVE_ALLOWED_ORIGINS names it."
 UNCHECKED: Final = Refusal(
     503,
     "unavailable",
@@ -85,12 +86,14 @@ class Door:
 
         async def guarded(request: web.Request) -> web.StreamResponse:
             origin = request.headers.get("Origin")
-            # Programs send no Origin; browsers, who lend their session to any page, do.
-            if origin is None:
-                return await handler(request)
-            if not may_connect(origin, request.host, self._allowed_origins):
-                return self.refuse(_foreign(origin, request.host, self._allowed_origins))
+            # Browsers, who lend their session to any page, send its origin, but not with a GET of what they take for
+            # the same: a page that asks why it may not connect names its own. Programs send none.
+            asking = request.query.get("origin") if origin is None else origin
+            if asking is not None and not may_connect(asking, request.host, self._allowed_origins):
+                return self.refuse(_foreign(asking, request.host, self._allowed_origins))
             response = await handler(request)
+            if origin is None:
+                return response
             response.headers.update(
                 {
                     "Access-Control-Allow-Origin": origin,
@@ -122,7 +125,7 @@ def _foreign(origin: str, host: str, allowed_origins: Collection[str]) -> Refusa
         advice = (
             f"{seen}: not the same; set LIVE_ALLOWED_ORIGINS to the origin, or let the proxy pass on the page's Host"
         )
-    return Refusal(403, "origin", "Pages of this origin may not connect to this server.", advice)
+    return Refusal(403, "origin", _FOREIGN, advice)
 
 
 def _shown(header: str) -> str:

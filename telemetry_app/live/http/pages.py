@@ -55,6 +55,12 @@ class PageOptions(NamedTuple):
     basemap: str | None = None
 
 
+async def show_folder(request: web.Request) -> web.StreamResponse:
+    """Lead to the page of a folder: without the slash at its end the page would not find its files."""
+    location = f"{request.path.rpartition('/')[2]}/"
+    return web.Response(status=308, headers={**SECURITY_HEADERS, "Location": location})
+
+
 class MapPages:
     """Serves the page with the map.
 

@@ -14,7 +14,7 @@ from telemetry_app.live.http.door import Door, Handler
 from telemetry_app.live.http.events import course, history
 from telemetry_app.live.http.events.course import CourseRequests
 from telemetry_app.live.http.events.history import HistoryRequests
-from telemetry_app.live.http.pages import MapPages
+from telemetry_app.live.http.pages import MapPages, show_folder
 from telemetry_app.live.http.proxies import TrustedProxies
 from telemetry_app.live.http.server import LiveHandler
 from telemetry_app.live.http.upgrade import Upgrade
@@ -47,6 +47,8 @@ _PEERS: Final = 2
 class LiveRoutes:
     """The handlers of the live port by path: the WebSocket, past positions, courses, base map and page.
 
+    Where the WebSocket has a folder, as in `/tracking/live`, everything is served below it and without it.
+
     Args:
         live: What they serve.
         past: Reads past positions.
@@ -78,8 +80,7 @@ class LiveRoutes:
         pages = MapPages(live, door, self._lobby, page, base)
         past_requests = HistoryRequests(live, door, past, device_events)
         self._live = live
-        self._handlers: dict[str, Handler] = {
-            page.path: door.guard(Upgrade(live, door, self._lobby).connect),
+        beside: dict[str, Handler] = {
             course.PATH: door.guard(CourseRequests(live, door).show),
             history.PATH: door.guard(past_requests.show),
             history.EXTENT_PATH: door.guard(past_requests.show_extent),
@@ -88,6 +89,13 @@ class LiveRoutes:
             "/": pages.show_page,
             "/{name}": pages.show_page,
         }
+        folder, _, name = page.path.rpartition("/")
+        connect = door.guard(Upgrade(live, door, self._lobby).connect)
+        self._handlers = {**beside, page.path: connect}
+        if folder and name:
+            # A proxy may leave the folder away or not.
+            self._handlers |= {f"{folder}{place}": handler for place, handler in beside.items()}
+            self._handlers |= {folder: show_folder, f"/{name}": connect}
 
     def add_to(self, app: web.Application) -> None:
         """Serve from an aiohttp application, whose shutdown ends the connections first."""

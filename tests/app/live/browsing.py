@@ -134,7 +134,7 @@ class MapPage:
 async def browser() -> AsyncIterator[Browser]:
     """Run a browser that knows no other host than this one."""
     program = chromium()
-    isolated = [*ARGS, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
+    isolated = [*ARGS, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE ::1"]
     async with async_playwright() as playwright:
         running = await playwright.chromium.launch(
             executable_path=program.executable, args=isolated, env={**os.environ, **program.env}

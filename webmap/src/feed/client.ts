@@ -11,6 +11,11 @@ export interface ClientListener {
   batch(batch: Batch, received: number): void;
 }
 
+/** Where the page finds what the server has at `path`: a proxy may serve it in a folder of which the server does not know. */
+export function besidePage(path: string, folder: string): string {
+  return path.startsWith(folder) ? path : folder + path.slice(1);
+}
+
 export class FeedClient {
   private session = 0;
 
@@ -24,8 +29,9 @@ export class FeedClient {
   /** Subscribe to an event instead of the one before; `path` leads to the WebSocket, `configUrl` needs the same rights. */
   start(eventId: string, path: string, configUrl: string): void {
     this.session += 1;
-    const url = new URL(path, location.href);
-    const probeUrls = [configUrl, url.href];
+    const url = new URL(besidePage(path, new URL(".", configUrl).pathname), configUrl);
+    // A browser does not say of itself where a page is from that asks for what it takes for the same origin.
+    const probeUrls = [configUrl, `${url.href}?${new URLSearchParams({ origin: url.origin })}`];
     url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
     this.send({ type: "start", session: this.session, eventId, url: url.href, probeUrls });
   }

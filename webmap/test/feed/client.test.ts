@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { FeedClient } from "../../src/feed/client.ts";
+import { FeedClient, besidePage } from "../../src/feed/client.ts";
 import type { FromWorker, ToWorker } from "../../src/feed/link.ts";
 
 /** A thread that never runs: what it is told, and the handler of what it would say. */
@@ -17,15 +17,13 @@ function pair(): { client: FeedClient; told: ToWorker[]; say: (message: FromWork
 }
 
 test("an event's addresses are those of the page's own server", () => {
-  Object.assign(globalThis, { location: { href: "https://race.example/map/#event=7" } });
   const { client, told } = pair();
   client.start("7", "/live", "https://race.example/map/config.json");
-  const probeUrls = ["https://race.example/map/config.json", "https://race.example/live"];
-  assert.deepEqual(told, [{ type: "start", session: 1, eventId: "7", url: "wss://race.example/live", probeUrls }]);
+  const probeUrls = ["https://race.example/map/config.json", "https://race.example/map/live?origin=https%3A%2F%2Frace.example"];
+  assert.deepEqual(told, [{ type: "start", session: 1, eventId: "7", url: "wss://race.example/map/live", probeUrls }]);
 });
 
 test("what the thread still says of an earlier event is dropped", () => {
-  Object.assign(globalThis, { location: { href: "http://localhost/" } });
   const { client, heard, say } = pair();
   const batch = { newIds: [], values: new Float64Array(0), replaces: false };
   client.start("7", "/live", "http://localhost/config.json");
@@ -34,4 +32,10 @@ test("what the thread still says of an earlier event is dropped", () => {
   say({ type: "batch", session: 1, batch, received: 5 });
   say({ type: "batch", session: 2, batch, received: 6 });
   assert.deepEqual(heard, ["live", "6"]);
+});
+
+test("the socket is beside the page, whether or not the server knows of the folder", () => {
+  const below = ["/live", "/tracking/live", "/ws/live"].map((path) => besidePage(path, "/tracking/"));
+  assert.deepEqual(below, ["/tracking/live", "/tracking/live", "/tracking/ws/live"]);
+  assert.deepEqual(["/live", "/ws/live"].map((path) => besidePage(path, "/")), ["/live", "/ws/live"]);
 });

@@ -97,6 +97,17 @@ async def test_a_foreign_page(
     assert told(caplog) == [f"refused (403 origin): {seen}: {advice}"]
 
 
+async def test_a_page_behind_a_proxy_that_changes_host(live: LiveFactory) -> None:
+    """A browser names no origin where it takes it for the same: the page does, and reads which setting lets it in."""
+    async with live(devices=DEVICES) as side:
+        headers = {"Host": "live-1:8081", "Cookie": side.cookie}
+        async with side.http.get(f"{side.url}/live?origin=https://maps.example", headers=headers) as answer:
+            assert answer.status == 403
+            assert "LIVE_ALLOWED_ORIGINS" in (await answer.json())["message"]
+        async with side.http.get(f"{side.url}/live?origin=https://live-1:8081", headers=headers) as answer:
+            assert (answer.status, "Access-Control-Allow-Origin" in answer.headers) == (426, False)
+
+
 async def test_a_page_reads_why_it_is_refused(live: LiveFactory) -> None:
     """An app or a page that may connect may read answers and refusals too; another one may not."""
     async with live(devices=DEVICES, allowed_origins=("capacitor://localhost",)) as side:

@@ -52,6 +52,29 @@ async def test_a_faust_application_serves_them(redis_url: str, stream: str, unus
         assert (await socket.receive(5)).data == 1001
 
 
+@pytest.mark.parametrize("folder", ["", "/tracking"])
+async def test_everything_is_below_the_folder_of_the_path(redis_url: str, stream: str, folder: str) -> None:
+    """All that the page asks for is answered, whether or not a proxy leaves the folder of LIVE_PATH away."""
+    async with live_side(redis_url, stream, devices={"7": ["a"]}, path="/tracking/live") as side:
+        base = f"{side.url}{folder}"
+        for name, status in {
+            "/": 200,
+            f"/{built('app.js')}": 200,
+            "/config.json": 200,
+            "/live/course?event=7": 200,
+            "/live/history?event=7&from=1&to=2": 503,
+            "/live/history/extent?event=7": 503,
+            "/missing.js": 404,
+        }.items():
+            async with side.http.get(f"{base}{name}", headers=COOKIE) as answer:
+                assert (name, answer.status) == (name, status)
+        socket = await side.http.ws_connect(f"{base}/live", headers=COOKIE)
+        assert (await ask(socket, type="subscribe", topic="event:7"))["type"] == "subscribed"
+        await socket.close()
+        async with side.http.get(f"{side.url}/tracking") as page:
+            assert (str(page.url), page.status) == (f"{side.url}/tracking/", 200)
+
+
 @pytest.fixture
 def unused_tcp_port() -> int:
     return free_port()

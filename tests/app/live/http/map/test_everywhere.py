@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import trustme
 from playwright.async_api import expect
 
-from tests.app.live.browsing import enter
+from tests.app.live.browsing import enter, map_page
 from tests.app.live.harness import now_ms, publish
 from tests.app.live.http.map.test_map import ONE, TWO, Site, painted, site
+from tests.deploy.proxies import running_nginx, write_certificate
+from tests.deploy.test_container import LOOPBACK
 from tests.support.waiting import eventually
 
 __all__ = ("site",)
 
+_COURSE = """{"type": "LineString", "coordinates": [[22.0, 41.0], [22.0, 41.2]]}"""
+_TEXTS = "() => window.telemetryMap.course().length > 0"
 _LOSE = """() => {
   const context = document.querySelector("#map canvas.maplibregl-canvas").getContext("webgl2");
   window.graphics = context.getExtension("WEBGL_lose_context");
@@ -22,13 +29,13 @@ async def test_a_race_across_180_degrees(site: Site) -> None:
     """The race is shown and not the world: its devices are at both sides of the map, where a click finds them."""
     await enter(site.database, {"7": [ONE, TWO]})
     worker = await site.serve()
-    async with site.page(worker) as map_page:
-        page = map_page.page
-        await map_page.open("7")
-        await map_page.until("live")
+    async with site.page(worker) as tab:
+        page = tab.page
+        await tab.open("7")
+        await tab.until("live")
         for device, longitude in ((ONE, 179.7), (TWO, -179.7)):
             await publish(site.redis, site.stream, device, now_ms(), lat=-17.0, lon=longitude)
-        await map_page.until_devices({ONE: -17.0, TWO: -17.0})
+        await tab.until_devices({ONE: -17.0, TWO: -17.0})
         await page.get_by_role("button", name="Show all").click()
         # A bar of at most 120 pixels: the 64 km of the race are some 800 wide.
         await expect(page.locator(".maplibregl-ctrl-scale")).to_have_text("5 km", timeout=20_000)
@@ -39,30 +46,67 @@ async def test_a_race_across_180_degrees(site: Site) -> None:
             await page.mouse.click(x, middle)
             await expect(page.locator("#panel-id")).to_have_text(device)
             await page.keyboard.press("Escape")
-        await eventually(lambda: painted(map_page, dark=False, markers=True), timeout_s=20, message="they are painted")
-        assert map_page.complaints == []
+        await eventually(lambda: painted(tab, dark=False, markers=True), timeout_s=20, message="they are painted")
+        assert tab.complaints == []
+
+
+async def test_below_a_path(site: Site, tmp_path: Path) -> None:
+    """Whether or not a proxy leaves the path away, and by IPv6 too, the page gets devices, course and what was."""
+    await enter(site.database, {"7": [ONE]})
+    await site.database.execute("ALTER TABLE events ADD course text")
+    await site.database.execute("UPDATE events SET course = $1", _COURSE)
+    plain, whole = await site.serve(), await site.serve(LIVE_HOST=LOOPBACK[-1], LIVE_PATH="/tracking/live")
+    certificate = write_certificate(trustme.CA(), tmp_path)
+    with running_nginx((plain.live_port, plain.live_port), certificate, tmp_path) as proxy:
+        await site.publish({ONE: 41.1})
+        for address in (
+            f"https://127.0.0.1:{proxy.https_port}/tracking",
+            f"http://{LOOPBACK[-1]}:{whole.live_port}/tracking",
+        ):
+            async with map_page(site.browser, address, ignore_https_errors=True) as page:
+                await page.open("7")
+                await page.until("live")
+                await page.until_devices({ONE: 41.1})
+                await eventually(lambda page=page: page.page.evaluate(_TEXTS), message="the course is shown")
+                async with page.page.expect_response("**/live/history/extent?*") as past:
+                    await page.page.get_by_role("button", name="Replay").click()
+                assert (await past.value).status == 200
+                assert page.complaints == []
+
+
+async def test_behind_a_proxy_that_changes_host(site: Site, tmp_path: Path) -> None:
+    """The page says which setting lets it connect."""
+    await enter(site.database, {"7": [ONE]})
+    worker = await site.serve()
+    certificate = write_certificate(trustme.CA(), tmp_path)
+    with running_nginx((worker.live_port, worker.live_port), certificate, tmp_path, Host="$proxy_host") as proxy:
+        address = f"https://127.0.0.1:{proxy.https_port}"
+        async with map_page(site.browser, address, ignore_https_errors=True) as page:
+            await page.open("7")
+            await page.until("forbidden")
+            await expect(page.page.locator("#notice-title")).to_contain_text("LIVE_ALLOWED_ORIGINS")
 
 
 async def test_graphics_that_do_not_come_back(site: Site) -> None:
     """Without its graphics the page does not say that it is live, but why; the list goes on, and a reload helps."""
     await enter(site.database, {"7": [ONE]})
     worker = await site.serve()
-    async with site.page(worker) as map_page:
-        page = map_page.page
-        await map_page.open("7")
-        await map_page.until("live")
+    async with site.page(worker) as tab:
+        page = tab.page
+        await tab.open("7")
+        await tab.until("live")
         await page.evaluate(_LOSE)
-        await map_page.until("connecting")
+        await tab.until("connecting")
         await page.evaluate("() => window.graphics.restoreContext()")
-        await map_page.until("live")
+        await tab.until("live")
         await site.publish({ONE: 41.1})
-        await eventually(lambda: painted(map_page, dark=False, markers=True), timeout_s=20, message="it is back")
+        await eventually(lambda: painted(tab, dark=False, markers=True), timeout_s=20, message="it is back")
         await page.evaluate(_LOSE)
-        await map_page.until("no-map")
+        await tab.until("no-map")
         await expect(page.get_by_role("heading", name="This browser cannot draw the map.")).to_be_visible()
         await expect(page.locator("#status-text")).not_to_contain_text("Live")
         await site.publish({ONE: 41.2})
-        await map_page.until_devices({ONE: 41.2})
+        await tab.until_devices({ONE: 41.2})
         await page.get_by_role("button", name="Reload").click()
-        await map_page.until("live")
-        assert map_page.complaints == []
+        await tab.until("live")
+        assert tab.complaints == []
