@@ -31,6 +31,9 @@ class Observer(Protocol):
     def undistributed(self, entries: int | None, waited_s: float) -> None:
         """So many entries wait to be moved there, None when nobody knows, and the oldest of them for so long."""
 
+    def distribution_restarted(self) -> None:
+        """The stream that is distributed was found to be another one; all of it is distributed."""
+
     def dead_lettered(self, reason: str, entries: int) -> None:
         """Entries were moved to the dead letters; the reason is a short class of reasons."""
 
@@ -84,6 +87,9 @@ class NullObserver:
         """Ignore."""
 
     def undistributed(self, entries: int | None, waited_s: float) -> None:
+        """Ignore."""
+
+    def distribution_restarted(self) -> None:
         """Ignore."""
 
     def dead_lettered(self, reason: str, entries: int) -> None:

@@ -14,7 +14,7 @@ from faust_redis.group.lease import Leases, renewal_interval_s
 from faust_redis.partitions.record import PartitionRecord
 from faust_redis.redis.client import Client, close, connect, drop_connections, forget_nodes
 from faust_redis.redis.errors import ANY_REDIS_ERROR, PartitionLost, ReplyTooLarge, describe, severity
-from faust_redis.redis.replies import text
+from faust_redis.redis.replies import BEFORE_ALL, text
 from faust_redis.redis.retry import Backoff, pause
 from faust_redis.stream.reader import TOO_LARGE, TOO_LARGE_DETAIL
 from faust_redis.stream.retention import TRIM_INTERVAL_S, Trimmer
@@ -37,6 +37,8 @@ _LONGEST_BLOCK_MS: Final = 1000
 #: So many batches' bytes are moved at once: of four workers this saves a fifth of the processor time for a record, and
 #: Redis and this process are still busy with it for some hundredths of a second only.
 _BYTES_OF_BATCHES: Final = 2
+#: Nothing to read may mean that the source was replaced by one with lower ids: it is looked at after so long.
+_IDLE_LOOK_S: Final = 1.0
 #: How long a stopping process tries to give the lease back.
 _SHUTDOWN_TIMEOUT_S: Final = 2.0
 
@@ -83,7 +85,7 @@ class Distributor(Service):
         self._tenure: Tenure | None = None
         self._taken = asyncio.Event()
         self._failure: str | None = None
-        self._looked_at_s = float("-inf")
+        self._look_again_s = 0.0
         super().__init__(**kwargs)
 
     async def on_start(self) -> None:
@@ -125,7 +127,7 @@ class Distributor(Service):
         asked_s = time.monotonic()
         token = await self._leases.acquire(self._source)
         if token is not None:
-            self._looked_at_s = float("-inf")
+            self._look_again_s = 0.0
             self._tenure = Tenure(self._source, token, self._end_of_lease(asked_s))
             self._taken.set()
 
@@ -183,12 +185,9 @@ class Distributor(Service):
 
     async def _distribute_once(self, tenure: Tenure) -> None:
         """Move what one read brings. Anything may fail or take long, and is then repeated or left to somebody else."""
+        await self._find_place(tenure)
         if tenure.position is None:
-            await self._record.require(len(self._partitions))
-            await self._mover.begin(tenure)
-        if tenure.is_doubtful:
-            await self._mover.reassure(tenure)
-        await self._look_now_and_then(tenure)
+            return
         asked = self._size.count()
         try:
             entries = await self._mover.read(tenure, count=asked, block_ms=self._block_ms)
@@ -202,8 +201,20 @@ class Distributor(Service):
                 await pause(_LOOK_S, lambda: self.should_stop)
                 return
             self._options.observer.distributed(await self._mover.move(tenure, piece))
+        if not entries:
+            self._look_again_s = min(self._look_again_s, time.monotonic() + _IDLE_LOOK_S)
         if len(entries) < min(self._full_enough, asked):
             await pause(self._options.pacing.gather_s, lambda: self.should_stop)
+
+    async def _find_place(self, tenure: Tenure) -> None:
+        """Know where to go on; where the source turns out to be another one, not yet."""
+        if tenure.position is None:
+            await self._record.require(len(self._partitions))
+            if await self._mover.begin(tenure):
+                self._options.observer.distribution_restarted()
+        if tenure.is_doubtful:
+            await self._mover.reassure(tenure)
+        await self._look_now_and_then(tenure)
 
     def _pieces(self, entries: Sequence[Entry]) -> Iterable[Sequence[Entry]]:
         if self._size.fits(self._mover.reply_bytes, len(entries)):
@@ -218,13 +229,15 @@ class Distributor(Service):
             logger.error("entry %s of %s: %s, so it is a dead letter", text(entry_id), self._source, TOO_LARGE_DETAIL)
 
     async def _look_now_and_then(self, tenure: Tenure) -> None:
-        """Report how far the source is distributed, and what of it was gone before that."""
-        if time.monotonic() < self._looked_at_s + self._options.lag_interval_s:
+        """Report how far the source is distributed, and what of it was gone before that; begin anew where it is."""
+        if time.monotonic() < self._look_again_s:
             return
-        self._looked_at_s = time.monotonic()
+        self._look_again_s = time.monotonic() + self._options.lag_interval_s
         progress = await self._survey.look(tenure)
         if progress is not None:
             self._options.observer.undistributed(progress.lag, progress.waited_s)
+        if progress is None or progress.place == BEFORE_ALL < tenure.reached:
+            tenure.position = None
 
     async def _after_failure(self, error: BaseException) -> None:
         self._options.observer.retried("distribute")

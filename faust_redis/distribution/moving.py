@@ -6,11 +6,14 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any, Final
 
+from redis.exceptions import ResponseError
+
 from faust_redis.distribution.routing import route
+from faust_redis.partitions.backlog import last_id
 from faust_redis.partitions.discovery import group_of
 from faust_redis.redis import distribution_scripts, keys, scripts
 from faust_redis.redis.client import Client, Script, execute_all, is_cluster
-from faust_redis.redis.errors import PartitionLost
+from faust_redis.redis.errors import PASSING_ERRORS, PartitionLost, is_no_group
 from faust_redis.redis.replies import BEFORE_ALL, EntryId, streams
 from faust_redis.redis.wire import ReadConnection
 from faust_redis.stream.progress import Tally
@@ -72,6 +75,9 @@ class Mover:
     every partition has its part. So each step may be repeated, by whomever: a partition remembers its position, and
     refuses what comes from an epoch before the one it has seen last.
 
+    Somebody may delete the source, and producers begin another one, with lower ids where one of before was from the
+    future. That is noticed by the group, which went with it, and partitions then forget their positions.
+
     A node of a cluster that dies may take with it what its replica had not got yet, while the group, on another node,
     is beyond that. So after a failure partitions are asked for their positions, and what one has lost is moved again.
 
@@ -93,25 +99,62 @@ class Mover:
         self._reads = ReadConnection(client)
         self._create_group = Script(client, scripts.CREATE_GROUP)
         self._begin_epoch = Script(client, distribution_scripts.BEGIN_EPOCH)
+        self._forget_position = Script(client, distribution_scripts.FORGET_POSITION)
         self._append = Script(client, distribution_scripts.APPEND)
         self._advance = Script(client, distribution_scripts.ADVANCE)
         self._pass_over = Script(client, distribution_scripts.PASS_OVER)
 
-    async def begin(self, tenure: Tenure) -> None:
+    async def begin(self, tenure: Tenure) -> bool:
         """Find out where to go on, under a new epoch.
+
+        Returns whether the source is another stream than the one that was distributed, so that all of it is to come.
 
         Raises:
             PartitionLost: The lease is no longer ours.
         """
+        await self._renew_epoch(tenure, met=tenure.epoch)
+        # Before there is a group: until then it can be told that there was none.
+        is_another = await self._place() == BEFORE_ALL and await self._begin_anew(tenure)
         created = await self._create_group([self._lease, self._source], [tenure.token, self._group])
         if created == scripts.LOST:
             raise PartitionLost(self._source)
-        await self._renew_epoch(tenure, met=tenure.epoch)
         place = await self._place()
         overlaps = is_cluster(self._client)
         tenure.go_on_after(EntryId(max(0, place.ms - _OVERLAP_MS), 0) if overlaps else place)
         tenure.reached = place
         logger.info("distributing %s after %s, epoch %d", self._source, place, tenure.epoch)
+        return is_another
+
+    async def _begin_anew(self, tenure: Tenure) -> bool:
+        """Let partitions forget their positions if nothing of the source can have come to them; tell whether.
+
+        A source without a group has lost it, or everything: then its last id is below that of what was distributed.
+        """
+        questions = [("HGET", keys.distribution(stream), "position") for stream in self._partitions]
+        replies = await execute_all(self._client, questions, raises=False)
+        stored, refused = [], []
+        for stream, reply in zip(self._partitions, replies, strict=True):
+            if isinstance(reply, PASSING_ERRORS):
+                raise reply
+            if isinstance(reply, Exception):
+                refused.append(reply)
+            else:
+                stored.append((EntryId.parse(reply or b"0-0"), stream))
+        there = await last_id(self._client, self._source)
+        reached, _ = max(stored, default=(BEFORE_ALL, ""))
+        if reached <= there:
+            return False
+        if refused:  # one that keeps its position would take nothing, without a word
+            raise refused[0]
+        logger.error(
+            "%s was deleted, or is another stream: its last id is %s, and entries until %s had been distributed;"
+            " distributing it from its beginning", self._source, there, reached,
+        )  # fmt: skip
+        # The greatest last, by which whoever goes on after a crash sees what is still to be done.
+        for _, stream in sorted(stored):
+            while met := await self._forget_position([keys.distribution(stream)], [tenure.epoch]):
+                await self._renew_epoch(tenure, met=met)
+        return True
 
     async def reassure(self, tenure: Tenure) -> None:
         """After a failure go back to where a partition has lost what it took. One that was emptied is left."""
@@ -128,7 +171,12 @@ class Mover:
 
     async def _place(self) -> EntryId:
         """Return the group's last id; without a group the very beginning, and moving notices that there is none."""
-        group = await group_of(self._client, self._source, self._group)
+        try:
+            group = await group_of(self._client, self._source, self._group)
+        except ResponseError as error:
+            if not is_no_group(error):
+                raise
+            return BEFORE_ALL
         return EntryId.parse(group["last-delivered-id"]) if group else BEFORE_ALL
 
     async def read(self, tenure: Tenure, *, count: int, block_ms: int) -> list[Entry]:

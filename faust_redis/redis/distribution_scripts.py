@@ -18,6 +18,15 @@ redis.call('HSET', KEYS[2], 'epoch', epoch)
 return epoch
 """
 
+#: Let a partition take entries whatever their ids, since the source is another stream than the one that it knows.
+#: KEYS distribution of the stream. ARGV epoch. Returns the stored epoch when that is greater, else 0.
+FORGET_POSITION: Final = """
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if epoch and tonumber(epoch) > tonumber(ARGV[1]) then return tonumber(epoch) end
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'position', '0-0')
+return 0
+"""
+
 #: Append entries to a partition's stream, each once, and remember how far it has come.
 #: KEYS stream, its distribution. ARGV epoch, and of the entries, in ascending order: how many values each has with its
 #: id, the lengths of all values (both arrays packed by msgpack), the values joined.

@@ -158,6 +158,12 @@ class Metrics:
             registry=registry,
         )
 
+        self.distribution_restarts = Counter(
+            "processor_distribution_restarts_total",
+            "Times that the plain stream was deleted and is distributed from its beginning, its ids being lower",
+            registry=registry,
+        )
+
     def _add_writing(self, registry: CollectorRegistry) -> None:
         self.position_writes = Counter(
             "processor_position_writes_total",

@@ -52,6 +52,10 @@ class TransportMetrics:
         """Count records moved from the plain stream to the partitions."""
         self._metrics.distributed.inc(entries)
 
+    def distribution_restarted(self) -> None:
+        """Count a plain stream that was found to be another one."""
+        self._metrics.distribution_restarts.inc()
+
     def dead_lettered(self, reason: str, entries: int) -> None:
         """Count dead letters."""
         self._metrics.dead_letters.labels(reason).inc(entries)

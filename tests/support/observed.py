@@ -46,6 +46,9 @@ class TransportObserved:
     def undistributed(self, entries: int | None, waited_s: float) -> None:
         self.backlogs.append((entries, waited_s))
 
+    def distribution_restarted(self) -> None:
+        self.total["restarts"] += 1
+
     def dead_lettered(self, reason: str, entries: int) -> None:
         self.dead[reason] += entries
 

@@ -44,6 +44,7 @@ TABLE: list[tuple[str, str, str | None, tuple[str, ...]]] = [
     ("processor_acks_total", "counter", None, ()),
     ("processor_distribution_lag", "gauge", None, ()),
     ("processor_distributed_records_total", "counter", None, ()),
+    ("processor_distribution_restarts_total", "counter", None, ()),
     ("processor_device_state_size", "gauge", None, ()),
     ("processor_device_state_evictions_total", "counter", None, ()),
     ("processor_dead_letters_total", "counter", "reason", ()),
