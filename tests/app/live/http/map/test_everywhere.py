@@ -67,7 +67,7 @@ async def test_below_a_path(site: Site, tmp_path: Path) -> None:
                 await page.open("7")
                 await page.until("live")
                 await page.until_devices({ONE: 41.1})
-                await eventually(lambda page=page: page.page.evaluate(_TEXTS), message="the course is shown")
+                await page.page.wait_for_function(_TEXTS, timeout=20_000)
                 async with page.page.expect_response("**/live/history/extent?*") as past:
                     await page.page.get_by_role("button", name="Replay").click()
                 assert (await past.value).status == 200
