@@ -14,7 +14,8 @@ import { reachBack } from "./history/reach.ts";
 import { loadWorld } from "./map/base/world.ts";
 import type { LiveMap } from "./map/map.ts";
 import { SpeedScale, speedColor } from "./map/speed.ts";
-import type { Config } from "./page/config.ts";
+import { ServerClock } from "./page/clock.ts";
+import { fetchConfig, type Config } from "./page/config.ts";
 import { ConfigLoader } from "./page/configLoader.ts";
 import { byId, setText } from "./page/dom.ts";
 import { EventPicker } from "./page/events.ts";
@@ -28,6 +29,8 @@ import { Replaying } from "./replaying.ts";
 /** What outside checks and the browser's console may ask. */
 export interface TelemetryMap {
   devices(): Position[];
+  /** The server's time as the page has it, or that of a replay, epoch milliseconds. */
+  now(): number;
   /** Where the trail of a device leads, oldest point first. */
   trail(deviceId: string): { lat: number; lon: number }[];
   /** Texts beside the course that are shown. */
@@ -43,8 +46,6 @@ declare global {
 }
 
 const TICK_MS = 500;
-/** With more devices the markers jump: a picture per batch is enough for a crowd, gliding would draw at the screen's rate. */
-const MAX_GLIDING = 2_000;
 const DRAWING: FeedState = { name: "connecting", text: "Drawing the map…" };
 const NO_MAP: FeedState = { name: "no-map", text: "This browser cannot draw the map." };
 /** A browser that gives back its graphics does it sooner. */
@@ -62,6 +63,7 @@ class App {
     entries: (entries, replaces) => this.name(entries, replaces),
     batch: (batch, received) => this.apply(batch, received),
   });
+  private readonly clock = new ServerClock();
   private readonly theme = new ThemeSwitch((dark) => this.recolor(dark));
   private readonly status = new StatusBar(() => this.retry());
   private readonly events = new EventPicker((eventId) => this.open(eventId));
@@ -106,6 +108,7 @@ class App {
   async start(): Promise<void> {
     window.telemetryMap = {
       devices: () => [...this.store.devices()].map((device) => this.store.position(device)),
+      now: () => this.nowMs(),
       trail: (deviceId) => this.trail(deviceId),
       course: () => this.map?.courseTexts() ?? [],
       counters: () => ({ received: this.received, batches: this.batches, pictures: this.map?.layer.pictures ?? 0 }),
@@ -116,6 +119,7 @@ class App {
   }
 
   private listen(): void {
+    this.reducedMotion.addEventListener("change", () => this.show());
     addEventListener("online", () => this.status.state.name === "reconnecting" && this.retry());
     // Someone who signed in in another tab returns to this one.
     addEventListener("focus", () => this.status.state.name === "signed-out" && this.retry());
@@ -143,6 +147,7 @@ class App {
         onDrag: () => this.follow(false),
         covering: [byId("panel", HTMLElement), this.sheet.side],
       });
+      this.showScale();
       this.map.select(this.selected);
       this.map.setCourse(this.course);
       this.fitOnce();
@@ -172,7 +177,14 @@ class App {
 
   private configure(config: Config): void {
     this.config = config;
+    this.clock.set(config.nowMs);
     if (!this.events.offer(config.events)) this.status.show({ name: "idle", text: "Which event?" });
+  }
+
+  /** Ask for the time again. */
+  private async setClock(): Promise<void> {
+    const answer = await fetchConfig(CONFIG_URL);
+    if (answer.kind === "ok") this.clock.set(answer.config.nowMs);
   }
 
   private open(eventId: string): void {
@@ -219,12 +231,16 @@ class App {
 
   /** Show what the store has now. */
   private show(): void {
-    this.store.glides = !this.reducedMotion.matches && this.store.count <= MAX_GLIDING;
+    this.store.glides = !this.reducedMotion.matches;
     document.body.dataset["deviceCount"] = String(this.store.count);
     if (this.selected !== undefined && this.store.present[this.selected] !== 1) this.select(undefined);
     this.fitOnce();
-    if (this.following && this.selected !== undefined) this.map?.follow(this.selected);
+    this.keepUp();
     this.map?.layer.invalidate();
+  }
+
+  private keepUp(): void {
+    if (this.following && this.selected !== undefined) this.map?.follow(this.selected);
   }
 
   /** Let trails begin before the page was opened. */
@@ -252,8 +268,8 @@ class App {
     this.setCourse(undefined);
     this.fitted = false;
     this.scale.reset();
+    this.showScale();
     document.body.dataset["deviceCount"] = "0";
-    this.map?.layer.invalidate();
     this.tick();
   }
 
@@ -299,21 +315,29 @@ class App {
     this.tick();
   }
 
-  /** Twice a second: ages, rows, panel, colour scale. */
+  /** Twice a second: ages, rows, panel, colour scale. Of the map only what changes by itself: nothing may move for hours. */
   private tick(): void {
     this.status.tick();
-    this.scale.grow(this.store, this.nowMs());
-    if (this.map !== undefined) this.map.layer.look.speedScale = this.scale.end;
-    setText(byId("legend-max", HTMLElement), `${this.scale.end} km/h`);
+    if (this.feedState?.name === "live" && this.clock.mustAsk()) void this.setClock();
+    if (this.scale.grow(this.store, this.nowMs())) this.showScale();
     this.list.refresh();
     this.showPanel();
     setText(byId("count", HTMLElement), this.store.count.toLocaleString());
-    this.map?.layer.invalidate();
+    this.keepUp();
+    this.map?.tick();
+  }
+
+  private showScale(): void {
+    setText(byId("legend-max", HTMLElement), `${this.scale.end} km/h`);
+    if (this.map === undefined) return;
+    this.map.layer.look.speedScale = this.scale.end;
+    this.map.layer.invalidate();
   }
 
   private showPanel(): void {
     const position = this.selected === undefined ? undefined : this.store.position(this.selected);
-    this.panel.show(position, this.store.entries, this.nowMs());
+    const overdue = this.selected !== undefined && this.store.isOverdue(this.selected, this.nowMs());
+    this.panel.show(position, this.store.entries, this.nowMs(), overdue);
   }
 
   /** The time that is shown. */
@@ -322,7 +346,7 @@ class App {
   }
 
   private serverMs(): number {
-    return Date.now() + (this.config?.clockAheadMs ?? 0);
+    return this.clock.nowMs;
   }
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -89,7 +90,14 @@ class MapPages:
         if events is None:
             return self._door.refuse(_UNLISTED)
         options, basemap = self._options, await self._basemap.version()
-        document = {"path": options.path, "events": events, "auth": options.authentication, "basemap": basemap}
+        document = {
+            "path": options.path,
+            "events": events,
+            "auth": options.authentication,
+            "basemap": basemap,
+            # The page tells the age of positions by this clock, whatever that of its machine says.
+            "now": round(time.time() * 1000),
+        }
         return web.json_response(document, headers={**SECURITY_HEADERS, "Cache-Control": "no-store"})
 
     async def show_page(self, request: web.Request) -> web.StreamResponse:

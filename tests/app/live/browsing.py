@@ -30,14 +30,16 @@ addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} forbids ${event.blockedURI}`));
 """
 _ONLY_THE_MAP = "header, main > :not(#map) { visibility: hidden }"
-_COLOURS = """async (picture) => {
+_ON_PICTURE = """async ([picture, measure]) => {
   const image = new Image();
   image.src = `data:image/png;base64,${picture}`;
   await image.decode();
   const canvas = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height });
   const context = canvas.getContext("2d");
   context.drawImage(image, 0, 0);
-  const { data } = context.getImageData(0, 0, image.width, image.height);
+  return eval(measure)(context.getImageData(0, 0, image.width, image.height));
+}"""
+_COLOURS = """({ data }) => {
   const counts = {};
   for (let at = 0; at < data.length; at += 4) {
     const colour = `${data[at]},${data[at + 1]},${data[at + 2]}`;
@@ -115,11 +117,15 @@ class MapPage:
 
     async def map_colours(self) -> list[tuple[int, int, int, int]]:
         """Return red, green, blue and number of pixels of each colour on the map itself, without what lies on it."""
+        colours: list[tuple[int, int, int, int]] = await self.on_picture(_COLOURS)
+        return colours
+
+    async def on_picture(self, measure: str) -> Any:
+        """Return what a function of JavaScript says of the pixels of the map itself, which it gets as ImageData."""
         picture = base64.b64encode(await self.page.locator("#map").screenshot(style=_ONLY_THE_MAP)).decode()
         # A page without a policy of its own, which would have to allow this.
         async with await self.page.context.new_page() as blank:
-            colours: list[tuple[int, int, int, int]] = await blank.evaluate(_COLOURS, picture)
-        return colours
+            return await blank.evaluate(_ON_PICTURE, [picture, measure])
 
     def _listen(self, message: ConsoleMessage) -> None:
         if message.type == "error":

@@ -2,21 +2,17 @@
 import { STRIDE, type Batch } from "../feed/conflator.ts";
 import { Entries } from "./entries.ts";
 import { mercatorX, mercatorY, metresPerUnit } from "./mercator.ts";
+import { glideMs, nextRhythm, overdueAfterMs } from "./rhythm.ts";
 import type { Position } from "../feed/protocol.ts";
 import { Trails, type TrailPoint } from "./trails.ts";
 
-/** A device without a position for this long is shown grey. */
-export const STALE_AFTER_MS = 60_000;
-/** A marker glides for about the time between two updates, but at most this long. */
-const MAX_GLIDE_MS = 1_000;
+/** As often as positions are handed over. */
 const MIN_GLIDE_MS = 100;
-/** After a longer silence the marker jumps: a glide would invent a movement. */
-const JUMP_AFTER_MS = 15_000;
 /** Nothing on the ground moves faster: no trail is drawn across a lost fix. */
 const MAX_SPEED_M_PER_S = 300;
 const FIRST_CAPACITY = 256;
 
-const COLUMNS = ["lat", "lon", "ts", "speed", "course", "x", "y", "fromX", "fromY", "glideStart", "glideMs", "arrived", "since"] as const;
+const COLUMNS = ["lat", "lon", "ts", "speed", "course", "x", "y", "fromX", "fromY", "glideStart", "glideMs", "rhythm", "since"] as const;
 type Column = (typeof COLUMNS)[number];
 export type Columns = Record<Column, Float64Array>;
 
@@ -39,8 +35,16 @@ export class DeviceStore {
   count = 0;
   /** Changes whenever a device appears or disappears. */
   membership = 0;
-  glides = true;
+  /** How fast time passes: in a replay, faster than on the clock that times the glides. */
+  pace = 1;
   private readonly indexes = new Map<string, number>();
+  private gliding = true;
+
+  /** Whether markers glide. When they no longer do, they are at once where they were reported. */
+  set glides(on: boolean) {
+    this.gliding = on;
+    if (!on) this.columns.glideMs.fill(0);
+  }
 
   /** Apply a batch; `timeMs` is the page's monotonic clock, which times the glides. */
   apply(batch: Batch, timeMs: number): void {
@@ -98,6 +102,16 @@ export class DeviceStore {
     };
   }
 
+  /** The age from which a device is overdue by its own rhythm, milliseconds. */
+  overdueAfterMs(device: number): number {
+    return overdueAfterMs(this.columns.rhythm[device] ?? 0);
+  }
+
+  /** Tell whether a device should have reported again by a time of the server's clock. */
+  isOverdue(device: number, nowMs: number): boolean {
+    return nowMs - (this.columns.ts[device] ?? 0) > this.overdueAfterMs(device);
+  }
+
   /** Lead a device's trail back over positions from before the first one shown, oldest first. */
   reachBack(deviceId: string, ts: Float64Array, lat: Float64Array, lon: Float64Array): void {
     const device = this.indexOf(deviceId);
@@ -105,15 +119,17 @@ export class DeviceStore {
     if (device === undefined || first === undefined) return;
     const since = this.columns.since[device] ?? 0;
     const older: TrailPoint[] = [];
-    let [beforeX, beforeY, beforeTs] = [0, 0, 0];
+    let [beforeX, beforeY, beforeTs, rhythm] = [0, 0, 0, 0];
     for (let at = 0; at < ts.length && (ts[at] as number) < since; at++) {
       const [x, y, now] = [mercatorX(lon[at] as number), mercatorY(lat[at] as number), ts[at] as number];
       older.push({ x, y, connected: isPlausible(x - beforeX, y - beforeY, y, now - beforeTs) });
+      rhythm = nextRhythm(rhythm, now - beforeTs);
       [beforeX, beforeY, beforeTs] = [x, y, now];
     }
     if (older.length === 0) return;
     const joined = isPlausible(first.x - beforeX, first.y - beforeY, first.y, since - beforeTs);
     this.trails.prepend(device, older, joined);
+    if (this.columns.rhythm[device] === 0) this.columns.rhythm[device] = nextRhythm(rhythm, since - beforeTs);
     this.columns.since[device] = ts[0] as number;
   }
 
@@ -182,11 +198,11 @@ export class DeviceStore {
     columns.course[device] = course;
     columns.x[device] = x;
     columns.y[device] = y;
-    columns.arrived[device] = timeMs;
   }
 
   private appear(device: number, x: number, y: number, ts: number, timeMs: number): void {
     this.columns.since[device] = ts;
+    this.columns.rhythm[device] = 0;
     this.present[device] = 1;
     this.count += 1;
     this.membership += 1;
@@ -200,7 +216,10 @@ export class DeviceStore {
     const oldX = columns.x[device] ?? 0;
     const oldY = columns.y[device] ?? 0;
     const plausible = isPlausible(x - oldX, y - oldY, y, sinceLastMs);
-    if (!plausible || sinceLastMs < 0 || sinceLastMs > JUMP_AFTER_MS || !this.glides) {
+    const rhythm = columns.rhythm[device] ?? 0;
+    const lengthMs = glideMs(rhythm, sinceLastMs) / this.pace;
+    columns.rhythm[device] = nextRhythm(rhythm, sinceLastMs);
+    if (!plausible || lengthMs === 0 || !this.gliding) {
       this.trails.push(device, oldX, oldY, timeMs);
       return this.jump(device, x, y, timeMs, plausible);
     }
@@ -209,8 +228,7 @@ export class DeviceStore {
     columns.fromX[device] = shownX;
     columns.fromY[device] = shownY;
     columns.glideStart[device] = timeMs;
-    const apartMs = timeMs - (columns.arrived[device] ?? 0);
-    columns.glideMs[device] = Math.max(MIN_GLIDE_MS, Math.min(MAX_GLIDE_MS, apartMs));
+    columns.glideMs[device] = Math.max(MIN_GLIDE_MS, lengthMs);
   }
 
   private jump(device: number, x: number, y: number, timeMs: number, connected: boolean): void {

@@ -53,6 +53,7 @@ export class Replay {
 
   setSpeed(speed: number): void {
     this.player.speed = speed;
+    this.store.pace = speed;
     this.store.trails.spacingMs = Math.max(SHORTEST_SPACING_MS, TRAIL_SPACING_MS / speed);
   }
 
@@ -70,6 +71,7 @@ export class Replay {
   /** Show what is live again. */
   stop(): void {
     this.chunks.stop();
+    this.store.pace = 1;
     this.store.trails.spacingMs = TRAIL_SPACING_MS;
     this.store.clearDevices();
     this.store.apply(this.aside.asBatch(), performance.now());

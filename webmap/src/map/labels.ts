@@ -1,6 +1,8 @@
 /** Names beside the markers, on a canvas of their own, while they are few enough to be read. */
+import { formatAge } from "../devices/age.ts";
 import { inkOn } from "../devices/entries.ts";
 import type { DeviceStore } from "../devices/store.ts";
+import type { Clock } from "./gl/buffer.ts";
 import { isVisible, project, type View } from "./gl/view.ts";
 
 const MAX_LABELS = 80;
@@ -10,12 +12,16 @@ const GAP_PX = 14;
 const PADDING_PX = 5;
 const MAX_NAME_LENGTH = 24;
 
-/** A start number on the colour of its entry, and a name; either may be empty. */
+/** A start number on the colour of its entry, a name, and the age of a position that is overdue; each may be empty. */
 export interface Label {
   readonly number: string;
   readonly color: string;
   readonly name: string;
+  readonly age: string;
 }
+
+/** How names are written, in the dark and in the light. */
+const INK = { overdue: ["#8d99b0", "#6b7689"], plain: ["#c6d2e8", "#33415a"], strong: ["#ffffff", "#0b1220"] } as const;
 
 interface Box {
   readonly x: number;
@@ -25,6 +31,8 @@ interface Box {
 
 export class Labels {
   hovered: number | undefined;
+  /** Whether ages are shown, which go on while nothing moves. */
+  showsAges = false;
   private readonly canvas = document.createElement("canvas");
   private readonly context: CanvasRenderingContext2D | null;
 
@@ -38,21 +46,25 @@ export class Labels {
     this.context = this.canvas.getContext("2d");
   }
 
-  draw(view: View, timeMs: number, selected: number | undefined, dark: boolean): void {
+  draw(view: View, { timeMs, nowMs }: Clock, selected: number | undefined, dark: boolean): void {
     if (this.context === null) return;
     this.prepare(this.context, view);
     const shown = this.candidates(view, timeMs, [selected, this.hovered]);
     const taken: Box[] = [];
+    this.showsAges = false;
     for (const [device, px, py] of shown) {
-      const label = labelOf(this.store, device);
+      const label = labelOf(this.store, device, nowMs);
+      const text = [label.name, label.age].filter((part) => part !== "").join(" · ");
       const chip = label.number === "" && label.color === "" ? 0 : this.context.measureText(label.number).width + 2 * PADDING_PX;
-      const gap = chip > 0 && label.name !== "" ? PADDING_PX : 0;
-      const width = chip + gap + this.context.measureText(label.name).width + 8;
+      const gap = chip > 0 && text !== "" ? PADDING_PX : 0;
+      const width = chip + gap + this.context.measureText(text).width + 8;
       const box = { x: besideMarker(px, width, view.width), y: py - HEIGHT_PX / 2, width };
       if (taken.some((other) => overlaps(box, other))) continue;
       taken.push(box);
       if (chip > 0) this.writeNumber(this.context, label, box, chip, dark);
-      this.write(this.context, label.name, { ...box, x: box.x + chip + gap }, dark, device === selected || device === this.hovered);
+      const ink = device === selected || device === this.hovered ? INK.strong : label.age === "" ? INK.plain : INK.overdue;
+      this.write(this.context, text, { ...box, x: box.x + chip + gap }, dark, ink);
+      this.showsAges ||= label.age !== "";
     }
   }
 
@@ -94,11 +106,11 @@ export class Labels {
     context.fillText(label.number, box.x + PADDING_PX, box.y + HEIGHT_PX / 2);
   }
 
-  private write(context: CanvasRenderingContext2D, text: string, box: Box, dark: boolean, strong: boolean): void {
+  private write(context: CanvasRenderingContext2D, text: string, box: Box, dark: boolean, ink: readonly [string, string]): void {
     context.lineWidth = 3.5;
     context.lineJoin = "round";
     context.strokeStyle = dark ? "rgba(9, 14, 25, 0.9)" : "rgba(255, 255, 255, 0.92)";
-    context.fillStyle = dark ? (strong ? "#ffffff" : "#c6d2e8") : strong ? "#0b1220" : "#33415a";
+    context.fillStyle = ink[dark ? 0 : 1];
     context.strokeText(text, box.x, box.y + HEIGHT_PX / 2);
     context.fillText(text, box.x, box.y + HEIGHT_PX / 2);
   }
@@ -115,13 +127,14 @@ function overlaps(one: Box, other: Box): boolean {
 }
 
 /** What stands beside a marker: of the entry what is known, else the end of the device's id. */
-export function labelOf(store: DeviceStore, device: number): Label {
+export function labelOf(store: DeviceStore, device: number, nowMs: number): Label {
   const deviceId = store.ids[device] ?? "";
   const { number = "", name = "", color = "" } = store.entries.of(deviceId) ?? {};
-  if (name === "" && number === "") return { number, color, name: shortId(deviceId) };
+  const age = store.isOverdue(device, nowMs) ? formatAge(nowMs - store.position(device).ts) : "";
+  if (name === "" && number === "") return { number, color, name: shortId(deviceId), age };
   const characters = [...name];
   const short = characters.length <= MAX_NAME_LENGTH ? name : `${characters.slice(0, MAX_NAME_LENGTH - 1).join("").trim()}…`;
-  return { number: number.slice(0, MAX_NAME_LENGTH), color, name: short };
+  return { number: number.slice(0, MAX_NAME_LENGTH), color, name: short, age };
 }
 
 /** The end of a long id, which is where the ids of one fleet differ. */

@@ -16,6 +16,8 @@ const PICK_RADIUS_PX = 18;
 /** MapLibre's tiles are 512 pixels at zoom 0. */
 const WORLD_PX = 512;
 const FIT_MAX_ZOOM = 14;
+/** A little longer than the time between two calls of `follow`: the map does not stop between them. */
+const FOLLOW_MS = 600;
 
 export interface MapOptions {
   readonly container: HTMLElement;
@@ -66,7 +68,7 @@ export class LiveMap {
       this.lost = false;
       this.restyle();
     });
-    this.map.on("render", () => this.labels.draw(this.view(), options.clock().timeMs, this.layer.look.selected, this.dark));
+    this.map.on("render", () => this.drawLabels());
     this.map.on("click", (event) => options.onPick(this.pick(event.point.x, event.point.y)));
     this.map.on("mousemove", (event) => {
       const over = this.pick(event.point.x, event.point.y);
@@ -122,13 +124,23 @@ export class LiveMap {
     this.map.easeTo({ center, zoom, offset: this.offset(), duration: this.options.reducedMotion() ? 0 : 600 });
   }
 
-  /** Keep a device in the middle. Called for every batch while following. */
+  /** Show which devices have become overdue, and their ages. */
+  tick(): void {
+    if (!this.layer.age() && this.labels.showsAges) this.drawLabels();
+  }
+
+  /** Keep a device in the middle, gliding as its marker does. Called with every batch, and twice a second. */
   follow(device: number): void {
-    const { lat, lon } = this.store.position(device);
     if (this.map.isZooming()) return;
-    const duration = this.options.reducedMotion() ? 0 : 900;
+    const duration = this.options.reducedMotion() ? 0 : FOLLOW_MS;
+    const [x, y] = this.store.shownAt(device, this.options.clock().timeMs + duration);
+    const center: [number, number] = [longitude(x), latitude(y)];
     const offset = this.offset();
-    this.map.easeTo({ center: [lon, lat], offset, duration, easing: (share) => share, essential: false });
+    const view = this.view();
+    const [px, py] = project(view, x, y);
+    // A device that stands keeps nothing busy.
+    if (Math.hypot(px - view.width / 2 - offset[0], py - view.height / 2 - offset[1]) < 0.5) return;
+    this.map.easeTo({ center, offset, duration, easing: (share) => share, essential: false });
   }
 
   /** From the middle of the map to the middle of its uncovered part, in pixels to the right and down. */
@@ -157,6 +169,10 @@ export class LiveMap {
       best = device;
     }
     return best;
+  }
+
+  private drawLabels(): void {
+    this.labels.draw(this.view(), this.options.clock(), this.layer.look.selected, this.dark);
   }
 
   private createMap(): MapLibreMap {

@@ -1,5 +1,5 @@
 /** The colours of speeds, and the scale they are read on; the shader and the legend hold the same four stops. */
-import { STALE_AFTER_MS, type DeviceStore } from "../devices/store.ts";
+import type { DeviceStore } from "../devices/store.ts";
 
 type Color = readonly [number, number, number];
 
@@ -29,15 +29,16 @@ export class SpeedScale {
   /** km/h at its end. */
   end: number = ENDS[0];
 
-  /** Make room for the fastest device that is not stale. */
-  grow(store: DeviceStore, nowMs: number): void {
-    const { speed, ts } = store.columns;
-    const oldest = nowMs - STALE_AFTER_MS;
+  /** Make room for the fastest device that is not overdue; true if there was too little. */
+  grow(store: DeviceStore, nowMs: number): boolean {
+    const { speed } = store.columns;
     let fastest = 0;
     for (const device of store.devices()) {
-      if ((ts[device] ?? 0) >= oldest) fastest = Math.max(fastest, speed[device] ?? 0);
+      if (!store.isOverdue(device, nowMs)) fastest = Math.max(fastest, speed[device] ?? 0);
     }
-    this.end = Math.max(this.end, speedScale(fastest));
+    const before = this.end;
+    this.end = Math.max(before, speedScale(fastest));
+    return this.end > before;
   }
 
   reset(): void {

@@ -9,8 +9,8 @@ export interface EventChoice {
 export interface Config {
   readonly path: string;
   readonly events: readonly EventChoice[];
-  /** How far the server's clock is ahead of this one, milliseconds. */
-  readonly clockAheadMs: number;
+  /** The server's time when it answered, epoch milliseconds. */
+  readonly nowMs: number;
 }
 
 export type ConfigAnswer =
@@ -20,10 +20,7 @@ export type ConfigAnswer =
   | { readonly kind: "unreachable" }
   | { readonly kind: "unavailable"; readonly retryAfterMs: number };
 
-/** Smaller differences mean nothing: the Date header has whole seconds, and takes time to arrive. */
-const CLOCK_TOLERANCE_MS = 3_000;
-
-export async function fetchConfig(url: string, nowMs: () => number = Date.now): Promise<ConfigAnswer> {
+export async function fetchConfig(url: string): Promise<ConfigAnswer> {
   let response: Response;
   let body: unknown;
   try {
@@ -34,7 +31,7 @@ export async function fetchConfig(url: string, nowMs: () => number = Date.now): 
     return { kind: "unreachable" };
   }
   if (response.status === 200) {
-    const config = parseConfig(body, clockAheadMs(response.headers.get("Date"), nowMs()));
+    const config = parseConfig(body);
     return config === undefined ? { kind: "missing" } : { kind: "ok", config };
   }
   if (response.status === 401) return { kind: "signed-out", text: sentenceOf(body) };
@@ -45,14 +42,15 @@ export async function fetchConfig(url: string, nowMs: () => number = Date.now): 
 }
 
 /** Check a config document; undefined if it is not one. */
-export function parseConfig(body: unknown, aheadMs: number): Config | undefined {
+export function parseConfig(body: unknown): Config | undefined {
   const path = field(body, "path");
   const events = field(body, "events");
-  if (typeof path !== "string" || !/^\/(?!\/)/.test(path)) return undefined;
+  const nowMs = field(body, "now");
+  if (typeof path !== "string" || !/^\/(?!\/)/.test(path) || typeof nowMs !== "number") return undefined;
   return {
     path,
     events: Array.isArray(events) ? events.map(parseEvent).filter((event) => event !== undefined) : [],
-    clockAheadMs: aheadMs,
+    nowMs,
   };
 }
 
@@ -63,11 +61,6 @@ function parseEvent(value: unknown): EventChoice | undefined {
   if (typeof id !== "string" && typeof id !== "number") return undefined;
   const text = String(id);
   return text === "" ? undefined : { id: text, name: typeof name === "string" && name !== "" ? name : text };
-}
-
-export function clockAheadMs(dateHeader: string | null, nowMs: number): number {
-  const ahead = Date.parse(dateHeader ?? "") - nowMs;
-  return Number.isFinite(ahead) && Math.abs(ahead) > CLOCK_TOLERANCE_MS ? ahead : 0;
 }
 
 function field(value: unknown, name: string): unknown {

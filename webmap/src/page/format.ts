@@ -8,16 +8,6 @@ export function formatSpeed(kmPerHour: number): string {
   return `${kmPerHour > 0 && kmPerHour < 10 ? kmPerHour.toFixed(1) : Math.round(kmPerHour)} km/h`;
 }
 
-/** Age in the largest unit that fits: "now", "12 s", "3 min", "5 h", "2 d". */
-export function formatAge(ageMs: number): string {
-  const seconds = Math.floor(Math.max(0, ageMs) / 1000);
-  if (seconds < 2) return "now";
-  if (seconds < 60) return `${seconds} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
-  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h`;
-  return `${Math.floor(seconds / 86_400)} d`;
-}
-
 export function formatCourse(degrees: number): string {
   const wind = WINDS[Math.round(degrees / 45) % WINDS.length] ?? "N";
   return `${Math.round(degrees) % 360}° ${wind}`;

@@ -80,29 +80,88 @@ test("the order of frames decides, whatever their times", () => {
   assert.equal(pair.store.position(0).lat, 44);
 });
 
-test("a marker glides from where it was shown to where it is", () => {
+test("a marker glides from where it was shown to where it is, in about one interval", () => {
   const pair = new Pair();
   pair.conflator.add(at("a", 0, 0, 0));
   pair.flush(0);
-  pair.conflator.add(at("a", 1_000, 0, 0.0001));
-  pair.flush(1_000);
+  pair.conflator.add(at("a", 10_000, 0, 0.0001));
+  pair.flush(10_000);
   const span = 0.0001 / 360;
-  for (const [timeMs, share] of [[1_000, 0], [1_500, 0.5], [2_000, 1], [9_000, 1]] as const) {
+  for (const [timeMs, share] of [[10_000, 0], [15_500, 0.5], [21_000, 1], [90_000, 1]] as const) {
     const [x] = pair.store.shownAt(0, timeMs);
     assert.ok(Math.abs(x - (0.5 + span * share)) < 1e-12, `${timeMs} ms: ${x}`);
   }
 });
 
-test("after a long silence, or without motion wanted, it jumps", () => {
-  for (const [glides, ts] of [[true, 60_000], [false, 1_000]] as const) {
+test("a marker whose device reports evenly neither stops nor jumps, and is never ahead of what was reported", () => {
+  const pair = new Pair();
+  const steps: number[] = [];
+  let before = 0;
+  for (let timeMs = 0; timeMs <= 60_000; timeMs += 100) {
+    if (timeMs % 1_000 === 0) pair.conflator.add(at("a", timeMs, 0, timeMs * 1e-7));
+    pair.flush(timeMs);
+    const [x] = pair.store.shownAt(0, timeMs);
+    assert.ok(x <= (pair.store.columns.x[0] ?? 0) + 1e-15);
+    steps.push(x - before);
+    before = x;
+  }
+  const even = (100 * 1e-7) / 360;
+  for (const step of steps.slice(-200)) assert.ok(Math.abs(step / even - 1) < 0.01, `${step / even}`);
+});
+
+test("in a replay a marker glides as much faster as time passes", () => {
+  const pair = new Pair();
+  pair.store.pace = 8;
+  for (const ts of [0, 8_000]) {
+    pair.conflator.add(at("a", ts, 0, ts * 1e-8));
+    pair.flush(ts / 8);
+  }
+  assert.ok(Math.abs((pair.store.columns.glideMs[0] ?? 0) - 1_100) < 1e-9);
+});
+
+test("a marker jumps after a long silence, over a distance that no speed explains, and without motion wanted", () => {
+  for (const [glides, ts, lon] of [[true, 60_000, 0.0001], [false, 1_000, 0.0001], [true, 1_000, 5]] as const) {
     const pair = new Pair();
     pair.store.glides = glides;
     pair.conflator.add(at("a", 0, 0, 0));
     pair.flush(0);
-    pair.conflator.add(at("a", ts, 0, 0.0001));
+    pair.conflator.add(at("a", ts, 0, lon));
     pair.flush(ts);
     assert.equal(pair.store.shownAt(0, ts)[0], pair.store.columns.x[0]);
   }
+});
+
+test("across 180° a marker jumps, and its trail has a gap", () => {
+  const pair = new Pair();
+  for (const [ts, lon] of [[0, 179.9999], [1_000, -179.9999]] as const) {
+    pair.conflator.add(at("a", ts, 0, lon));
+    pair.flush(ts);
+  }
+  assert.equal(pair.store.shownAt(0, 1_000)[0], pair.store.columns.x[0]);
+  assert.equal(pair.store.trails.pointsOf(0).at(-1)?.connected, false);
+});
+
+test("when motion is no longer wanted, gliding markers are where they were reported", () => {
+  const pair = new Pair();
+  for (const ts of [0, 1_000]) {
+    pair.conflator.add(at("a", ts, 0, ts * 1e-7));
+    pair.flush(ts);
+  }
+  assert.notEqual(pair.store.shownAt(0, 1_000)[0], pair.store.columns.x[0]);
+  pair.store.glides = false;
+  assert.equal(pair.store.shownAt(0, 1_000)[0], pair.store.columns.x[0]);
+});
+
+test("a device is overdue by its own rhythm, which its past tells too", () => {
+  const pair = new Pair();
+  for (const id of ["often", "rarely", "once", "past"]) pair.conflator.add(at(id, 100_000));
+  pair.flush();
+  pair.conflator.add(at("often", 101_000));
+  pair.conflator.add(at("rarely", 140_000));
+  pair.flush();
+  pair.store.reachBack("past", Float64Array.of(98_000, 99_000), Float64Array.of(42, 42), Float64Array.of(21, 21));
+  assert.deepEqual([0, 1, 2, 3].map((device) => pair.store.overdueAfterMs(device)), [15_000, 120_000, 60_000, 15_000]);
+  assert.deepEqual([0, 1, 2, 3].map((device) => pair.store.isOverdue(device, 120_000)), [true, false, false, true]);
 });
 
 test("ids that look like object members are only names", () => {

@@ -20,12 +20,13 @@ test("a label is number, colour and name of the entry, else the device's id", ()
     ]),
     true,
   );
-  assert.deepEqual([0, 1, 2, 3].map((device) => labelOf(store, device)), [
-    { number: "7", color: "#e4002b", name: "Ana" },
-    { number: "", color: "", name: "Bartholomew Featherston…" },
-    { number: "9", color: "", name: "" },
-    { number: "", color: "#e4002b", name: "…441013" },
+  assert.deepEqual([0, 1, 2, 3].map((device) => labelOf(store, device, 0)), [
+    { number: "7", color: "#e4002b", name: "Ana", age: "" },
+    { number: "", color: "", name: "Bartholomew Featherston…", age: "" },
+    { number: "9", color: "", name: "", age: "" },
+    { number: "", color: "#e4002b", name: "…441013", age: "" },
   ]);
+  assert.equal(labelOf(store, 0, 75_900).age, "1 min 15 s");
 });
 
 test("a label stands on the right of its marker, or on the left where it would be cut", () => {

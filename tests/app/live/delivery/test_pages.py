@@ -8,7 +8,7 @@ import pytest
 
 from tests.app.live.directus.rights import EIGHT, SEVEN, Spectator
 from tests.app.live.directus.stand_in import DirectusServer
-from tests.app.live.harness import LiveFactory, Side
+from tests.app.live.harness import LiveFactory, Side, now_ms
 
 
 @pytest.fixture
@@ -27,9 +27,12 @@ async def test_the_pages(side: Side, directus: DirectusServer, spectator: Specta
         assert page.headers["X-Frame-Options"] == "DENY"
         assert page.headers["X-Content-Type-Options"] == "nosniff"
         assert page.headers["Referrer-Policy"] == "no-referrer"
+    asked_ms = now_ms()
     async with side.http.get(f"{side.url}/config.json", headers={"Cookie": side.cookie}) as config:
+        document = await config.json()
+        assert asked_ms <= document.pop("now") <= now_ms()
         events = [{"id": EIGHT, "name": "Race"}]
-        assert await config.json() == {"path": "/live", "events": events, "auth": "none", "basemap": None}
+        assert document == {"path": "/live", "events": events, "auth": "none", "basemap": None}
         assert config.headers["Cache-Control"] == "no-store"
 
 

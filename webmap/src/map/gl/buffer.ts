@@ -1,5 +1,5 @@
 /** The devices as the shaders read them. */
-import { STALE_AFTER_MS, type DeviceStore } from "../../devices/store.ts";
+import type { DeviceStore } from "../../devices/store.ts";
 
 /** from (4), to (4), glide start and length, speed, course, flags, head sequence, and two unused. */
 export const DEVICE_FLOATS = 16;
@@ -10,7 +10,7 @@ const MOTION = 10;
 const FLAGS = 12;
 
 const ABSENT = -1;
-const STALE = 1;
+const OVERDUE = 1;
 const SELECTED = 2;
 
 export interface Clock {
@@ -20,30 +20,44 @@ export interface Clock {
   readonly nowMs: number;
 }
 
-/** Write every device into `target`; return when the last glide ends, by the monotonic clock. */
-export function fillDevices(target: Float32Array, store: DeviceStore, selected: number | undefined, clock: Clock): number {
-  const { columns } = store;
-  let glidingUntil = 0;
+/** Until when what was written is all there is to draw. */
+export interface Validity {
+  /** When the last glide ends, by the monotonic clock. */
+  readonly glidingUntil: number;
+  /** The fastest glide, in units of the Mercator square per millisecond. */
+  readonly fastest: number;
+  /** When the next device becomes overdue, by the server's clock. */
+  readonly overdueAt: number;
+}
+
+/** Write every device into `target`. */
+export function fillDevices(target: Float32Array, store: DeviceStore, selected: number | undefined, clock: Clock): Validity {
+  const { x, y, fromX, fromY, glideStart, glideMs, speed, course, ts } = store.columns;
+  let [glidingUntil, fastest, overdueAt] = [0, 0, Infinity];
   for (let device = 0; device < store.ids.length; device++) {
     const at = device * DEVICE_FLOATS;
     if (store.present[device] !== 1) {
       target[at + FLAGS] = ABSENT;
       continue;
     }
-    const start = columns.glideStart[device] ?? 0;
-    const length = columns.glideMs[device] ?? 0;
-    split(target, at + FROM, columns.fromX[device] ?? 0, columns.fromY[device] ?? 0);
-    split(target, at + TO, columns.x[device] ?? 0, columns.y[device] ?? 0);
+    const [toX, toY, startX, startY] = [x[device] as number, y[device] as number, fromX[device] as number, fromY[device] as number];
+    const [start, length] = [glideStart[device] as number, glideMs[device] as number];
+    split(target, at + FROM, startX, startY);
+    split(target, at + TO, toX, toY);
     target[at + GLIDE] = start - clock.timeMs;
     target[at + GLIDE + 1] = length;
-    target[at + MOTION] = columns.speed[device] ?? 0;
-    target[at + MOTION + 1] = columns.course[device] ?? 0;
-    const stale = clock.nowMs - (columns.ts[device] ?? 0) > STALE_AFTER_MS ? STALE : 0;
-    target[at + FLAGS] = stale + (device === selected ? SELECTED : 0);
-    target[at + FLAGS + 1] = store.trails.heads[device] ?? 0;
-    if (start + length > glidingUntil) glidingUntil = start + length;
+    target[at + MOTION] = speed[device] as number;
+    target[at + MOTION + 1] = course[device] as number;
+    const dueMs = (ts[device] as number) + store.overdueAfterMs(device);
+    const isOverdue = clock.nowMs > dueMs;
+    target[at + FLAGS] = (isOverdue ? OVERDUE : 0) + (device === selected ? SELECTED : 0);
+    target[at + FLAGS + 1] = store.trails.heads[device] as number;
+    if (!isOverdue && dueMs < overdueAt) overdueAt = dueMs;
+    if (start + length <= clock.timeMs) continue;
+    glidingUntil = Math.max(glidingUntil, start + length);
+    fastest = Math.max(fastest, (Math.abs(toX - startX) + Math.abs(toY - startY)) / length);
   }
-  return glidingUntil;
+  return { glidingUntil, fastest, overdueAt };
 }
 
 function split(target: Float32Array, at: number, x: number, y: number): void {

@@ -1,6 +1,6 @@
 /** All devices and trails in three draw calls, as a custom layer of the map. */
 import type { CustomLayerInterface, Map as MapLibreMap } from "maplibre-gl";
-import { DEVICE_FLOATS, fillDevices, type Clock } from "./buffer.ts";
+import { DEVICE_FLOATS, fillDevices, type Clock, type Validity } from "./buffer.ts";
 import { DataTexture, createProgram, type Program } from "./webgl.ts";
 import { LINE_FRAGMENT, MARKER_FRAGMENT, MARKER_VERTEX, STUB_VERTEX, TRAIL_VERTEX } from "./shaders.ts";
 import type { DeviceStore } from "../../devices/store.ts";
@@ -11,6 +11,11 @@ export interface Look {
   speedScale: number;
   selected: number | undefined;
 }
+
+/** A marker that has moved by less than this looks as before, CSS pixels. */
+const STEP_PX = 0.25;
+/** Shorter waits are for the next picture. */
+const PICTURE_MS = 16;
 
 /** Many devices need smaller markers than a few. */
 function markerSize(count: number, zoom: number): number {
@@ -38,8 +43,9 @@ export class DeviceLayer implements CustomLayerInterface {
   private map: MapLibreMap | undefined;
   private graphics: Graphics | undefined;
   private data = new Float32Array(0);
-  private filledAt = 0;
-  private glidingUntil = 0;
+  private filledAt: Clock = { timeMs: 0, nowMs: 0 };
+  private valid: Validity = { glidingUntil: 0, fastest: 0, overdueAt: Infinity };
+  private timer: ReturnType<typeof setTimeout> | undefined;
   private dirty = true;
   /** Whether nothing was drawn since the layer was added. */
   private fresh = true;
@@ -54,6 +60,15 @@ export class DeviceLayer implements CustomLayerInterface {
   invalidate(): void {
     this.dirty = true;
     this.map?.triggerRepaint();
+  }
+
+  /** Have devices that have become overdue drawn grey; true if there are any. */
+  age(): boolean {
+    const { nowMs } = this.clock();
+    // A replay, or a clock that was set, may also go back.
+    const outdated = nowMs > this.valid.overdueAt || nowMs < this.filledAt.nowMs;
+    if (outdated) this.invalidate();
+    return outdated;
   }
 
   onAdd(map: MapLibreMap, gl: WebGL2RenderingContext): void {
@@ -89,15 +104,25 @@ export class DeviceLayer implements CustomLayerInterface {
     this.use(gl, this.graphics.markers, clock);
     gl.drawArrays(gl.POINTS, 0, devices);
     gl.bindVertexArray(null);
-    if (clock.timeMs < this.glidingUntil) this.map?.triggerRepaint();
+    this.goOn(clock);
+  }
+
+  /** Draw again when the fastest marker has moved by as much as can be seen. */
+  private goOn({ timeMs }: Clock): void {
+    clearTimeout(this.timer);
+    const leftMs = this.valid.glidingUntil - timeMs;
+    if (leftMs <= 0) return;
+    const waitMs = Math.min(leftMs, STEP_PX / (this.valid.fastest * this.view().worldSize));
+    if (waitMs <= PICTURE_MS) this.map?.triggerRepaint();
+    else this.timer = setTimeout(() => this.map?.triggerRepaint(), waitMs);
   }
 
   private upload(graphics: Graphics, clock: Clock): void {
     this.dirty = false;
     const needed = this.store.present.length * DEVICE_FLOATS;
     if (this.data.length !== needed) this.data = new Float32Array(needed);
-    this.glidingUntil = fillDevices(this.data, this.store, this.look.selected, clock);
-    this.filledAt = clock.timeMs;
+    this.valid = fillDevices(this.data, this.store, this.look.selected, clock);
+    this.filledAt = clock;
     graphics.devices.upload(this.data);
     const { trails } = this.store;
     if (!trails.dirty) return;
@@ -116,7 +141,7 @@ export class DeviceLayer implements CustomLayerInterface {
     gl.uniformMatrix2fv(program.uniform("u_project"), false, clipMatrix(view));
     gl.uniform2f(program.uniform("u_pixel"), 2 / gl.drawingBufferWidth, 2 / gl.drawingBufferHeight);
     gl.uniform1f(program.uniform("u_ratio"), ratio);
-    gl.uniform1f(program.uniform("u_now"), clock.timeMs - this.filledAt);
+    gl.uniform1f(program.uniform("u_now"), clock.timeMs - this.filledAt.timeMs);
     gl.uniform1f(program.uniform("u_scale"), this.look.speedScale);
     gl.uniform1f(program.uniform("u_dark"), this.look.dark ? 1 : 0);
     gl.uniform1f(program.uniform("u_size"), markerSize(this.store.count, this.map?.getZoom() ?? 0));

@@ -96,8 +96,9 @@ void main() {
   v_across = vec2(at.y * (width + 1.0), width);
   vec2 normal = vec2(-along.y, along.x) / extent * v_across.x;
   gl_Position = vec4(mix(a, b, at.x) + normal * u_pixel, 0.0, 1.0);
-  float alpha = selected ? 0.95 : 0.62;
-  v_color = vec4(speedColor(motion.z) * alpha, alpha);
+  bool old = mod(look.x, 2.0) >= 1.0;
+  float alpha = (selected ? 0.95 : 0.62) * (old ? 0.45 : 1.0);
+  v_color = vec4((old ? stale() : speedColor(motion.z)) * alpha, alpha);
 }`;
 
 export const LINE_FRAGMENT = `#version 300 es

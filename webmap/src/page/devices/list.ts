@@ -1,8 +1,9 @@
 /** The list of devices: filtered, with only the visible rows, and usable by mouse, touch or keyboard. */
 import { byId, part, setText } from "../dom.ts";
 import { showNumber } from "./entry.ts";
-import { formatAge, formatSpeed } from "../format.ts";
-import { STALE_AFTER_MS, type DeviceStore } from "../../devices/store.ts";
+import { formatSpeed } from "../format.ts";
+import { formatAge } from "../../devices/age.ts";
+import type { DeviceStore } from "../../devices/store.ts";
 import { rowForKey, visibleRows } from "./rows.ts";
 
 const collator = new Intl.Collator(undefined, { numeric: true });
@@ -96,14 +97,14 @@ export class DeviceList {
     if (device === undefined) return;
     const row = this.rows.get(at) ?? this.createRow(at, device, rowPx);
     const { ts, speed } = this.store.position(device);
-    const ageMs = this.nowMs() - ts;
-    const stale = ageMs > STALE_AFTER_MS;
+    const nowMs = this.nowMs();
+    const stale = this.store.isOverdue(device, nowMs);
     row.item.dataset["stale"] = String(stale);
     row.item.dataset["active"] = String(at === this.active);
     row.item.setAttribute("aria-selected", String(device === this.selected));
     row.item.style.setProperty("--dot", stale ? "" : this.color(speed));
     setText(row.speed, stale ? "" : formatSpeed(speed));
-    setText(row.age, formatAge(ageMs));
+    setText(row.age, formatAge(nowMs - ts));
   }
 
   private createRow(at: number, device: number, rowPx: number): Row {

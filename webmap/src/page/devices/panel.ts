@@ -1,11 +1,11 @@
 /** What is known about the selected device. */
 import { byId, setText } from "../dom.ts";
-import { formatAge, formatCourse, formatPosition, formatSpeed } from "../format.ts";
+import { formatCourse, formatPosition, formatSpeed } from "../format.ts";
 import { showNumber } from "./entry.ts";
+import { formatAge } from "../../devices/age.ts";
 import type { Entries } from "../../devices/entries.ts";
 import type { Entry } from "../../feed/entries.ts";
 import type { Position } from "../../feed/protocol.ts";
-import { STALE_AFTER_MS } from "../../devices/store.ts";
 
 export interface PanelActions {
   close(): void;
@@ -29,12 +29,11 @@ export class Panel {
     setText(this.followButton, following ? "Following" : "Follow");
   }
 
-  show(position: Position | undefined, entries: Entries, nowMs: number): void {
+  show(position: Position | undefined, entries: Entries, nowMs: number, overdue: boolean): void {
     this.panel.hidden = position === undefined;
     if (position === undefined) return;
-    const ageMs = nowMs - position.ts;
-    const age = formatAge(ageMs);
-    this.panel.dataset["stale"] = String(ageMs > STALE_AFTER_MS);
+    const age = formatAge(nowMs - position.ts);
+    this.panel.dataset["stale"] = String(overdue);
     this.write("panel-id", entries.nameOf(position.deviceId));
     this.showEntry(position.deviceId, entries);
     this.write("panel-speed", formatSpeed(position.speed));

@@ -25,7 +25,7 @@ from tests.support.waiting import eventually
 ONE, TWO, OTHER = "356307042440001", "356307042440002", "356307042449999"
 _WRAPPED_OR_COVERED = """() => {
   document.querySelector("#panel-speed").textContent = "188 km/h";
-  document.querySelector("#panel-age").textContent = "59 min ago";
+  document.querySelector("#panel-age").textContent = "59 min 59 s ago";
   const follow = document.querySelector("#follow").getBoundingClientRect();
   return ["id", "speed", "age", "course", "position"].filter((name) => {
     const text = document.querySelector(`#panel-${name}`);
