@@ -28,6 +28,7 @@ from telemetry_app.settings.kinds import (
     LogFormat,
     LogLevel,
     Origins,
+    PageUrl,
     Path,
     Pooler,
     Port,
@@ -134,6 +135,9 @@ class Settings(BaseSettings):
     )
     live_reauthorize_ms: int = Field(
         60_000, ge=0, description="How often rights are asked again; 0 = only at subscribe"
+    )
+    live_sign_in_url: PageUrl = Field(
+        None, description="Page where people sign in, to which maps lead those without a session; unset = no link"
     )
     live_max_connections: int = Field(10_000, ge=1, description="WebSocket connections of one worker")
     live_max_connections_per_user: int = Field(50, ge=1, description="Of these, those of one user, in all its sessions")

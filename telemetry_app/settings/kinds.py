@@ -86,6 +86,14 @@ def _check_base_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _check_page_url(url: str) -> str:
+    parts = urlsplit(url)
+    is_path = re.match(r"/(?![/\\])", url) is not None
+    if re.search(r"[\s\\]", url) or not (is_path or (parts.scheme in {"http", "https"} and parts.hostname)):
+        raise ValueError("page")
+    return url
+
+
 def _check_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(item if item == "*" else _check_origin(item) for item in origins)
 
@@ -161,6 +169,11 @@ BaseUrl = Annotated[
     Annotated[str, _url_of("http", "https"), AfterValidator(_check_base_url)] | None,
     _as_written(_blank_is_unset),
     Bound("unset or a well-formed URL that begins with http:// or https://"),
+]
+PageUrl = Annotated[
+    Annotated[str, AfterValidator(_check_page_url)] | None,
+    _as_written(lambda text: text.strip() or None),
+    Bound("unset, a URL that begins with http:// or https://, or a path that begins with /"),
 ]
 # Braces would put a hash tag of the operator's into keys that carry one of ours.
 KeyName = Annotated[

@@ -7,7 +7,9 @@ import { DeviceStore } from "./devices/store.ts";
 import { FeedClient } from "./feed/client.ts";
 import type { Batch } from "./feed/conflator.ts";
 import type { EntriesByDevice } from "./feed/entries.ts";
+import { probe } from "./feed/probe.ts";
 import type { Position } from "./feed/protocol.ts";
+import { SessionWatch } from "./feed/session.ts";
 import type { FeedState } from "./feed/state.ts";
 import { Archive } from "./history/archive.ts";
 import { reachBack } from "./history/reach.ts";
@@ -68,9 +70,10 @@ class App {
   private readonly status = new StatusBar(() => this.retry());
   private readonly events = new EventPicker((eventId) => this.open(eventId));
   private readonly loader = new ConfigLoader(CONFIG_URL, {
-    state: (state) => this.status.show(state),
+    state: (state) => this.tell(state),
     config: (config) => this.configure(config),
   });
+  private readonly session = new SessionWatch(isSignedOut, () => this.retry());
   private readonly sheet = new Sheet();
   private readonly panel = new Panel({ close: () => this.select(undefined), follow: (on) => this.follow(on) });
   private readonly list = new DeviceList(
@@ -122,7 +125,7 @@ class App {
     this.reducedMotion.addEventListener("change", () => this.show());
     addEventListener("online", () => this.status.state.name === "reconnecting" && this.retry());
     // Someone who signed in in another tab returns to this one.
-    addEventListener("focus", () => this.status.state.name === "signed-out" && this.retry());
+    addEventListener("focus", () => void this.session.ask());
     addEventListener("keydown", (event) => event.key === "Escape" && this.select(undefined));
     byId("fit", HTMLButtonElement).addEventListener("click", () => {
       this.follow(false);
@@ -170,7 +173,12 @@ class App {
     const shows = state.name === "live" || state.name === "stale";
     // Nothing is live before it can be seen; a page in the background draws nothing.
     const unseen = this.unseen === DRAWING && document.hidden ? undefined : this.unseen;
-    this.status.show((shows ? unseen : undefined) ?? state);
+    this.tell((shows ? unseen : undefined) ?? state);
+  }
+
+  private tell(state: FeedState): void {
+    this.status.show(state);
+    this.session.watch(state.name === "signed-out");
   }
 
   // --- the connection ---
@@ -178,7 +186,7 @@ class App {
   private configure(config: Config): void {
     this.config = config;
     this.clock.set(config.nowMs);
-    if (!this.events.offer(config.events)) this.status.show({ name: "idle", text: "Which event?" });
+    if (!this.events.offer(config.events)) this.tell({ name: "idle", text: "Which event?" });
   }
 
   /** Ask for the time again. */
@@ -348,6 +356,11 @@ class App {
   private serverMs(): number {
     return this.clock.nowMs;
   }
+}
+
+async function isSignedOut(): Promise<boolean> {
+  const { kind } = await probe([CONFIG_URL]);
+  return kind === "signed-out" || kind === "full" || kind === "unreachable";
 }
 
 /** The address of a file that was built beside this script. */

@@ -22,6 +22,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 #: What Directus calls the cookie of a login that is not in session mode.
 _REFRESH_COOKIE: Final = "directus_refresh_token"
+_UNAUTHORIZED: Final = 401
 #: Longest part of a header in the log.
 _SHOWN_CHARS: Final = 100
 SESSION_ENDED: Final = Refusal(401, "session-ended", "Your session is unknown or has ended. Please sign in again.")
@@ -54,17 +55,28 @@ class Door:
         authenticator: Knows sessions.
         proxies: Tell clients' addresses.
         allowed_origins: Pages that may connect; none = only those of the same origin, `*` = any.
+        sign_in_url: Page where people sign in, told to those without a session; None = they know where.
     """
 
-    def __init__(self, authenticator: Authenticator, proxies: TrustedProxies, allowed_origins: Collection[str]) -> None:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        proxies: TrustedProxies,
+        allowed_origins: Collection[str],
+        *,
+        sign_in_url: str | None = None,
+    ) -> None:
         self._authenticator = authenticator
         self.credentials_of = proxies.credentials_of
         self._allowed_origins = allowed_origins
+        self._sign_in_url = sign_in_url
         self._log = RefusalLog()
 
     def refuse(self, refusal: Refusal) -> web.Response:
         """Return the answer to a request that is refused."""
         self._log.tell(f"{refusal.status} {refusal.code}", refusal.advice or refusal.message)
+        if refusal.status == _UNAUTHORIZED:
+            refusal = refusal._replace(sign_in_url=self._sign_in_url)
         return refusal.response()
 
     async def refuse_stranger(self, request: web.Request, credentials: Credentials) -> web.Response | None:

@@ -47,6 +47,7 @@ class Refusal(NamedTuple):
         message: What people are shown.
         advice: What the operator reads in the log; empty = the message says it all.
         retry_after_s: When to try again; None = not by itself.
+        sign_in_url: Where to sign in; None = not told.
     """
 
     status: int
@@ -54,12 +55,15 @@ class Refusal(NamedTuple):
     message: str
     advice: str = ""
     retry_after_s: float | None = None
+    sign_in_url: str | None = None
 
     def response(self, **headers: str) -> web.Response:
         """Return the answer; a Retry-After is rounded to whole seconds, at least one."""
         if self.retry_after_s is not None:
             headers["Retry-After"] = str(max(1, round(self.retry_after_s)))
         body = {"code": self.code, "message": self.message}
+        if self.sign_in_url is not None:
+            body["signInUrl"] = self.sign_in_url
         return web.json_response(body, status=self.status, headers={**SECURITY_HEADERS, **headers})
 
 

@@ -230,6 +230,7 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
     delay_s: Callable[[], float] = lambda: 0.0,
     review_s: float = 3600,
     path: str = "/live",
+    sign_in_url: str | None = None,
 ) -> AsyncIterator[Side]:
     """Run a live side as a worker does."""
     batches: asyncio.Queue[RecordBatch] = asyncio.Queue(4)
@@ -263,7 +264,9 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
         live,
         past=past or NoPast(),
         device_events=entries,
-        page=PageOptions(path=path, authentication="none", embed_origins=embed_origins, basemap=basemap),
+        page=PageOptions(
+            path=path, authentication="none", embed_origins=embed_origins, basemap=basemap, sign_in_url=sign_in_url
+        ),
         allowed_origins=allowed_origins,
         trusted_proxies=trusted_proxies,
     )

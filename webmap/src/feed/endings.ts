@@ -42,7 +42,7 @@ export function afterClose(code: number): Ending {
 export function afterRefusal(refusal: Refusal): Ending {
   switch (refusal.kind) {
     case "signed-out":
-      return end(signedOut(refusal.text));
+      return end(signedOut(refusal.text, refusal.signInUrl));
     case "forbidden":
       return end({ name: "forbidden", text: refusal.text ?? "This server does not accept connections from this page." });
     case "refused":

@@ -2,7 +2,8 @@
 
 /** `text` is the server's own sentence; undefined when something before it answered. */
 export type Refusal =
-  | { readonly kind: "signed-out" | "forbidden" | "refused"; readonly text: string | undefined }
+  | { readonly kind: "signed-out"; readonly text: string | undefined; readonly signInUrl: string | undefined }
+  | { readonly kind: "forbidden" | "refused"; readonly text: string | undefined }
   | { readonly kind: "full"; readonly text: string | undefined; readonly retryAfterMs: number }
   | { readonly kind: "unreachable" }
   | { readonly kind: "none" };
@@ -39,7 +40,9 @@ async function ask(url: string, fetcher: Fetch): Promise<Refusal | undefined> {
       await response.body?.cancel();
       return undefined;
     }
-    const text = sentenceOf(parseJson(await response.text()));
+    const body = parseJson(await response.text());
+    const text = sentenceOf(body);
+    if (kind === "signed-out") return { kind, text, signInUrl: signInUrlOf(body) };
     if (kind === "full") return { kind, text, retryAfterMs: retryAfterMs(response.headers.get("Retry-After")) };
     return { kind, text };
   } catch {
@@ -62,6 +65,12 @@ export function parseJson(text: string): unknown {
 export function sentenceOf(body: unknown): string | undefined {
   const message = typeof body === "object" && body !== null && "message" in body ? body.message : undefined;
   return typeof message === "string" && message !== "" ? message.slice(0, MAX_SENTENCE_LENGTH) : undefined;
+}
+
+/** Where a refusal's body says that people sign in: an address of the web or a path. */
+export function signInUrlOf(body: unknown): string | undefined {
+  const url = typeof body === "object" && body !== null && "signInUrl" in body ? body.signInUrl : undefined;
+  return typeof url === "string" && /^(https?:\/\/|\/(?![/\\]))/i.test(url) ? url : undefined;
 }
 
 /** The milliseconds that a Retry-After header asks for; 0 if it is absent or a date. */

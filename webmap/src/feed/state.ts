@@ -19,13 +19,16 @@ export interface FeedState {
   readonly retryAt?: number;
   /** When the last position came, epoch milliseconds; given while stale. */
   readonly since?: number;
+  /** Where to sign in; given while signed out, if the server says it. */
+  readonly signInUrl?: string;
 }
 
 export const CONNECTING: FeedState = { name: "connecting", text: "Connecting…" };
 
 /** Without a session; `text` is the server's sentence, if it has one. */
-export function signedOut(text: string | undefined): FeedState {
-  return { name: "signed-out", text: text ?? "You are signed out. Please sign in to see the map." };
+export function signedOut(text: string | undefined, signInUrl: string | undefined): FeedState {
+  const state: FeedState = { name: "signed-out", text: text ?? "You are signed out. Please sign in to see the map." };
+  return signInUrl === undefined ? state : { ...state, signInUrl };
 }
 
 /** The state's text with its seconds: the text changes every second, the state does not. */

@@ -1,5 +1,5 @@
 /** What the server says about itself in /config.json, checked. */
-import { parseJson, retryAfterMs, sentenceOf } from "../feed/probe.ts";
+import { parseJson, retryAfterMs, sentenceOf, signInUrlOf } from "../feed/probe.ts";
 
 export interface EventChoice {
   readonly id: string;
@@ -15,7 +15,8 @@ export interface Config {
 
 export type ConfigAnswer =
   | { readonly kind: "ok"; readonly config: Config }
-  | { readonly kind: "signed-out" | "refused"; readonly text: string | undefined }
+  | { readonly kind: "signed-out"; readonly text: string | undefined; readonly signInUrl: string | undefined }
+  | { readonly kind: "refused"; readonly text: string | undefined }
   | { readonly kind: "missing" }
   | { readonly kind: "unreachable" }
   | { readonly kind: "unavailable"; readonly retryAfterMs: number };
@@ -34,7 +35,7 @@ export async function fetchConfig(url: string): Promise<ConfigAnswer> {
     const config = parseConfig(body);
     return config === undefined ? { kind: "missing" } : { kind: "ok", config };
   }
-  if (response.status === 401) return { kind: "signed-out", text: sentenceOf(body) };
+  if (response.status === 401) return { kind: "signed-out", text: sentenceOf(body), signInUrl: signInUrlOf(body) };
   // Asking again would not help: the browser sends too much, or what the server does not take.
   if (response.status === 400 || response.status === 431) return { kind: "refused", text: sentenceOf(body) };
   if (response.status === 404) return { kind: "missing" };

@@ -28,7 +28,7 @@ export class ConfigLoader {
         this.backoff.reset();
         return this.listener.config(answer.config);
       case "signed-out":
-        return this.listener.state(signedOut(answer.text));
+        return this.listener.state(signedOut(answer.text, answer.signInUrl));
       case "refused":
         return this.listener.state({ name: "error", text: answer.text ?? "The server does not accept what this browser sends." });
       case "missing":

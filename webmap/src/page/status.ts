@@ -18,6 +18,7 @@ export class StatusBar {
   private readonly spoken = byId("status-spoken", HTMLElement);
   private readonly retry = byId("retry", HTMLButtonElement);
   private readonly notice = byId("notice", HTMLElement);
+  private readonly signIn = byId("sign-in", HTMLAnchorElement);
   private current: FeedState = CONNECTING;
 
   constructor(onRetry: () => void) {
@@ -39,6 +40,8 @@ export class StatusBar {
     this.notice.hidden = notice === undefined;
     setText(byId("notice-title", HTMLElement), state.text);
     setText(byId("notice-text", HTMLElement), notice ?? "");
+    this.signIn.hidden = state.signInUrl === undefined;
+    if (state.signInUrl !== undefined) this.signIn.href = state.signInUrl;
     this.tick();
   }
 

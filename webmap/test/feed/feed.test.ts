@@ -121,7 +121,7 @@ test("an error about another topic changes nothing", () => {
 
 test("4401 is signed out if HTTP says so too; with a renewed session it reconnects", async () => {
   const text = "Your session has ended.";
-  for (const [refusal, name, sockets] of [[{ kind: "signed-out", text }, "signed-out", 1], [{ kind: "none" }, "reconnecting", 2]] as const) {
+  for (const [refusal, name, sockets] of [[{ kind: "signed-out", text, signInUrl: undefined }, "signed-out", 1], [{ kind: "none" }, "reconnecting", 2]] as const) {
     const { world } = connected();
     world.refusal = refusal;
     world.socket.onclose?.({ code: 4401 });
@@ -154,7 +154,7 @@ test("4429 stays away for at least fifteen seconds", () => {
 
 test("a refused upgrade is explained by asking over HTTP", async () => {
   const expected = [
-    [{ kind: "signed-out", text: "You are not signed in." }, "signed-out"],
+    [{ kind: "signed-out", text: "You are not signed in.", signInUrl: "/login" }, "signed-out"],
     [{ kind: "forbidden", text: "You are not signed in." }, "forbidden"],
     [{ kind: "refused", text: "You are not signed in." }, "error"],
     [{ kind: "full", text: "You are not signed in. Try again.", retryAfterMs: 7_000 }, "reconnecting"],
@@ -169,6 +169,7 @@ test("a refused upgrade is explained by asking over HTTP", async () => {
     await Promise.resolve();
     assert.equal(world.last?.name, name);
     if ("text" in refusal) assert.equal(world.last?.text, "You are not signed in.");
+    if (refusal.kind === "signed-out") assert.equal(world.last?.signInUrl, "/login");
     if (refusal.kind === "full") assert.equal(world.last?.retryAt, world.now() + 8_000);
   }
 });

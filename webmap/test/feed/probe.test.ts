@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { probe, retryAfterMs } from "../../src/feed/probe.ts";
+import { probe, retryAfterMs, signInUrlOf } from "../../src/feed/probe.ts";
 
 function answers(...statuses: number[]): (url: string) => Promise<Response> {
   const body = JSON.stringify({ code: "x", message: "It is so." });
@@ -9,7 +9,7 @@ function answers(...statuses: number[]): (url: string) => Promise<Response> {
 
 test("the first telling HTTP answer explains a refusal, with the server's sentence", async () => {
   const text = "It is so.";
-  assert.deepEqual(await probe(["a", "b"], answers(200, 401)), { kind: "signed-out", text });
+  assert.deepEqual(await probe(["a", "b"], answers(200, 401)), { kind: "signed-out", text, signInUrl: undefined });
   assert.deepEqual(await probe(["a", "b"], answers(200, 403)), { kind: "forbidden", text });
   assert.deepEqual(await probe(["a", "b"], answers(431)), { kind: "refused", text });
   for (const status of [429, 503]) {
@@ -21,10 +21,17 @@ test("the first telling HTTP answer explains a refusal, with the server's senten
 
 test("what something before the server answers has no sentence", async () => {
   for (const body of ["<html>", "", "null", '"x"', '{"message":5}', '{"message":""}']) {
-    assert.deepEqual(await probe(["a"], () => Promise.resolve(new Response(body, { status: 401 }))), { kind: "signed-out", text: undefined });
+    assert.deepEqual(await probe(["a"], () => Promise.resolve(new Response(body, { status: 401 }))), { kind: "signed-out", text: undefined, signInUrl: undefined });
   }
   const endless = JSON.stringify({ message: "x".repeat(10_000) });
   assert.deepEqual(await probe(["a"], () => Promise.resolve(new Response(endless, { status: 403 }))), { kind: "forbidden", text: "x".repeat(200) });
+});
+
+test("one signs in at an address of the web or a path of this server", () => {
+  const told = ["https://example.org/login", "/login", "//evil.example", "/\\evil.example", "javascript:alert(1)", "login", 7, null];
+  const expected = ["https://example.org/login", "/login", ...Array.from({ length: 6 }, () => undefined)];
+  assert.deepEqual(told.map((signInUrl) => signInUrlOf({ message: "x", signInUrl })), expected);
+  assert.equal(signInUrlOf("x"), undefined);
 });
 
 test("Retry-After is seconds, within reason", () => {

@@ -97,6 +97,18 @@ async def test_a_foreign_page(
     assert told(caplog) == [f"refused (403 origin): {seen}: {advice}"]
 
 
+async def test_where_to_sign_in(live: LiveFactory) -> None:
+    """Who has no session is told where people sign in, other refused ones are not."""
+    async with live(devices=DEVICES, sign_in_url="/login") as side:
+        for path in ("/live", "/config.json"):
+            async with side.http.get(f"{side.url}{path}") as answer:
+                assert (answer.status, (await answer.json())["signInUrl"]) == (401, "/login")
+            async with side.http.get(f"{side.url}{path}", headers={"Origin": "https://elsewhere.example"}) as answer:
+                assert (answer.status, "signInUrl" in await answer.json()) == (403, False)
+    async with live(devices=DEVICES) as side, side.http.get(f"{side.url}/live") as answer:
+        assert (await answer.json()).keys() == {"code", "message"}
+
+
 async def test_a_page_behind_a_proxy_that_changes_host(live: LiveFactory) -> None:
     """A browser names no origin where it takes it for the same: the page does, and reads which setting lets it in."""
     async with live(devices=DEVICES) as side:

@@ -230,19 +230,21 @@ async def test_forbidden_event_says_so(site: Site, directus: DirectusServer) -> 
 
 
 async def test_signed_out_says_so(site: Site, directus: DirectusServer) -> None:
-    """Without a session the page asks to sign in, and goes on when that was done."""
+    """Without a session the page leads to where one signs in, and goes on by itself when that was done elsewhere."""
     event_id, user = await directus.add_event("Race"), await directus.add_user()
     await directus.allow(user, [event_id])
     await enter(site.database, {event_id: [ONE]})
-    worker = await site.serve(LIVE_AUTH="directus", DIRECTUS_BASE_URL=directus.url)
+    sign_in = "https://www.example.org/login"
+    worker = await site.serve(LIVE_AUTH="directus", DIRECTUS_BASE_URL=directus.url, LIVE_SIGN_IN_URL=sign_in)
     async with site.page(worker) as page:
         await page.open(event_id)
         await page.until("signed-out")
         await expect(page.page.locator("#notice-title")).to_contain_text("Please sign in")
+        await expect(page.page.get_by_role("link", name="Sign in")).to_have_attribute("href", sign_in)
         name, _, value = (await directus.login(user)).partition("=")
         await page.page.context.add_cookies([{"name": name, "value": value, "url": page.address, "httpOnly": True}])
-        await page.page.locator("#retry").click()
         await page.until("live")
+        await expect(page.page.get_by_role("link", name="Sign in")).to_be_hidden()
 
 
 async def test_unknown_event_says_so(site: Site) -> None:
