@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from faust_redis.options import Pacing, RedisOptions, Retention
     from faust_redis.partitions.change import Repartitioning
     from faust_redis.redis.errors import FaustRedisError, Misconfigured, PartitionLost, Unavailable
+    from faust_redis.redis.packing import unpacked
     from faust_redis.stream.batch import RecordBatch, Verdict
     from faust_redis.stream.dead_letters import DeadLetter, DeadLetters
 
@@ -41,6 +42,7 @@ __all__ = [
     "Table",
     "Unavailable",
     "Verdict",
+    "unpacked",
 ]
 
 __version__: Final = "0.1.0"
@@ -69,6 +71,7 @@ _HOMES: Final = {
     "Table": "driver.store",
     "Unavailable": "redis.errors",
     "Verdict": "stream.batch",
+    "unpacked": "redis.packing",
 }
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from faust_redis.redis import keys
+from faust_redis.redis.packing import MOST_VALUES, packed, unpacked
 from faust_redis.redis.replies import EntryId
-from faust_redis.stream.commit import PACKED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     #: Returns the key of an entry's fields (names and values, alternating); an empty one leads to partition 0.
     KeyOf = Callable[[Sequence[bytes]], bytes]
 
-#: Lua unpacks at most some thousands of values: the fields of an entry with more travel packed in one field.
-_MOST_VALUES: Final = 7000
 _pack = msgspec.msgpack.encode
 
 
@@ -52,9 +50,10 @@ def route(entries: Sequence[Entry], partitions: int, key_of: KeyOf) -> dict[int,
     portions = [Portion() for _ in range(partitions)]
     partition_of = keys.partition_of
     for entry_id, fields in entries:
-        portion = portions[partition_of(key_of(fields), partitions)]
-        if len(fields) > _MOST_VALUES:
-            fields = [PACKED, _pack(fields)]  # noqa: PLW2901 - the same fields in another form
+        # What shows no key may have one in the fields that are packed in it.
+        portion = portions[partition_of(key_of(fields) or key_of(unpacked(fields)), partitions)]
+        if len(fields) > MOST_VALUES:
+            fields = packed(fields)  # noqa: PLW2901 - the same fields in another form
         portion.counts.append(len(fields) + 1)
         portion.values.append(entry_id)
         portion.values += fields

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from faust_redis.redis.client import execute_all
+from faust_redis.redis.packing import packed
 from faust_redis.redis.replies import BEFORE_ALL, EntryId
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ class Appender:
         last = self._last.get(stream, BEFORE_ALL)
         entry_id = max(moving.entry_id, EntryId(last.ms, last.seq + 1))
         self._last[stream] = entry_id
-        self._waiting.append((stream, entry_id, moving.fields))
+        # What takes the copies' places are scripts.
+        self._waiting.append((stream, entry_id, packed(moving.fields)))
         self._bytes += sum(map(len, moving.fields))
         if len(self._waiting) >= _MOST_BUFFERED or self._bytes >= _MOST_BUFFERED_BYTES:
             await self.flush()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-
 from faust_redis.redis import keys
-from faust_redis.stream.commit import PACKED
+from faust_redis.redis.packing import unpacked
+from faust_redis.stream.dead_letters import ADDED_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,14 +49,11 @@ class Layout(NamedTuple):
 
     def stream_of_entry(self, moving: Moving) -> str:
         """Return where an entry belongs."""
-        return self.stream_of(self.key_of(moving.fields))
+        return self.stream_of(self.key_of(unpacked(moving.fields)))
 
     def stream_of_letter(self, moving: Moving) -> str:
         """Return where a dead letter belongs: where its entry does."""
-        fields = moving.fields
-        if fields and fields[0] == PACKED:
-            fields = msgspec.msgpack.decode(fields[1], type=list[bytes])
-        return self.stream_of(self.key_of(fields))
+        return self.stream_of(self.key_of(unpacked(moving.fields[:-ADDED_FIELDS])))
 
     def stays(self, stream: str) -> bool:
         """Tell whether a stream and its entries stay as they are: the plain one, when it is the only partition."""

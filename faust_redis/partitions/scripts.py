@@ -8,6 +8,13 @@ from faust_redis.redis.lua import FUNCTIONS
 _FUNCTIONS = (
     FUNCTIONS
     + r"""
+-- As `packing.packed` does it: what msgpack Redis makes itself knows no bytes.
+local function appendable(fields)
+  if #fields <= 7000 then return fields end
+  local parts = {'\221' .. struct.pack('>I4', #fields)}
+  for _, value in ipairs(fields) do parts[#parts + 1] = '\198' .. struct.pack('>I4', #value) .. value end
+  return {'packed', table.concat(parts)}
+end
 local function exists(key) return redis.call('TYPE', key).ok ~= 'none' end
 local function delivered_id(stream, group)
   if not exists(stream) then return nil end
@@ -46,8 +53,9 @@ for at = 4, #KEYS, 2 do
 end
 if stream ~= '' then
   for _, entry in ipairs(redis.call('XRANGE', stream, '(' .. (redis.call('GET', KEYS[3]) or '0-0'), '+')) do
-    local added = redis.pcall('XADD', copied, entry[1], unpack(entry[2]))
-    if type(added) == 'table' and added.err then redis.call('XADD', copied, '*', unpack(entry[2])) end
+    local fields = appendable(entry[2])
+    local added = redis.pcall('XADD', copied, entry[1], unpack(fields))
+    if type(added) == 'table' and added.err then redis.call('XADD', copied, '*', unpack(fields)) end
     late = late + 1
   end
 end
@@ -127,6 +135,7 @@ for _, entry in ipairs(redis.call('XRANGE', copied, '-', '+', 'COUNT', ARGV[3]))
   if delivered and has(id, fields) and not is_after(id, delivered) then
     redis.call('XCLAIM', stream, group, 'moved', 0, id, 'RETRYCOUNT', 0, 'FORCE', 'JUSTID')
   else
+    fields = appendable(fields)
     local added = redis.pcall('XADD', stream, id, unpack(fields))
     if type(added) == 'table' and added.err then redis.call('XADD', stream, '*', unpack(fields)) end
   end

@@ -36,7 +36,8 @@ class RecordBatch:
     """Entries of one partition in stream order, and the verdict on those that cannot be processed.
 
     Iterating gives pairs of entry id (`b"1700000000000-0"`) and the flat list of field names and values as Redis
-    returned them. The batch is acknowledged as a whole by the consumer's commit, except for
+    returned them; of an entry that was distributed and has more than 7,000 of them `faust_redis.unpacked` gives them.
+    The batch is acknowledged as a whole by the consumer's commit, except for
 
     * refused entries, which stay pending and are delivered again until they have been delivered as often as the
       transport allows, then go to the dead letters;

@@ -9,6 +9,7 @@ import msgspec
 from faust_redis.redis import keys, scripts
 from faust_redis.redis.client import Client, Script
 from faust_redis.redis.errors import PartitionLost, StateConflict
+from faust_redis.redis.packing import packed
 from faust_redis.stream.ledger import DELETED
 
 if TYPE_CHECKING:
@@ -17,12 +18,10 @@ if TYPE_CHECKING:
     from faust_redis.stream.ledger import InFlight
     from faust_redis.stream.partition import Partition
 
-#: Lua unpacks at most some thousands of values: an entry with more goes to the dead letters packed in one field.
+#: An entry of more values goes to the dead letters packed: it travels with those of others.
 _MOST_FIELDS = 2000
 #: More deliveries than there ever are: while a partition is paused, refused entries stay pending.
 _NEVER = 1 << 40
-#: Field name of such a packed entry.
-PACKED = b"packed"
 
 
 class CommitResult(NamedTuple):
@@ -94,7 +93,7 @@ def _add_verdicts(args: list[Any], batch: RecordBatch) -> list[Verdict]:
         if verdict is None:
             continue
         when = "always" if entry_id in batch.buried else "limit"
-        kept = fields if len(fields) <= _MOST_FIELDS else [PACKED, msgspec.msgpack.encode(fields)]
+        kept = packed(fields, _MOST_FIELDS)
         args += (entry_id, when, verdict.detail, len(kept), *kept)
         judged.append(verdict)
     args[at] = len(judged)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-
 from faust_redis.redis import keys
 from faust_redis.redis.client import Client, execute, execute_all
 from faust_redis.redis.errors import own_errors
+from faust_redis.redis.packing import unpacked
 from faust_redis.redis.replies import entries, text
-from faust_redis.stream.commit import PACKED
 from faust_redis.stream.sizing import ReadSize
 
 if TYPE_CHECKING:
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 _PAGE = 500
 _PAGE_BYTES = 2 << 20
 #: The last fields of a dead letter, in this order: reason, attempts, original id; see the commit script.
-_ADDED_FIELDS = 6
+ADDED_FIELDS = 6
 
 
 class DeadLetter(NamedTuple):
@@ -105,8 +103,6 @@ class DeadLetters:
 
 
 def _parse(stream: str, dead_id: bytes, fields: list[bytes]) -> DeadLetter:
-    original, added = fields[:-_ADDED_FIELDS], fields[-_ADDED_FIELDS:]
-    if len(original) == 2 and original[0] == PACKED:  # noqa: PLR2004 - one name, one value
-        original = msgspec.msgpack.decode(original[1], type=list[bytes])
+    original, added = fields[:-ADDED_FIELDS], fields[-ADDED_FIELDS:]
     _, reason, _, attempts, _, original_id = added
-    return DeadLetter(stream, text(dead_id), text(original_id), text(reason), int(attempts), original)
+    return DeadLetter(stream, text(dead_id), text(original_id), text(reason), int(attempts), list(unpacked(original)))

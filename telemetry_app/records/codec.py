@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from faust_redis.redis.packing import unpacked
 from telemetry_app.records.attributes import (
     MAX_DEPTH,
     check_attributes,
@@ -64,7 +65,7 @@ def decode_entry(fields: Sequence[bytes], *, latest: datetime) -> Position:
 
     Args:
         fields: Name, value, name, value ... as Redis returns them, in any order. Only `payload` is required; `codec` is
-            kept, others are ignored, and so is a last name without a value.
+            kept, others are ignored, and so is a last name without a value. Those of very many values may be packed.
         latest: Newest timestamp to accept, aware. The oldest is `EARLIEST`.
 
     Raises:
@@ -127,11 +128,17 @@ def read_entry(fields: Sequence[bytes], *, latest: datetime) -> Position:
 
 def _named(fields: Sequence[bytes]) -> tuple[bytes | None, bytes]:
     """Return codec and payload from wherever they stand."""
-    named = dict(zip(fields[::2], fields[1::2], strict=False))
+    named = _by_name(fields)
+    if b"payload" not in named:
+        named = _by_name(unpacked(fields))
     payload = named.get(b"payload")
     if payload is None:
         raise CodecError("payload", "is missing")
     return named.get(b"codec"), payload
+
+
+def _by_name(fields: Sequence[bytes]) -> dict[bytes, bytes]:
+    return dict(zip(fields[::2], fields[1::2], strict=False))
 
 
 def encode(position: Position) -> bytes:

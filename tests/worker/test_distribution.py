@@ -43,6 +43,14 @@ class Traffic:
             self.seconds += 1
             await self._pipeline.publish([record(device, self.seconds) for device in range(DEVICES)])
 
+    async def go_on_with(self, fields: int) -> None:
+        """One second with so many fields more in each entry."""
+        self.seconds += 1
+        more: dict[Any, Any] = {f"field{number}": "x" for number in range(fields)}
+        for device in range(DEVICES):
+            payload = json.dumps(record(device, self.seconds))
+            await self._pipeline.redis.xadd(self._pipeline.stream, {"payload": payload, **more})
+
     @property
     def counts(self) -> dict[str, int]:
         return {record(device, 0)["device_id"]: self.seconds for device in range(DEVICES)}
@@ -88,16 +96,20 @@ async def metric(workers: Sequence[WorkerProcess], name: str) -> list[float]:
 
 
 async def test_two_workers_share_one_stream(pipeline: Pipeline, start_worker: StartWorker, traffic: Traffic) -> None:
-    """Every record of the plain stream is stored once, in the partition of its device, and then leaves that."""
+    """Every record of the plain stream is stored once, in the partition of its device, and then leaves that.
+
+    However many fields it has: those of the last second have more than a script can append.
+    """
     workers = start(start_worker, 2)
     await traffic.go_on(50)
+    await traffic.go_on_with(5000)
     await traffic.counted()
     for stream in streams(pipeline):
         assert {stream_of(pipeline, device) for device in await pipeline.states(stream)} == {stream}
-    assert await pipeline.redis.xlen(pipeline.stream) == 1000
+    assert await pipeline.redis.xlen(pipeline.stream) == 1020
     for worker in workers:
         await worker.wait_ready()
-    assert sum(await metric(workers, "processor_distributed_records_total")) == 1000
+    assert sum(await metric(workers, "processor_distributed_records_total")) == 1020
     assert sum(await metric(workers, "processor_trimmed_records_total")) == 0
 
 

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from faust_redis.distribution.moving import Mover, Tenure
+from faust_redis.distribution.routing import route
 from faust_redis.redis import keys
 from faust_redis.redis.client import close, connect
 from faust_redis.redis.errors import PartitionLost
+from faust_redis.redis.packing import packed, unpacked
 from faust_redis.redis.replies import Entry
 from tests.transport.apps import GROUP, names
 from tests.transport.conftest import Stream
@@ -233,6 +235,23 @@ async def test_an_entry_with_very_many_fields_is_packed(source: Source) -> None:
     await source.distribute(await source.tenure("first"))
     stored = await source.redis.xrange(source.partitions[place("b")])
     assert [list(fields) for _, fields in stored] == [[b"payload"], [b"packed"], [b"payload"]]
+    _, fields = stored[1]
+    assert unpacked([b"packed", fields[b"packed"]]) == [text.encode() for pair in many.items() for text in pair]
+
+
+def test_a_packed_entry_goes_by_what_is_packed() -> None:
+    """As one that came back to the plain stream when the number of partitions was changed; others of that field too."""
+
+    def named_key(fields: Sequence[bytes]) -> bytes:
+        return dict(zip(fields[::2], fields[1::2], strict=True)).get(b"key", b"")
+
+    many = packed([b"key", b"k7", *[b"x"] * 8000])
+    entries = [(b"1-1", many), (b"1-2", [b"packed", b"something else"]), (b"1-3", [b"key", b"k7"])]
+    portions = route(entries, 64, named_key)
+    assert {number: portion.counts for number, portion in portions.items()} == {
+        keys.partition_of(b"k7", 64): [3, 3],
+        keys.partition_of(b"", 64): [3],
+    }
 
 
 async def test_a_cluster_spreads_the_partitions(cluster: Stream) -> None:

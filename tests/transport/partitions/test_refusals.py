@@ -13,6 +13,7 @@ from faust_redis.partitions.exclusive import OtherReaders, WorkersAlive
 from faust_redis.redis import keys
 from faust_redis.redis.client import Client, close, connect
 from faust_redis.redis.errors import Misconfigured
+from faust_redis.redis.packing import unpacked
 from tests.conftest import ValkeyFactory
 from tests.deploy import handbook
 from tests.transport.partitions.conftest import GROUP, TABLE, Topic, require_all
@@ -76,6 +77,34 @@ async def test_entries_that_come_meanwhile(topic: Topic) -> None:
     assert {name: sorted(values) for name, values in found.items()} == {
         name: sorted([*values, "late"]) for name, values in left.items()
     }
+
+
+@pytest.mark.parametrize("after", [2, 1])
+async def test_entries_of_very_many_values(topic: Topic, after: int) -> None:
+    """More than a script can append, and of those that come meanwhile too: each is where it belongs, once."""
+    names, more = [f"d{number}" for number in range(6)], [b"x"] * 8000
+    begun = asyncio.Event()
+
+    async def append(value: str) -> None:
+        for name in names:
+            await topic.client.execute_command(
+                "XADD", topic.stream_of(name, 3), "*", "key", name, "payload", value, *more
+            )
+
+    async def append_meanwhile() -> None:
+        await begun.wait()
+        await append("late")
+
+    await append("early")
+    await asyncio.gather(topic.change(after, progress=lambda _done, _total: begun.set()), append_meanwhile())
+    await topic.change(after)
+    found = [
+        (stream, *unpacked(fields)[1:4:2])
+        for stream in topic.streams(after)
+        for _, fields in await topic.client.execute_command("XRANGE", stream, "-", "+")
+    ]
+    expected = [(topic.stream_of(name, after), name.encode(), value) for name in names for value in (b"early", b"late")]
+    assert sorted(found) == sorted(expected)
 
 
 async def test_what_was_left_behind_by_a_change_of_the_setting_alone(topic: Topic) -> None:
