@@ -17,6 +17,7 @@ from telemetry_app.tools.demo.figures import Gauges
 from telemetry_app.tools.demo.report import Report, make_report, stored_latencies_ms
 from telemetry_app.tools.demo.viewer import Viewer
 from telemetry_app.tools.embedded.stack import Stack
+from telemetry_app.tools.place import write_place
 from telemetry_app.tools.simulation.event import EVENT_ID, enter_devices
 from telemetry_app.tools.simulation.imei import imei
 from telemetry_app.tools.simulation.publisher import Publisher
@@ -66,7 +67,9 @@ async def run_demo(plan: DemoPlan, folder: Path) -> Report:
     Raises:
         EmbeddedServerError: A server or the worker did not start, or ended before its time.
     """
-    async with Stack(folder, {"LIVE_AUTH": "none"}) as stack:
+    place = folder / "place.pmtiles"
+    async with Stack(folder, {"LIVE_AUTH": "none", "LIVE_BASEMAP": str(place)}) as stack:
+        await asyncio.to_thread(write_place, place)
         await _enter_devices(stack, plan.devices)
         worker = stack.start_worker()
         await worker.wait_ready()
