@@ -72,6 +72,7 @@ PRIVATE: Final = {
     "_create_directories": Use(FaustApp, "a folder appears in the working directory, which may be read-only"),
     "_new_web": Use(FaustApp, "Faust's own pages show everybody what is in the tables"),
     "_init_fixups": Use(FaustApp, "DJANGO_SETTINGS_MODULE in the environment changes the worker"),
+    "_sentinel_task": Use(faust.Worker, "a worker that has stopped waits for a second before it ends"),
     # redis-py
     "_writer": Use(AbstractConnection, "reads go through the client, which takes three times the CPU; the log says so"),
     "_parser": Use(AbstractConnection, "the same"),

@@ -115,6 +115,8 @@ class RawClient:
             elif frame[0] == _CLOSE:
                 (code,) = struct.unpack("!H", frame[1][:2])
                 await self.send(frame[1], _CLOSE)
+                # After an error of the protocol the server reads no frame: only this tells it that we are done.
+                self._socket.shutdown(socket.SHUT_WR)
         return frames, code
 
     def close(self) -> None:
