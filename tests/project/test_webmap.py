@@ -25,9 +25,11 @@ NEVER_FETCHED = (
 )
 # Each room, and the rooms that it may import: a new folder fails until it stands here and in webmap/README.md.
 ROOMS = {
-    "": {"page", "page/devices", "map", "map/base", "history", "course", "devices", "feed"},
+    "": {"app", "page", "page/devices", "page/link", "map", "map/base", "history", "course", "devices", "feed"},
+    "app": {"page", "page/devices", "page/link", "map", "history", "devices", "feed"},
     "page": {"feed"},
     "page/devices": {"page", "devices", "feed"},
+    "page/link": {"page"},
     "map": {"map/gl", "map/base", "course", "devices", "feed"},
     "map/gl": {"devices"},
     "map/base": set(),

@@ -1,6 +1,9 @@
 /** The page's entry: puts the parts together and passes on what each of them reports. */
 import "./app.css";
-import { latitude, longitude } from "./devices/mercator.ts";
+import { letInspect } from "./app/inspection.ts";
+import { Linking } from "./app/linking.ts";
+import { Replaying } from "./app/replaying.ts";
+import { Selection } from "./app/selection.ts";
 import type { Course } from "./course/course.ts";
 import { CourseLoader } from "./course/loader.ts";
 import { DeviceStore } from "./devices/store.ts";
@@ -8,7 +11,6 @@ import { FeedClient } from "./feed/client.ts";
 import type { Batch } from "./feed/conflator.ts";
 import type { EntriesByDevice } from "./feed/entries.ts";
 import { probe } from "./feed/probe.ts";
-import type { Position } from "./feed/protocol.ts";
 import { SessionWatch } from "./feed/session.ts";
 import type { FeedState } from "./feed/state.ts";
 import { Archive } from "./history/archive.ts";
@@ -20,32 +22,14 @@ import { ServerClock } from "./page/clock.ts";
 import { fetchConfig, type Config } from "./page/config.ts";
 import { ConfigLoader } from "./page/configLoader.ts";
 import { byId, setText } from "./page/dom.ts";
-import { EventPicker } from "./page/events.ts";
+import { Favourites } from "./page/devices/favourites.ts";
+import { Finding } from "./page/devices/finding.ts";
 import { DeviceList } from "./page/devices/list.ts";
 import { Panel } from "./page/devices/panel.ts";
-import { Sheet } from "./page/sheet.ts";
+import { Sheet } from "./page/devices/sheet.ts";
+import type { View } from "./page/link/link.ts";
 import { StatusBar } from "./page/status.ts";
 import { ThemeSwitch } from "./page/theme.ts";
-import { Replaying } from "./replaying.ts";
-
-/** What outside checks and the browser's console may ask. */
-export interface TelemetryMap {
-  devices(): Position[];
-  /** The server's time as the page has it, or that of a replay, epoch milliseconds. */
-  now(): number;
-  /** Where the trail of a device leads, oldest point first. */
-  trail(deviceId: string): { lat: number; lon: number }[];
-  /** Texts beside the course that are shown. */
-  course(): string[];
-  /** Counts since the page was opened: positions received, batches applied, pictures drawn. */
-  counters(): { received: number; batches: number; pictures: number };
-}
-
-declare global {
-  interface Window {
-    telemetryMap: TelemetryMap;
-  }
-}
 
 const TICK_MS = 500;
 const DRAWING: FeedState = { name: "connecting", text: "Drawing the map…" };
@@ -68,19 +52,29 @@ class App {
   private readonly clock = new ServerClock();
   private readonly theme = new ThemeSwitch((dark) => this.recolor(dark));
   private readonly status = new StatusBar(() => this.retry());
-  private readonly events = new EventPicker((eventId) => this.open(eventId));
   private readonly loader = new ConfigLoader(CONFIG_URL, {
     state: (state) => this.tell(state),
     config: (config) => this.configure(config),
   });
   private readonly session = new SessionWatch(isSignedOut, () => this.retry());
   private readonly sheet = new Sheet();
-  private readonly panel = new Panel({ close: () => this.select(undefined), follow: (on) => this.follow(on) });
+  private readonly selection = new Selection(this.store, {
+    mark: (device) => this.mark(device),
+    show: (device) => this.map?.show(device),
+    following: (on) => this.panel.setFollowing(on),
+  });
+  private readonly panel = new Panel({ close: () => this.select(undefined), follow: (on) => this.selection.follow(on) });
+  private readonly favourites = new Favourites(() => this.finding.ask());
+  private readonly finding: Finding = new Finding(this.store.filter, () => this.favourites.ids, {
+    changed: () => this.find(),
+    enterList: () => this.list.focus(),
+  });
   private readonly list = new DeviceList(
     this.store,
     (device) => this.select(device, true),
     (speed) => speedColor(speed, this.scale.end, this.theme.dark),
     () => this.nowMs(),
+    () => ({ order: this.finding.order, favourites: this.favourites.ids }),
   );
   private readonly courses = new CourseLoader(COURSE_URL, (course) => this.setCourse(course));
   private course: Course | undefined;
@@ -91,9 +85,6 @@ class App {
   private losing: ReturnType<typeof setTimeout> | undefined;
   private feedState: FeedState | undefined;
   private eventId: string | undefined;
-  private selected: number | undefined;
-  private selectedId: string | undefined;
-  private following = false;
   private fitted = false;
   private readonly archive = new Archive(HISTORY_URL);
   private readonly replaying = new Replaying(this.store, this.archive, {
@@ -103,19 +94,25 @@ class App {
     changed: () => this.show(),
     ended: () => this.reachBack(),
   });
+  private readonly linking: Linking = new Linking({
+    finding: this.finding,
+    selection: this.selection,
+    replaying: this.replaying,
+    map: () => this.map,
+    open: (eventId) => this.open(eventId),
+    look: (view) => this.look(view),
+  });
   /** Ends what is being read of the past when its event is left; undefined until its trails reach back. */
   private reaching: AbortController | undefined;
   private received = 0;
   private batches = 0;
 
   async start(): Promise<void> {
-    window.telemetryMap = {
-      devices: () => [...this.store.devices()].map((device) => this.store.position(device)),
+    letInspect(this.store, {
       now: () => this.nowMs(),
-      trail: (deviceId) => this.trail(deviceId),
       course: () => this.map?.courseTexts() ?? [],
       counters: () => ({ received: this.received, batches: this.batches, pictures: this.map?.layer.pictures ?? 0 }),
-    };
+    });
     this.listen();
     setInterval(() => this.tick(), TICK_MS);
     await Promise.all([this.loader.load(), this.createMap()]);
@@ -126,9 +123,10 @@ class App {
     addEventListener("online", () => this.status.state.name === "reconnecting" && this.retry());
     // Someone who signed in in another tab returns to this one.
     addEventListener("focus", () => void this.session.ask());
-    addEventListener("keydown", (event) => event.key === "Escape" && this.select(undefined));
+    // In a dialog the key closes that.
+    addEventListener("keydown", (event) => event.key === "Escape" && document.querySelector("dialog[open]") === null && this.select(undefined));
     byId("fit", HTMLButtonElement).addEventListener("click", () => {
-      this.follow(false);
+      this.selection.follow(false);
       this.map?.fit();
     });
   }
@@ -147,13 +145,13 @@ class App {
         onDrawn: () => this.draw(),
         onLost: () => this.draw(DRAWING, NO_MAP),
         onPick: (device) => this.select(device),
-        onDrag: () => this.follow(false),
+        onDrag: () => this.selection.follow(false),
         covering: [byId("panel", HTMLElement), this.sheet.side],
       });
       this.showScale();
-      this.map.select(this.selected);
+      this.map.select(this.selection.device);
       this.map.setCourse(this.course);
-      this.fitOnce();
+      this.linking.mapped();
     } catch (error) {
       // Without WebGL the list and the panel still work.
       console.error(error);
@@ -186,7 +184,7 @@ class App {
   private configure(config: Config): void {
     this.config = config;
     this.clock.set(config.nowMs);
-    if (!this.events.offer(config.events)) this.tell({ name: "idle", text: "Which event?" });
+    if (!this.linking.offer(config.events)) this.tell({ name: "idle", text: "Which event?" });
   }
 
   /** Ask for the time again. */
@@ -197,8 +195,11 @@ class App {
 
   private open(eventId: string): void {
     if (this.config === undefined) return;
+    const { link } = this.linking;
     this.eventId = eventId;
     this.forget();
+    this.favourites.open(eventId);
+    this.linking.restore(link);
     this.feed.start(eventId, this.config.path, CONFIG_URL);
   }
 
@@ -241,14 +242,14 @@ class App {
   private show(): void {
     this.store.glides = !this.reducedMotion.matches;
     document.body.dataset["deviceCount"] = String(this.store.count);
-    if (this.selected !== undefined && this.store.present[this.selected] !== 1) this.select(undefined);
+    this.selection.update();
     this.fitOnce();
     this.keepUp();
     this.map?.layer.invalidate();
   }
 
   private keepUp(): void {
-    if (this.following && this.selected !== undefined) this.map?.follow(this.selected);
+    if (this.selection.following && this.selection.device !== undefined) this.map?.follow(this.selection.device);
   }
 
   /** Let trails begin before the page was opened. */
@@ -260,18 +261,12 @@ class App {
     void reachBack(archive, eventId, store, this.serverMs(), reaching.signal).then(() => this.map?.layer.invalidate());
   }
 
-  private trail(deviceId: string): { lat: number; lon: number }[] {
-    const device = this.store.indexOf(deviceId);
-    const points = device === undefined ? [] : this.store.trails.pointsOf(device);
-    return points.map(({ x, y }) => ({ lat: latitude(y), lon: longitude(x) }));
-  }
-
   private forget(): void {
     this.replaying.stop();
     this.reaching?.abort();
     this.reaching = undefined;
-    this.select(undefined);
     this.store.clear();
+    this.selection.update();
     this.courses.forget();
     this.setCourse(undefined);
     this.fitted = false;
@@ -284,30 +279,28 @@ class App {
   // --- the selection ---
 
   private select(device: number | undefined, show = false): void {
-    this.selected = device;
-    this.selectedId = device === undefined ? undefined : this.store.ids[device];
-    if (device === undefined) this.follow(false);
+    this.selection.select(device === undefined ? undefined : this.store.ids[device], show);
+  }
+
+  private mark(device: number | undefined): void {
     this.list.select(device);
     this.map?.select(device);
-    // The panel first: it may cover a part of the map.
+    // The panel, before the device is brought into view: it may cover a part of the map.
     this.showPanel();
-    if (device !== undefined && show) this.map?.show(device);
   }
 
   /** Devices have other indexes: find the selected one again. */
   private renumber(): void {
-    const { following } = this;
-    const device = this.selectedId === undefined ? undefined : this.store.indexOf(this.selectedId);
-    this.select(device);
-    if (following && device !== undefined) this.follow(true);
+    this.selection.update();
     this.show();
     this.tick();
   }
 
-  private follow(on: boolean): void {
-    this.following = on && this.selected !== undefined;
-    this.panel.setFollowing(this.following);
-    if (this.following && this.selected !== undefined) this.map?.show(this.selected);
+  /** Bring this into view, or everything as soon as there is something, and a map to show it on. */
+  private look(view: View | undefined): void {
+    this.fitted = view !== undefined;
+    if (this.map !== undefined) this.map.camera = view;
+    this.fitOnce();
   }
 
   private fitOnce(): void {
@@ -330,9 +323,16 @@ class App {
     if (this.scale.grow(this.store, this.nowMs())) this.showScale();
     this.list.refresh();
     this.showPanel();
-    setText(byId("count", HTMLElement), this.store.count.toLocaleString());
+    setText(byId("count", HTMLElement), this.list.countText);
     this.keepUp();
     this.map?.tick();
+    this.linking.tick();
+  }
+
+  /** Show the devices that are asked for. */
+  private find(): void {
+    this.map?.layer.invalidate();
+    this.tick();
   }
 
   private showScale(): void {
@@ -343,8 +343,10 @@ class App {
   }
 
   private showPanel(): void {
-    const position = this.selected === undefined ? undefined : this.store.position(this.selected);
-    const overdue = this.selected !== undefined && this.store.isOverdue(this.selected, this.nowMs());
+    const { device } = this.selection;
+    const position = device === undefined ? undefined : this.store.position(device);
+    const overdue = device !== undefined && this.store.isOverdue(device, this.nowMs());
+    this.favourites.show(position?.deviceId);
     this.panel.show(position, this.store.entries, this.nowMs(), overdue);
   }
 

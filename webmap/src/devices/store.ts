@@ -1,6 +1,7 @@
 /** Every device of the event, as columns of numbers: updating 10,000 devices ten times a second makes no garbage. */
 import { STRIDE, type Batch } from "../feed/conflator.ts";
 import { Entries } from "./entries.ts";
+import { Filter } from "./filter.ts";
 import { mercatorX, mercatorY, metresPerUnit } from "./mercator.ts";
 import { glideMs, nextRhythm, overdueAfterMs } from "./rhythm.ts";
 import type { Position } from "../feed/protocol.ts";
@@ -28,6 +29,7 @@ function allocate(capacity: number, previous?: Columns): Columns {
 export class DeviceStore {
   readonly ids: string[] = [];
   readonly entries = new Entries();
+  readonly filter = new Filter(this.entries);
   columns: Columns = allocate(FIRST_CAPACITY);
   present = new Uint8Array(FIRST_CAPACITY);
   trails = new Trails(FIRST_CAPACITY);
@@ -145,6 +147,15 @@ export class DeviceStore {
 
   *devices(): Generator<number> {
     for (let device = 0; device < this.ids.length; device++) if (this.present[device] === 1) yield device;
+  }
+
+  /** Devices that the filter shows, and the selected one, which somebody is looking at. */
+  *shown(selected: number | undefined): Generator<number> {
+    for (const device of this.devices()) if (this.shows(device, selected)) yield device;
+  }
+
+  shows(device: number, selected: number | undefined): boolean {
+    return device === selected || this.filter.shows(this.ids[device] ?? "");
   }
 
   private addIds(newIds: readonly string[]): void {

@@ -49,7 +49,7 @@ export class Labels {
   draw(view: View, { timeMs, nowMs }: Clock, selected: number | undefined, dark: boolean): void {
     if (this.context === null) return;
     this.prepare(this.context, view);
-    const shown = this.candidates(view, timeMs, [selected, this.hovered]);
+    const shown = this.candidates(view, timeMs, selected);
     const taken: Box[] = [];
     this.showsAges = false;
     for (const [device, px, py] of shown) {
@@ -69,13 +69,13 @@ export class Labels {
   }
 
   /** Visible devices, the preferred ones first; only the preferred ones if there are too many. */
-  private candidates(view: View, timeMs: number, preferred: readonly (number | undefined)[]): [number, number, number][] {
+  private candidates(view: View, timeMs: number, selected: number | undefined): [number, number, number][] {
     const first: [number, number, number][] = [];
     const rest: [number, number, number][] = [];
-    for (const device of this.store.devices()) {
+    for (const device of this.store.shown(selected)) {
       const [px, py] = project(view, ...this.store.shownAt(device, timeMs));
       if (!isVisible(view, px, py, 0)) continue;
-      (preferred.includes(device) ? first : rest).push([device, px, py]);
+      (device === selected || device === this.hovered ? first : rest).push([device, px, py]);
     }
     return rest.length <= MAX_LABELS ? [...first, ...rest] : first;
   }

@@ -19,6 +19,13 @@ const FIT_MAX_ZOOM = 14;
 /** A little longer than the time between two calls of `follow`: the map does not stop between them. */
 const FOLLOW_MS = 600;
 
+export interface Camera {
+  readonly lat: number;
+  readonly lon: number;
+  readonly zoom: number;
+  readonly bearing: number;
+}
+
 export interface MapOptions {
   readonly container: HTMLElement;
   readonly workerUrl: string;
@@ -106,14 +113,26 @@ export class LiveMap {
     return this.map.queryRenderedFeatures({ layers }).map(({ properties }) => String(properties["text"]));
   }
 
-  /** Show all devices that have a position, and the course. */
+  /** Show all devices that the filter shows, and the course. */
   fit(animate = true): void {
-    const bounds = boundsOf([...this.store.devices()].map((device) => this.store.position(device)), this.course);
+    const bounds = boundsOf([...this.shown()].map((device) => this.store.position(device)), this.course);
     if (bounds === undefined) return;
     this.moved = false;
     const box = this.options.container.getBoundingClientRect();
     const padding = Math.min(80, box.width / 6, box.height / 6);
     this.map.fitBounds(bounds, { padding, maxZoom: FIT_MAX_ZOOM, animate: animate && !this.options.reducedMotion() });
+  }
+
+  /** What somebody chose to see; undefined while that is everything. */
+  get camera(): Camera | undefined {
+    if (!this.moved) return undefined;
+    const { lng, lat } = this.map.getCenter();
+    return { lat, lon: lng, zoom: this.map.getZoom(), bearing: this.map.getBearing() };
+  }
+
+  set camera(camera: Camera | undefined) {
+    this.moved = camera !== undefined;
+    if (camera !== undefined) this.map.jumpTo({ center: [camera.lon, camera.lat], zoom: camera.zoom, bearing: camera.bearing });
   }
 
   /** Bring a device to the middle, zoomed in far enough to see it move. */
@@ -156,12 +175,16 @@ export class LiveMap {
     return [0, top < bottom ? (top + bottom - map.top - map.bottom) / 2 : 0];
   }
 
+  private shown(): Generator<number> {
+    return this.store.shown(this.layer.look.selected);
+  }
+
   pick(px: number, py: number): number | undefined {
     const view = this.view();
     const { timeMs } = this.options.clock();
     let best: number | undefined;
     let bestDistance = PICK_RADIUS_PX;
-    for (const device of this.store.devices()) {
+    for (const device of this.shown()) {
       const [x, y] = project(view, ...this.store.shownAt(device, timeMs));
       const distance = Math.hypot(x - px, y - py);
       if (distance >= bestDistance) continue;

@@ -1,5 +1,6 @@
 /** Dark or light: what the system prefers, until the user chooses; the choice is remembered. */
 import { byId } from "./dom.ts";
+import { remember, remembered } from "./storage.ts";
 
 const KEY = "telemetry-map-theme";
 
@@ -8,7 +9,7 @@ type Theme = "dark" | "light";
 export class ThemeSwitch {
   private readonly button = byId("theme", HTMLButtonElement);
   private readonly system = matchMedia("(prefers-color-scheme: light)");
-  private chosen: Theme | undefined = remembered();
+  private chosen: Theme | undefined = rememberedTheme();
 
   constructor(private readonly changed: (dark: boolean) => void) {
     this.button.addEventListener("click", () => this.choose(this.dark ? "light" : "dark"));
@@ -22,11 +23,7 @@ export class ThemeSwitch {
 
   private choose(theme: Theme): void {
     this.chosen = theme;
-    try {
-      localStorage.setItem(KEY, theme);
-    } catch {
-      // Storage may be forbidden or full: the choice then lasts until the page is closed.
-    }
+    remember(KEY, theme);
     this.apply();
   }
 
@@ -41,12 +38,7 @@ export class ThemeSwitch {
   }
 }
 
-function remembered(): Theme | undefined {
-  try {
-    const value = localStorage.getItem(KEY);
-    return value === "dark" || value === "light" ? value : undefined;
-  } catch {
-    // A browser that blocks storage throws here.
-    return undefined;
-  }
+function rememberedTheme(): Theme | undefined {
+  const value = remembered(KEY);
+  return value === "dark" || value === "light" ? value : undefined;
 }

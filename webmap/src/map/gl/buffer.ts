@@ -36,7 +36,7 @@ export function fillDevices(target: Float32Array, store: DeviceStore, selected: 
   let [glidingUntil, fastest, overdueAt] = [0, 0, Infinity];
   for (let device = 0; device < store.ids.length; device++) {
     const at = device * DEVICE_FLOATS;
-    if (store.present[device] !== 1) {
+    if (store.present[device] !== 1 || !store.shows(device, selected)) {
       target[at + FLAGS] = ABSENT;
       continue;
     }

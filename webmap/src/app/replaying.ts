@@ -1,11 +1,11 @@
 /** Starts and ends replays: between the controls, what plays, and the page that shows it. */
-import type { DeviceStore } from "./devices/store.ts";
-import type { Batch } from "./feed/conflator.ts";
-import type { Archive } from "./history/archive.ts";
-import type { Extent } from "./history/past.ts";
-import { SPEEDS } from "./history/player.ts";
-import { Replay } from "./history/replay.ts";
-import { ReplayBar } from "./page/replay.ts";
+import type { DeviceStore } from "../devices/store.ts";
+import type { Batch } from "../feed/conflator.ts";
+import type { Archive } from "../history/archive.ts";
+import type { Extent } from "../history/past.ts";
+import { SPEEDS } from "../history/player.ts";
+import { Replay } from "../history/replay.ts";
+import { ReplayBar } from "../page/replay.ts";
 
 const TICK_MS = 100;
 /** An event without a position for this long is over: its replay ends where it ended. */
@@ -36,6 +36,8 @@ export class Replaying {
   private current: Replay | undefined;
   private extent: Extent = { fromMs: 0, toMs: 0 };
   private asking: AbortController | undefined;
+  /** The time of a link, as long as it is not there to be shown. */
+  private wantedMs: number | undefined;
   private timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(
@@ -49,6 +51,18 @@ export class Replaying {
     return this.current?.player.timeMs;
   }
 
+  /** The time that a link to what is shown has. */
+  get linkedMs(): number | undefined {
+    return this.timeMs ?? this.wantedMs;
+  }
+
+  /** Show this time of the past, standing still. */
+  open(timeMs: number): void {
+    this.stop();
+    this.wantedMs = timeMs;
+    void this.start();
+  }
+
   /** Take a batch of what is live; false if it is to be shown. */
   takes(batch: Batch): boolean {
     this.current?.applyLive(batch);
@@ -58,7 +72,7 @@ export class Replaying {
   /** Show what is live again. */
   stop(): void {
     this.asking?.abort();
-    this.asking = undefined;
+    this.asking = this.wantedMs = undefined;
     this.bar.close();
     if (this.current === undefined) return;
     clearInterval(this.timer);
@@ -86,6 +100,10 @@ export class Replaying {
     });
     document.body.dataset["replay"] = "";
     this.timer = setInterval(() => this.tick(), TICK_MS);
+    if (this.wantedMs !== undefined) {
+      this.current.player.playing = false;
+      this.seek(this.wantedMs);
+    }
     this.tick();
   }
 

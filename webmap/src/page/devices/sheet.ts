@@ -1,5 +1,5 @@
 /** The side with the list, which on a phone is a sheet that can be closed. */
-import { byId } from "./dom.ts";
+import { byId } from "../dom.ts";
 
 export class Sheet {
   private readonly button = byId("sheet", HTMLButtonElement);

@@ -1,0 +1,49 @@
+/** Which event is shown: from the address, the list, or typed in. */
+import type { EventChoice } from "../config.ts";
+import { byId } from "../dom.ts";
+
+export interface EventListener {
+  /** Somebody chose an event. */
+  chosen(eventId: string): void;
+  /** Another event is to be shown. */
+  opened(eventId: string): void;
+}
+
+export class EventPicker {
+  private readonly form = byId("event-form", HTMLFormElement);
+  private readonly select = byId("event-select", HTMLSelectElement);
+  private readonly input = byId("event-input", HTMLInputElement);
+  private readonly button = byId("event-open", HTMLButtonElement);
+  private current: string | undefined;
+
+  constructor(private readonly listener: EventListener) {
+    this.select.addEventListener("change", () => listener.chosen(this.select.value));
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const typed = this.input.value.trim();
+      if (typed !== "") listener.chosen(typed);
+    });
+  }
+
+  /** Offer these events, and open the one that is asked for, or the first. Return false if the user must choose. */
+  offer(events: readonly EventChoice[], askedFor: string | undefined): boolean {
+    const asked = askedFor ?? this.current ?? events[0]?.id;
+    const known = events.some((event) => event.id === asked);
+    const choices = asked !== undefined && events.length > 0 && !known ? [...events, { id: asked, name: asked }] : events;
+    this.select.replaceChildren(...choices.map(({ id, name }) => new Option(name, id)));
+    this.form.hidden = false;
+    this.select.hidden = choices.length === 0;
+    this.input.hidden = this.button.hidden = choices.length > 0;
+    if (asked === undefined) this.input.focus();
+    else this.open(asked);
+    return asked !== undefined;
+  }
+
+  open(eventId: string): void {
+    if (eventId === this.current) return;
+    this.current = eventId;
+    this.select.value = eventId;
+    this.input.value = eventId;
+    this.listener.opened(eventId);
+  }
+}
