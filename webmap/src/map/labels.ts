@@ -58,7 +58,7 @@ export class Labels {
       const chip = label.number === "" && label.color === "" ? 0 : this.context.measureText(label.number).width + 2 * PADDING_PX;
       const gap = chip > 0 && text !== "" ? PADDING_PX : 0;
       const width = chip + gap + this.context.measureText(text).width + 8;
-      const box = { x: besideMarker(px, width, view.width), y: py - HEIGHT_PX / 2, width };
+      const box = besideMarker(px, py, width, view);
       if (taken.some((other) => overlaps(box, other))) continue;
       taken.push(box);
       if (chip > 0) this.writeNumber(this.context, label, box, chip, dark);
@@ -116,10 +116,14 @@ export class Labels {
   }
 }
 
-/** Where a label of this width begins: to the right of its marker, unless only the left has room for it. */
-export function besideMarker(px: number, width: number, viewWidth: number): number {
+/** Where a label of this width is not cut: right of its marker, else left of it, else below or above. */
+export function besideMarker(px: number, py: number, width: number, view: { readonly width: number; readonly height: number }): Box {
+  const y = Math.max(0, Math.min(py - HEIGHT_PX / 2, view.height - HEIGHT_PX));
   const left = px - GAP_PX - width;
-  return px + GAP_PX + width > viewWidth && left >= 0 ? left : px + GAP_PX;
+  if (px + GAP_PX + width <= view.width) return { x: px + GAP_PX, y, width };
+  if (left >= 0) return { x: left, y, width };
+  const x = Math.max(0, Math.min(px - width / 2, view.width - width));
+  return { x, y: py + GAP_PX + HEIGHT_PX <= view.height ? py + GAP_PX : py - GAP_PX - HEIGHT_PX, width };
 }
 
 function overlaps(one: Box, other: Box): boolean {

@@ -1,6 +1,7 @@
 /** The map: base map, device layer, labels, picking and camera. */
 import { AttributionControl, Map as MapLibreMap, NavigationControl, ScaleControl, setWorkerUrl, type GeoJSONSource } from "maplibre-gl";
 import { boundsOf } from "./bounds.ts";
+import { uncovered } from "./cover.ts";
 import { COURSE_SOURCE, COURSE_TEXTS, courseData, courseLayers } from "./course.ts";
 import type { Clock } from "./gl/buffer.ts";
 import { DeviceLayer } from "./gl/layer.ts";
@@ -38,8 +39,8 @@ export interface MapOptions {
   readonly onLost: () => void;
   readonly onPick: (device: number | undefined) => void;
   readonly onDrag: () => void;
-  /** Elements that may cover the map from edge to edge, as the panel does on a phone. */
-  readonly covering: readonly (Element | null)[];
+  /** Elements that may cover a part of the map, as the panel does. */
+  readonly covering: readonly Element[];
 }
 
 export class LiveMap {
@@ -165,14 +166,8 @@ export class LiveMap {
   /** From the middle of the map to the middle of its uncovered part, in pixels to the right and down. */
   private offset(): [number, number] {
     const map = this.options.container.getBoundingClientRect();
-    let { top, bottom } = map;
-    for (const element of this.options.covering) {
-      const box = element?.getBoundingClientRect();
-      if (box === undefined || box.height === 0 || box.width < map.width / 2) continue;
-      if (box.top - map.top < map.bottom - box.bottom) top = Math.max(top, box.bottom);
-      else bottom = Math.min(bottom, box.top);
-    }
-    return [0, top < bottom ? (top + bottom - map.top - map.bottom) / 2 : 0];
+    const free = uncovered(map, this.options.covering.map((element) => element.getBoundingClientRect()));
+    return [(free.left + free.right - map.left - map.right) / 2, (free.top + free.bottom - map.top - map.bottom) / 2];
   }
 
   private shown(): Generator<number> {

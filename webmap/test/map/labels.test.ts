@@ -29,6 +29,12 @@ test("a label is number, colour and name of the entry, else the device's id", ()
   assert.equal(labelOf(store, 0, 75_900).age, "1 min 15 s");
 });
 
-test("a label stands on the right of its marker, or on the left where it would be cut", () => {
-  assert.deepEqual([[100, 50], [740, 50], [800, 50], [100, 700]].map(([px = 0, width = 0]) => besideMarker(px, width, 800)), [114, 676, 736, 114]);
+test("a label stands where it is not cut: right of its marker, else left, else below or above", () => {
+  const at = (px: number, py: number, width: number, viewWidth = 800) => {
+    const { x, y } = besideMarker(px, py, width, { width: viewWidth, height: 600 });
+    return [x, y];
+  };
+  assert.deepEqual([at(100, 300, 50), at(740, 300, 50), at(800, 300, 50)], [[114, 292], [676, 292], [736, 292]]);
+  assert.deepEqual([at(160, 300, 180, 320), at(100, 595, 700, 700), at(300, 300, 320, 320)], [[70, 314], [0, 565], [0, 314]]);
+  assert.deepEqual([at(100, 3, 50), at(100, 598, 50)], [[114, 0], [114, 584]]);
 });

@@ -212,6 +212,6 @@ export class DeviceList {
 
   private rowPx(): number {
     // As in list.css: rows are taller where fingers touch them.
-    return matchMedia("(max-width: 760px)").matches ? 44 : 40;
+    return matchMedia("(max-width: 540px)").matches ? 44 : 40;
   }
 }

@@ -4,14 +4,14 @@ import { byId } from "../dom.ts";
 export class Sheet {
   private readonly button = byId("sheet", HTMLButtonElement);
   /** What lies over the map on a phone. */
-  readonly side = this.button.closest(".side");
+  readonly side = byId("side", HTMLElement);
 
   constructor() {
     this.button.addEventListener("click", () => this.toggle());
   }
 
   private toggle(): void {
-    const closed = this.side?.classList.toggle("closed") === true;
+    const closed = this.side.classList.toggle("closed");
     this.button.setAttribute("aria-expanded", String(!closed));
     this.button.setAttribute("aria-label", closed ? "Show the list" : "Hide the list");
   }

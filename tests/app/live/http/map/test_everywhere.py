@@ -9,7 +9,7 @@ from playwright.async_api import expect
 
 from tests.app.live.browsing import enter, map_page
 from tests.app.live.harness import now_ms, publish
-from tests.app.live.http.map.test_map import ONE, TWO, Site, painted, site
+from tests.app.live.http.map.test_map import ONE, PHONE, TWO, Site, painted, site
 from tests.deploy.proxies import running_nginx, write_certificate
 from tests.deploy.test_container import LOOPBACK
 from tests.support.waiting import eventually
@@ -18,6 +18,16 @@ __all__ = ("site",)
 
 _COURSE = """{"type": "LineString", "coordinates": [[22.0, 41.0], [22.0, 41.2]]}"""
 _TEXTS = "() => window.telemetryMap.course().length > 0"
+#: What of these is not what one touches in its middle: something lies on it, or it is out of sight.
+_COVERED = """() => ["#panel", "#panel-close", "#follow", "#legend", "#filter", "#fit"].filter((name) => {
+  const element = document.querySelector(name);
+  const { left, top, right, bottom } = element.getBoundingClientRect();
+  return !element.contains(document.elementFromPoint((left + right) / 2, (top + bottom) / 2));
+})"""
+_FREE_MIDDLE = """() => {
+  const [map, panel] = ["#map", "#panel"].map((name) => document.querySelector(name).getBoundingClientRect());
+  return [(panel.right + map.right) / 2, (map.top + map.bottom) / 2];
+}"""
 _LOSE = """() => {
   const context = document.querySelector("#map canvas.maplibregl-canvas").getContext("webgl2");
   window.graphics = context.getExtension("WEBGL_lose_context");
@@ -47,6 +57,31 @@ async def test_a_race_across_180_degrees(site: Site) -> None:
             await expect(page.locator("#panel-id")).to_have_text(device)
             await page.keyboard.press("Escape")
         await eventually(lambda: painted(tab, dark=False, markers=True), timeout_s=20, message="they are painted")
+        assert tab.complaints == []
+
+
+async def test_a_phone_held_sideways(site: Site) -> None:
+    """The followed device is beside its panel, where a tap finds it; legend and list are there, nothing is scrolled."""
+    await enter(site.database, {"7": [ONE, TWO]})
+    worker = await site.serve()
+    async with site.page(worker, **PHONE | {"viewport": {"width": 740, "height": 360}}, reduced_motion="reduce") as tab:
+        page = tab.page
+        await tab.open("7")
+        await tab.until("live")
+        await site.publish({ONE: 41.1, TWO: 41.2})
+        await page.locator(f"li[data-device-id='{TWO}']").tap()
+        await page.get_by_role("button", name="Follow").tap()
+        assert await page.evaluate(_COVERED) == []
+        assert await page.evaluate("() => document.documentElement.scrollWidth") == 740
+        place = await page.evaluate(_FREE_MIDDLE)
+        await page.locator("#panel-close").tap()
+
+        async def found() -> bool:
+            await page.touchscreen.tap(*place)
+            return await page.locator("#panel").is_visible()
+
+        await eventually(found, timeout_s=10, message="the device is where nothing covers it")
+        await expect(page.locator("#panel-id")).to_have_text(TWO)
         assert tab.complaints == []
 
 

@@ -277,6 +277,7 @@ async def test_phone(site: Site, width: int) -> None:
         widths = await page.evaluate("() => [document.documentElement.scrollWidth, visualViewport.width]")
         assert widths == [width, width]
         assert await page.evaluate(_WRAPPED_OR_COVERED) == []
+        await expect(page.locator("#legend")).to_be_in_viewport(ratio=1)
         await page.locator("#sheet").tap()
         await expect(row).not_to_be_in_viewport()
         await page.locator("#sheet").tap()
