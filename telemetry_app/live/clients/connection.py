@@ -120,10 +120,8 @@ class Connection:
 
     def write(self, frames: bytes) -> None:
         """Write whole frames behind those that are held; nothing once the connection is closing."""
-        if self._held:
-            frames, self._held = self._held + frames, b""
-        if not self.closing and not self._transport.is_closing():
-            self._transport.write(frames)
+        self._held += frames
+        self.release()
 
     def offer(self, frames: bytes, positions: int, before: int) -> bool:
         """Write the frames of some positions, unless the client does not keep up; see `hold`."""
@@ -133,8 +131,9 @@ class Connection:
 
     def release(self) -> None:
         """Write what is held."""
-        if self._held:
-            self.write(b"")
+        frames, self._held = self._held, b""
+        if frames and not self.closing and not self._transport.is_closing():
+            self._transport.write(frames)
 
     def hold(self, frames: bytes, positions: int, before: int) -> bool:
         """Take the frames of some positions, unless the client does not keep up, and hold them until their `release`.
@@ -150,7 +149,13 @@ class Connection:
         if self.closing:
             return False
         if self.conflated_since_seq is None:
-            if self._makes_room_for(len(frames)):
+            most = self._limits.slow_client_bytes - len(frames)
+            unsent = self._transport.get_write_buffer_size() + len(self._held)
+            if unsent > most:
+                # The socket may take what is held.
+                self.release()
+                unsent = self._transport.get_write_buffer_size()
+            if unsent <= most:
                 self._held += frames
                 return True
             self.conflated_since_seq = before
@@ -158,14 +163,6 @@ class Connection:
             self.conflated_at = self._loop.time()
         self._skipped += positions
         return False
-
-    def _makes_room_for(self, size: int) -> bool:
-        """Tell whether so many bytes may be kept, if need be after writing what is held, which the socket may take."""
-        limit = self._limits.slow_client_bytes - size
-        if self._transport.get_write_buffer_size() + len(self._held) <= limit:
-            return True
-        self.release()
-        return self._transport.get_write_buffer_size() <= limit
 
     def catch_up(self, missed: Callable[[int], Iterable[tuple[int, bytes, int]]]) -> None:
         """Give a conflated client the newest positions, as far as its socket takes them.

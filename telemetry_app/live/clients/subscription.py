@@ -78,9 +78,9 @@ class Subscription:
     authorize_at: float = field(default=float("inf"))
 
     @property
-    def passes_all(self) -> bool:
-        """Whether nothing has to be held back."""
-        return self.gate is None and not self.owed
+    def is_plain(self) -> bool:
+        """Whether nothing has to be held back, and its frames have cursors."""
+        return self.gate is None and not self.owed and not self.partial
 
     @property
     def cursor_mark(self) -> str | None:

@@ -245,19 +245,31 @@ class FanOut:
         if not subscribers:
             return False
         for_all = Encoded(topic, [sighting.written for sighting in sightings])
-        number = len(sightings)
-        seq = sightings[-1].seq
-        sent = 0
+        number, seq, sent = len(sightings), sightings[-1].seq, 0
+        form = mark = None
+        frames = b""
+        taking: list[Connection] = []
         for subscription in subscribers:
-            passing = sightings if subscription.passes_all else subscription.passing(sightings)
-            if len(passing) == number:
-                frames = for_all.frames(subscription.form, subscription.cursor_mark)
-            else:
-                bodies = [sighting.written for sighting in passing]
-                frames = encoded(subscription.form, topic, bodies, subscription.cursor_mark)
-            if passing and subscription.connection.hold(frames, len(passing), before):
-                self._outbox.add(subscription.connection)
+            passing = number
+            if not subscription.is_plain:
+                passing, frames = _apart(subscription, sightings, for_all)
+                form = mark = None
+            elif subscription.form is not form or subscription.mark is not mark:
+                form, mark = subscription.form, subscription.mark
+                frames = for_all.frames(form, mark)
+            connection = subscription.connection
+            if passing and connection.hold(frames, passing, before):
+                taking.append(connection)
                 subscription.seq = seq
-                sent += len(passing)
+                sent += passing
+        self._outbox.add(taking)
         self._observer.frames("sent", sent)
         return True
+
+
+def _apart(subscription: Subscription, sightings: list[Sighting], for_all: Encoded) -> tuple[int, bytes]:
+    """Return what a subscription is sent that is not plain: how many of some positions, and their frames."""
+    passing, form, mark = subscription.passing(sightings), subscription.form, subscription.cursor_mark
+    if len(passing) == len(sightings):
+        return len(passing), for_all.frames(form, mark)
+    return len(passing), encoded(form, subscription.topic, [sighting.written for sighting in passing], mark)
