@@ -46,6 +46,9 @@ class Observer(Protocol):
     def partitions_paused(self, partitions: int) -> None:
         """The number of partitions that are held and not read, since most of their entries were refused."""
 
+    def partitions_unreadable(self, partitions: int) -> None:
+        """The number of partitions that this instance tried to take in vain, as Redis refuses one of their keys."""
+
     def lag(self, entries: int | None) -> None:
         """Entries not yet delivered in the partitions held whose lag is known; None when none is."""
 
@@ -102,6 +105,9 @@ class NullObserver:
         """Ignore."""
 
     def partitions_paused(self, partitions: int) -> None:
+        """Ignore."""
+
+    def partitions_unreadable(self, partitions: int) -> None:
         """Ignore."""
 
     def lag(self, entries: int | None) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 from faust.types import TP
+from redis.exceptions import ResponseError
 
 from faust_redis.driver.message import BatchMessage, CrashWatch
 from faust_redis.driver.offsets import LedgerOffsets
@@ -21,6 +22,7 @@ from faust_redis.group.ownership import Ownership
 from faust_redis.group.pauses import Pauses
 from faust_redis.group.upkeep import Upkeep
 from faust_redis.options import RedisOptions
+from faust_redis.partitions.discovery import kinds, kinds_of, misplaced_among
 from faust_redis.partitions.record import PartitionRecord
 from faust_redis.redis.client import RedisProbe, close, connect
 from faust_redis.redis.replies import EntryId
@@ -96,6 +98,10 @@ class Consumer(LedgerOffsets):
         failure = self.loading_failure or self.ownership.why_not_ready() or self.commits.failure
         return failure or await self.intake.why_not_ready() or self.pauses.why_not_ready()
 
+    def note(self) -> str | None:
+        """Return what there is to say of a worker that is ready: it stands by, or a partition cannot be read."""
+        return self.ownership.unreadable() or self.standing_by()
+
     def standing_by(self) -> str | None:
         """Return None when this worker holds partitions, else that it waits for some."""
         if not self.ownership.stands_by:
@@ -126,10 +132,16 @@ class Consumer(LedgerOffsets):
         """Do nothing: a stream and its group come into being when a worker takes the partition."""
 
     async def _ensure_group(self, partition: Partition) -> None:
-        """Let a partition be taken, whose lease is ours: make its group, unless the topic is of another number."""
+        """Let a partition be taken, whose lease is ours: make its group, unless the topic is of another number.
+
+        A key of another type beside its stream would hold up the others when tables are loaded or batches committed.
+        """
         topic, _ = partition.tp
         record = PartitionRecord(self.client, topic, group=self.app.conf.id, options=self.options)
         await record.require(partitions_of(self.app, topic))
+        wanted = kinds_of(partition.stream, self.app.conf.id, self.app.tables)
+        if misplaced := misplaced_among(wanted, await kinds(self.client, list(wanted))):
+            raise ResponseError(f"WRONGTYPE {misplaced}")
         await self._reader.ensure_group(partition)
 
     @asynccontextmanager

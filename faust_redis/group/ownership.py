@@ -116,7 +116,11 @@ class Ownership(Service):
             return self.failure or "partitions are being assigned"
         if self._holdings:
             return self.failure
-        return self.failure or next(iter((*self._unreadable.values(), *self._orphans.values())), None)
+        return self.failure or self.unreadable() or next(iter(self._orphans.values()), None)
+
+    def unreadable(self) -> str | None:
+        """Return why a partition cannot be taken that is free; None when there is none."""
+        return next(iter(self._unreadable.values()), None)
 
     @property
     def stands_by(self) -> bool:
@@ -215,6 +219,7 @@ class Ownership(Service):
                     await self._balance()
                 self.failure = None
                 self._observer.standing_by(self.stands_by)
+                self._observer.partitions_unreadable(len(self._unreadable))
             except ANY_REDIS_ERROR as error:
                 self.failure = f"partitions cannot be shared out ({type(error).__name__}: {error})"
                 self._observer.retried("balance")
@@ -254,6 +259,8 @@ class Ownership(Service):
         streams = self._streams_of(topic)
         holders = await self._leases.holders(streams)
         self._note_orphans(topic, seen, holders)
+        for stream in holders.keys() & self._unreadable.keys():
+            del self._unreadable[stream]
         wanted = share(self._options.instance_id, len(streams), seen.alive, holders)
         mine = self._holdings.of_topic(topic)
         free = [(n, s) for n, s in enumerate(streams) if s not in holders and (topic, n) not in self._holdings]

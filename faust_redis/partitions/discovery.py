@@ -10,7 +10,7 @@ from faust_redis.redis.errors import Misconfigured
 from faust_redis.redis.replies import facts, text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 #: Most partitions that a topic may have.
 MOST: Final = 1024
@@ -69,12 +69,24 @@ async def streams_with_anything(client: Client, topic: str, group: str, tables: 
     Raises:
         Misconfigured: One of these keys is of another type.
     """
-    wanted: dict[str, tuple[str, str]] = {}
-    for stream in (topic, *(f"{topic}:{number}" for number in range(MOST))):
-        wanted[stream] = wanted[keys.dead_letters(stream)] = (stream, "stream")
-        wanted.update((keys.state(stream, group, table), (stream, "hash")) for table in tables)
-    found = await kinds(client, list(wanted))
-    for name, kind in found.items():
-        if kind != wanted[name][1]:
-            raise Misconfigured(f"{name} should be a {wanted[name][1]} and is a {kind}")
-    return list(dict.fromkeys(wanted[name][0] for name in found))
+    streams = (topic, *(f"{topic}:{number}" for number in range(MOST)))
+    wanted = {stream: kinds_of(stream, group, tables) for stream in streams}
+    found = await kinds(client, [name for of_stream in wanted.values() for name in of_stream])
+    for of_stream in wanted.values():
+        if misplaced := misplaced_among(of_stream, found):
+            raise Misconfigured(misplaced)
+    return [stream for stream, of_stream in wanted.items() if of_stream.keys() & found.keys()]
+
+
+def kinds_of(stream: str, group: str, tables: Iterable[str]) -> dict[str, str]:
+    """Return the keys of a partition and of which type each is, if it is there."""
+    states = {keys.state(stream, group, table): "hash" for table in tables}
+    return {stream: "stream", keys.dead_letters(stream): "stream", **states}
+
+
+def misplaced_among(wanted: Mapping[str, str], found: Mapping[str, str]) -> str | None:
+    """Return which key is of another type than wanted, in a sentence; None when none is."""
+    for name, kind in wanted.items():
+        if found.get(name, kind) != kind:
+            return f"{name} should be a {kind} and is a {found[name]}"
+    return None

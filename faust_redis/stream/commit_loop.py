@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mode import Service
+from redis.exceptions import ResponseError
 
-from faust_redis.redis.errors import ANY_REDIS_ERROR, PartitionLost, StateConflict
+from faust_redis.redis.errors import ANY_REDIS_ERROR, PASSING_ERRORS, PartitionLost, StateConflict, describe
 from faust_redis.redis.retry import retry_until_stopped
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from faust_redis.stream.partition import Partition
 
 logger = logging.getLogger(__name__)
+
+#: What Redis refuses until somebody mends something is tried again after so long.
+_PUT_OFF_S: Final = 1.0
 
 
 class CommitLoop(Service):
@@ -64,9 +69,13 @@ class CommitLoop(Service):
         self._settled = asyncio.Event()
         #: Whether Redis did not answer before the application stopped, so that nothing more is committed.
         self.given_up = False
-        #: Why the commit under way is tried again; None when none is.
-        self.failure: str | None = None
+        self._failure: str | None = None
         super().__init__(**kwargs)
+
+    @property
+    def failure(self) -> str | None:
+        """Why a commit is tried again; None when none is."""
+        return self._failure or next((partition.refused for partition in self._held() if partition.refused), None)
 
     def wake(self) -> None:
         """Take note that a batch was settled."""
@@ -75,7 +84,12 @@ class CommitLoop(Service):
     def due(self) -> Iterator[Partition]:
         """Yield the partitions whose oldest batch is settled."""
         if not self.given_up:
-            yield from (p for p in self._held() if not p.lost and p.ledger.watermark > p.ledger.committed)
+            now_s = time.monotonic()
+            yield from (
+                p
+                for p in self._held()
+                if not p.lost and p.ledger.watermark > p.ledger.committed and p.commit_again_s <= now_s
+            )
 
     @Service.task
     async def _commit_when_settled(self) -> None:
@@ -92,7 +106,8 @@ class CommitLoop(Service):
             for flight in partition.ledger.settled_before(offset):
                 if partition.lost or self.given_up:
                     return False
-                self._judge(partition, flight.batch)
+                if not partition.refused:  # else this batch was judged before
+                    self._judge(partition, flight.batch)
                 result = await self._commit(partition, flight)
                 if result is None:
                     return False
@@ -107,28 +122,41 @@ class CommitLoop(Service):
                 operation="commit",
                 observer=self._observer,
                 stopping=self._stopping,
+                passing=PASSING_ERRORS,
             )
         except PartitionLost:
-            self.failure = None
+            self._failure = partition.refused = None
             logger.warning("lost the lease of %s before a commit; its next owner goes on", partition.stream)
             self._lose(partition)
         except StateConflict as conflict:
+            self._failure = partition.refused = None
             logger.error("%s; loading it again, and reading what is pending", conflict)  # noqa: TRY400 - it says it
             self._observer.state_conflict()
             partition.ledger.refused(flight)
             self._reload()
-        except ANY_REDIS_ERROR as error:
+        except PASSING_ERRORS as error:
             logger.warning("stopping without a commit to %s (%s): left pending", partition.stream, error)
             self.given_up = True
+        except ResponseError as error:
+            self._put_off(partition, error)
         return None
+
+    def _put_off(self, partition: Partition, error: ResponseError) -> None:
+        """Go on with the other partitions: only people can mend this one."""
+        self._failure = None
+        partition.refused = f"batches of {partition.stream} cannot be committed ({describe(error)})"
+        partition.commit_again_s = time.monotonic() + _PUT_OFF_S
+        asyncio.get_running_loop().call_later(_PUT_OFF_S, self.wake)
+        self._observer.retried("commit")
+        logger.error("%s, next try in %.1f s", partition.refused, _PUT_OFF_S)
 
     async def _try_to_commit(self, partition: Partition, flight: InFlight) -> CommitResult:
         try:
             result = await self._committer.commit(partition, flight)
         except ANY_REDIS_ERROR as error:
-            self.failure = f"batches of {partition.stream} cannot be committed ({type(error).__name__}: {error})"
+            self._failure = f"batches of {partition.stream} cannot be committed ({describe(error)})"
             raise
-        self.failure = None
+        self._failure = partition.refused = None
         return result
 
     def _report(self, result: CommitResult) -> None:

@@ -42,6 +42,8 @@ class Partition:
         tally: What became of the entries that were appended.
         refusals: How many of the last records were refused.
         paused: Whether nothing is read because those were too many; what is refused stays pending meanwhile.
+        refused: Why Redis refuses the commit of the oldest batch, if it does, until somebody mends something.
+        commit_again_s: Not before then is it tried again, by `time.monotonic`.
         open: Whether batches may be delivered: tables are loaded, and nobody waits for the partition to come to rest.
         claiming: The walk over pending entries that comes before the next new entries, if one is wanted.
         lost: Set when the lease is known to be gone: nothing is read or committed any more.
@@ -57,6 +59,8 @@ class Partition:
         self.tally = Tally()
         self.refusals = Refusals()
         self.paused = False
+        self.refused: str | None = None
+        self.commit_again_s = 0.0
         self.open = False
         self.claiming: ClaimPass | None = ClaimPass(min_idle_ms=0)
         self.lost = False
@@ -72,11 +76,11 @@ class Partition:
     def readable(self) -> bool:
         """Whether entries may be read.
 
-        Not while a table must be loaded, or the partition is about to leave. Nor after a pause longer than the lease,
-        although nobody has said yet that it is gone: somebody else may own the partition, and what is read here would
-        be pending here.
+        Not while a table must be loaded, or batches cannot be committed, or the partition is about to leave. Nor after
+        a pause longer than the lease, although nobody has said yet that it is gone: somebody else may own the
+        partition, and what is read here would be pending here.
         """
-        if not self.open or self.lost or self.parted or self.paused:
+        if not self.open or self.lost or self.parted or self.paused or self.refused:
             return False
         return time.monotonic() < self.leased_until_s
 

@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 from faust_redis.redis import keys, scripts
 from faust_redis.redis.bounds import MOST_REPLY_BYTES
 from faust_redis.redis.client import Client, Script, execute, is_cluster
-from faust_redis.redis.errors import PartitionLost, ReplyTooLarge, is_no_group
+from faust_redis.redis.errors import PASSING_ERRORS, PartitionLost, ReplyTooLarge, is_no_group
 from faust_redis.redis.nodes import ask_nodes
 from faust_redis.redis.replies import EntryId, entries, streams, text
 from faust_redis.redis.wire import ReadConnection
@@ -60,6 +60,16 @@ class Reader:
         Pending entries come first: while any partition has some, nobody waits for new ones. What was read and is not
         delivered, for whatever reason, stays pending: `Partition.claim_again` finds it.
         """
+        try:
+            return await self._read(partitions, block_ms)
+        except ResponseError as error:
+            if isinstance(error, PASSING_ERRORS) or not await self._lose_misplaced(partitions):
+                raise
+        for partition in partitions:
+            partition.claim_again()
+        return []
+
+    async def _read(self, partitions: Sequence[Partition], block_ms: int) -> list[Read]:
         claiming = self.size.together([partition for partition in partitions if partition.claiming])
         count = self.size.count(max(1, len(claiming)))
         batches = [read for partition in claiming for read in await self._claim_page(partition, count)]
@@ -68,6 +78,19 @@ class Reader:
             async with self._reading:
                 batches = await self._read_new(self.size.together(fresh), block_ms)
         return batches
+
+    async def _lose_misplaced(self, partitions: Sequence[Partition]) -> bool:
+        """Lose partitions in whose places are keys of another type, which fail the reads of all; tell whether.
+
+        They are taken again when their streams are back.
+        """
+        kinds = await ask_nodes(self._client, {p.stream: ("TYPE", p.stream) for p in partitions})
+        for partition in partitions:
+            kind = kinds[partition.stream]
+            if not isinstance(kind, Exception) and text(kind) not in {"stream", "none"}:
+                logger.error("%s should be a stream and is a %s: leaving it", partition.stream, text(kind))
+                partition.lost = True
+        return any(partition.lost for partition in partitions)
 
     async def look(self, partition: Partition) -> Progress | None:
         """Return how far the group is in a partition, having reported what was lost; None when the stream is gone."""

@@ -208,7 +208,7 @@ def _probes(app: App) -> list[Probe]:
 
     transport = [
         Probe("redis", lambda: consumer().redis.why_not_ready(), PROBE_CACHE_S),  # noqa: PLW0108 - there is none yet
-        Probe("consumer", lambda: consumer().why_not_ready(), note=lambda: consumer().standing_by()),
+        Probe("consumer", lambda: consumer().why_not_ready(), note=lambda: consumer().note()),
     ]
     return [
         *([*transport, *app.write_side.probes] if app.write_side else ()),

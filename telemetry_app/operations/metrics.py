@@ -127,6 +127,11 @@ class Metrics:
             "Partitions this worker does not read because most of their records were refused",
             registry=registry,
         )
+        self.partitions_unreadable = Gauge(
+            "processor_partitions_unreadable",
+            "Partitions that this worker cannot take because Redis refuses one of their keys",
+            registry=registry,
+        )
         self.redeliveries = Counter(
             "processor_redeliveries_total",
             "Records delivered again after an earlier delivery",

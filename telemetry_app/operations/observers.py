@@ -72,6 +72,10 @@ class TransportMetrics:
         """Show the partitions that are paused."""
         self._metrics.partitions_paused.set(partitions)
 
+    def partitions_unreadable(self, partitions: int) -> None:
+        """Show the partitions that cannot be taken."""
+        self._metrics.partitions_unreadable.set(partitions)
+
     def lag(self, entries: int | None) -> None:
         """Show the lag; NaN while nobody knows it."""
         self._lag = entries

@@ -18,6 +18,7 @@ class TransportObserved:
         self.owned: int | None = None
         self.stands_by: bool | None = None
         self.paused = 0
+        self.unreadable = 0
         self.lags: list[int | None] = []
         self.moves: list[int] = []
         self.backlogs: list[tuple[int | None, float]] = []
@@ -60,6 +61,9 @@ class TransportObserved:
 
     def partitions_paused(self, partitions: int) -> None:
         self.paused = partitions
+
+    def partitions_unreadable(self, partitions: int) -> None:
+        self.unreadable = partitions
 
     def lag(self, entries: int | None) -> None:
         self.lags.append(entries)

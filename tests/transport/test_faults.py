@@ -1,16 +1,18 @@
 """Redis misbehaves: emptied, cut off, silent, full, trimmed, in the way."""
 
 import asyncio
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio import Redis
 
+from faust_redis.redis import keys
 from tests.conftest import ProxyFactory, ValkeyFactory
 from tests.support.servers.proxy import TcpProxy, url_through
 from tests.support.waiting import eventually
-from tests.transport.apps import GROUP, TransportApp, names, once_each
+from tests.transport.apps import GROUP, TABLE, TransportApp, names, once_each
 from tests.transport.conftest import AppFactory, Stream
 
 TTL = {"lease_ttl_ms": 1500}
@@ -208,25 +210,49 @@ async def test_stream_of_the_wrong_type(
     assert app.counts == once_each(published)
 
 
-async def test_one_partition_of_the_wrong_type(transport_app: AppFactory, records: Stream) -> None:
-    """A key of another type in one partition's place holds up no other; once it is gone, that one is taken too."""
+@pytest.mark.parametrize("key", ["stream", "state", "dead"])
+@pytest.mark.parametrize("when", ["before", "during"])
+async def test_one_partition_among_others(
+    transport_app: AppFactory, records: Stream, caplog: pytest.LogCaptureFixture, key: str, when: str
+) -> None:
+    """A key of another type beside one partition is named and holds up no other; once it is gone all is as before."""
     streams = [f"{records.name}:{number}" for number in range(2)]
-    await records.redis.set(streams[1], "no stream")
-    await records.publish(names("a", 5), stream=streams[0])
+    broken = {
+        "stream": streams[1],
+        "state": keys.state(streams[1], GROUP, TABLE),
+        "dead": keys.dead_letters(streams[1]),
+    }[key]
+    if when == "before":
+        await records.redis.set(broken, "in the way")
     app = await transport_app(records.name, partitions=2, **TTL)
+    await records.publish(names("a", 5), stream=streams[0])
     await eventually(lambda: app.observer.total["acknowledged"] == 5)
-    assert app.partitions == [0]
-    await records.redis.delete(streams[1])
-    await records.publish(names("b", 5), stream=streams[1])
-    await eventually(lambda: app.observer.total["acknowledged"] == 10)
+    if when == "during":
+        await records.redis.set(broken, "in the way")
+    if key != "stream":
+        await records.publish(names("b", 5), stream=streams[1])
+    total = app.observer.total
+    for number in range(1, 6):
+        await records.publish(names(f"c{number}", 5), stream=streams[0])
+        await eventually(partial(lambda expected: total["acknowledged"] == expected, 5 + 5 * number))
+    await eventually(lambda: any(r.levelname == "ERROR" and broken in r.getMessage() for r in caplog.records))
+
+    async def says() -> bool:
+        return broken in (await app.consumer.why_not_ready() or app.consumer.note() or "")
+
+    await eventually(says)
+    await records.redis.delete(broken)
+    await records.publish(names("d", 5), stream=streams[1])
+    await eventually(lambda: app.observer.total["acknowledged"] == 35 + 5 * (key != "stream"))
+    assert not app.app.crashed
+    await eventually(lambda: app.consumer.note() is None)
+    assert await app.consumer.why_not_ready() is None
+    await eventually(lambda: app.observer.unreadable == 0)
 
 
 @pytest.mark.parametrize("key", ["state", "dead"])
 async def test_other_keys_of_the_wrong_type(transport_app: AppFactory, records: Stream, key: str) -> None:
     """With the table's hash or the dead letters of another type nothing is acknowledged until that is mended."""
-    from faust_redis.redis import keys  # noqa: PLC0415 - the parameter has its name
-    from tests.transport.apps import TABLE  # noqa: PLC0415 - beside it
-
     name = keys.state(records.name, GROUP, TABLE) if key == "state" else keys.dead_letters(records.name)
     app = await transport_app(records.name)
     await records.redis.set(name, "in the way")

@@ -35,6 +35,7 @@ TABLE: list[tuple[str, str, str | None, tuple[str, ...]]] = [
     ("processor_consumer_records_total", "counter", None, ()),
     ("processor_consumer_lag", "gauge", None, ()),
     ("processor_oldest_unread_seconds", "gauge", None, ()),
+    ("processor_partitions_unreadable", "gauge", None, ()),
     ("processor_partitions_paused", "gauge", None, ()),
     ("processor_decode_errors_total", "counter", None, ()),
     ("processor_position_writes_total", "counter", "status", ("inserted", "duplicate", "merged", "failed")),

@@ -155,3 +155,35 @@ async def test_a_stopping_application_does_not_wait_for_redis(
         await eventually(lambda: not list(desk.loop.due()))
         assert await desk.loop.commit_until(desk.partitions[0], 1) is False
         assert await desk.pending() == [1, 0]
+
+
+async def test_what_redis_refuses_holds_up_no_other(desk: Desk) -> None:
+    """A partition whose commit fails until somebody mends it is tried again and again, judged once; others go on."""
+    flight = await desk.read(0, 3)
+    flight.batch.refuse(flight.batch.entries[0][0], "decode", "it is broken")
+    dead = keys.dead_letters(desk.streams[0])
+    await desk.records.redis.set(dead, "in the way")
+    desk.settle(flight)
+    await eventually(lambda: dead in (desk.loop.failure or ""))
+    desk.settle(await desk.read(1, 2))
+    await eventually(lambda: desk.observer.total["acknowledged"] == 2)
+    assert not desk.partitions[0].readable
+    await eventually(lambda: desk.observer.retries["commit"] >= 2)
+    await desk.records.redis.delete(dead)
+    await eventually(lambda: desk.observer.total["acknowledged"] == 4)
+    assert desk.loop.failure is None
+    assert len(desk.partitions[0].refusals) == 1
+
+
+async def test_a_conflict_ends_what_redis_refused(desk: Desk) -> None:
+    """When the state is another one afterwards, it is loaded again, and the partition is readable."""
+    flight = await desk.read(0, 1)
+    flight.note("table", {"a": b"1"})
+    state = keys.state(desk.streams[0], GROUP, "table")
+    await desk.records.redis.set(state, "in the way")
+    desk.settle(flight)
+    await eventually(lambda: state in (desk.loop.failure or ""))
+    await desk.records.redis.delete(state)
+    await desk.records.redis.hset(state, "\0version", "7 another")
+    await eventually(lambda: desk.reloads)
+    assert (desk.partitions[0].refused, desk.loop.failure) == (None, None)
