@@ -93,8 +93,8 @@ def of_race(result: RaceResult) -> Table:
     beside = result.beside_bare_path
     table = _table(
         f"{result.devices:,} trackers at {result.hz:g} Hz, one by one",
-        "spectators", "CPU", "CPU/delivery", "CPU/write", "bytes/position", "p50", "p99", "max", "missing",
-        "stored p99", "idle", "client CPU",
+        "spectators", "CPU", "CPU/delivery", "CPU/write", "bare sends", "bytes/position", "p50", "p99", "max",
+        "missing", "stored p99", "idle", "client CPU",
     )  # fmt: skip
     for crowd in result.crowds:
         _add_crowd(table, crowd)
@@ -118,6 +118,7 @@ def _add_crowd(table: Table, crowd: Crowd) -> None:
         f"{cost.cpu:.1%}",
         f"{cost.cpu_us_per_delivery:.2f} us",
         f"{cost.cpu_us_per_write:.1f} us",
+        f"{cost.bare_sends_per_write:.1f}",
         f"{cost.bytes_per_position:.0f}",
         *(f"{ms:,.1f} ms" for ms in (taken.p50_ms, taken.p99_ms, taken.max_ms)),
         f"{crowd.expected - crowd.delivered:,}",

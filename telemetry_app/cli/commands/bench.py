@@ -154,8 +154,9 @@ def race(spectators: list[int], seconds: int, as_json: bool) -> None:  # noqa: F
 
     Each side alone, then both with each number of spectators, who get positions one by one or, where the worker grants
     it, in batches, plain and compressed. For up to 1,000 spectators also as if sending might take the whole worker: a
-    write for each read. First a spectator among ten is compared with the shortest way. Each spectator takes an open
-    file (ulimit -n) in two processes.
+    write for each read. Beside each a bare loop sends as many bytes to as many sockets: what the worker takes for each
+    write is also told in such sends. First a spectator among ten is compared with the shortest way. Each spectator
+    takes an open file (ulimit -n) in two processes.
     """
     from telemetry_app.cli.tables import of_race
     from telemetry_app.tools.bench.race.run import RacePlan, measure

@@ -35,6 +35,7 @@ def test_race(tmp_path: Path) -> None:
         assert (crowd["durable"] is None) == (crowd["roles"] == "live")
         # Without spectators a second may take less than one tick of the system's clock.
         assert crowd["cost"]["cpu"] >= (0.001 if crowd["spectators"] else 0)
+        assert (crowd["cost"]["bare_sends_per_write"] > 0) == bool(crowd["spectators"])
         taken = crowd["taken"]
         assert (0 < taken["p50_ms"] <= taken["p99_ms"] <= taken["max_ms"]) == bool(crowd["spectators"])
     shown = Console(width=200, record=True, file=io.StringIO())
@@ -55,7 +56,7 @@ def crowd(spectators: int, way: Way, *, cpu: float = 0.1, us_per_delivery: float
         lost=0,
         taken=Taken(1.0, 2.0, 3.0),
         durable=Durable(1.0, 2.0),
-        cost=Cost(cpu, us_per_delivery, 1.0, 40.0),
+        cost=Cost(cpu, us_per_delivery, 1.0, 1.1, 40.0),
         kb_per_connection=17.0,
         client_cpu=0.1,
     )

@@ -61,21 +61,24 @@ class Cost(msgspec.Struct, frozen=True):
         cpu: Share of one processor.
         cpu_us_per_delivery: For each position delivered to a spectator.
         cpu_us_per_write: For each read of a spectator's socket, which is a write of the worker, or seldom several.
+        bare_sends_per_write: The same in sends of a bare loop to as many sockets, with as many bytes.
         bytes_per_position: On the sockets, for each position delivered.
     """
 
     cpu: float
     cpu_us_per_delivery: float
     cpu_us_per_write: float
+    bare_sends_per_write: float
     bytes_per_position: float
 
     @classmethod
-    def of(cls, used_s: float, lasted_s: float, watched: Watched) -> Self:
-        """Return it of a race."""
+    def of(cls, used_s: float, lasted_s: float, watched: Watched, us_per_send: float) -> Self:
+        """Return it of a race, and of sends that were measured beside it."""
         return cls(
             cpu=round(used_s / lasted_s, 3),
             cpu_us_per_delivery=_per(used_s * 1e6, watched.delivered, 3),
             cpu_us_per_write=_per(used_s * 1e6, watched.reads, 2),
+            bare_sends_per_write=_per(used_s * 1e6 / us_per_send, watched.reads, 2) if us_per_send else 0.0,
             bytes_per_position=_per(watched.wire_bytes, watched.delivered, 1),
         )
 

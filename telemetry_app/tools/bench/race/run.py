@@ -13,6 +13,7 @@ from telemetry_app.tools.bench.helper import Helper
 from telemetry_app.tools.bench.live import prepare
 from telemetry_app.tools.bench.race.bare import beside_the_bare_path
 from telemetry_app.tools.bench.race.result import Cost, Crowd, Durable, RaceResult, Way, goals
+from telemetry_app.tools.bench.race.sends import Send, Sent
 from telemetry_app.tools.bench.race.spectators import Compare, Connect, Connected, Taken, Watch, Watched
 from telemetry_app.tools.bench.race.trackers import Drive, Driven
 from telemetry_app.tools.bench.targets import TOPIC
@@ -83,11 +84,12 @@ async def measure(plan: RacePlan, folder: Path, say: Callable[[str, float], None
         Stack(folder, _VARIABLES) as stack,
         Helper("telemetry_app.tools.bench.race.spectators") as spectators,
         Helper("telemetry_app.tools.bench.race.trackers") as trackers,
+        Helper("telemetry_app.tools.bench.race.sends") as sends,
     ):
         await prepare(stack.postgres.url)
         say(f"bare path beside {_FEW} spectators", 0.0)
         compared = await beside_the_bare_path(stack, spectators, rate=round(DEVICES * HZ), seconds=plan.seconds)
-        race = _Race(stack, spectators, trackers, plan.seconds)
+        race = _Race(stack, spectators, trackers, sends, plan.seconds)
         crowds: list[Crowd] = []
         for number, case in enumerate(cases, 1):
             say(case.name, number / (len(cases) + 1))
@@ -111,10 +113,11 @@ def _cases(numbers: Sequence[int]) -> Iterator[_Case]:
 class _Race:
     """Runs the race once for each case, each on a stream of its own."""
 
-    def __init__(self, stack: Stack, spectators: Helper, trackers: Helper, seconds: int) -> None:
+    def __init__(self, stack: Stack, spectators: Helper, trackers: Helper, sends: Helper, seconds: int) -> None:
         self._stack = stack
         self._spectators = spectators
         self._trackers = trackers
+        self._sends = sends
         self._seconds = seconds
 
     async def run(self, case: _Case, stream: str) -> Crowd | None:
@@ -144,6 +147,7 @@ class _Race:
         driven, watched = await self._drive(stream, round(self._seconds * HZ), case)
         lasted_s, used_s = time.perf_counter() - begun_s, cpu_s(process) - used_s
         taken = await self._compare(driven) if watched.delivered else Taken(0, 0, 0)
+        us_per_send = await self._send(case.spectators, watched) if watched.reads else 0.0
         return Crowd(
             roles=case.roles,
             way=case.way,
@@ -155,7 +159,7 @@ class _Race:
             lost=watched.lost,
             taken=taken,
             durable=await self._durable(driven) if "write" in case.roles else None,
-            cost=Cost.of(used_s, lasted_s, watched),
+            cost=Cost.of(used_s, lasted_s, watched, us_per_send),
             kb_per_connection=round(held_kb, 1),
             client_cpu=round(watched.client_cpu_s / lasted_s, 3),
         )
@@ -172,6 +176,11 @@ class _Race:
 
     async def _compare(self, driven: Driven) -> Taken:
         return await self._spectators.ask(Compare(driven.first_ts_ms, driven.begun_ns, driven.sent_us), Taken)
+
+    async def _send(self, sockets: int, watched: Watched) -> float:
+        """Return what a bare loop takes to send as many bytes as the worker, to as many sockets, in us for each."""
+        order = Send(sockets, round(watched.wire_bytes / watched.reads))
+        return (await self._sends.ask(order, Sent)).cpu_us_per_send
 
     async def _durable(self, driven: Driven) -> Durable:
         """Return how long the records took until they were committed, when all are."""
