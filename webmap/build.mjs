@@ -28,13 +28,15 @@ async function writeWorld() {
 }
 
 async function writeLicenses() {
-  const names = ["maplibre-gl", "topojson-client", "world-atlas"];
+  const names = ["@protomaps/basemaps", "fflate", "maplibre-gl", "pmtiles", "topojson-client", "world-atlas"];
   const texts = await Promise.all(
     names.map(async (name) => {
       const folder = path.join(packages, name);
       const { version } = JSON.parse(await readFile(path.join(folder, "package.json"), "utf8"));
       const file = (await readdir(folder)).find((entry) => entry.toUpperCase().startsWith("LICENSE"));
-      return `${name} ${version}\n\n${(await readFile(path.join(folder, file), "utf8")).trim()}\n`;
+      // Protomaps' packages come without it.
+      const license = file === undefined ? path.join(here, "licenses/protomaps.txt") : path.join(folder, file);
+      return `${name} ${version}\n\n${(await readFile(license, "utf8")).trim()}\n`;
     }),
   );
   await writeFile(path.join(output, "LICENSES.txt"), texts.join(`\n${"-".repeat(72)}\n\n`));
@@ -69,7 +71,7 @@ async function writeDigests() {
   const sources = await filesBelow("src");
   const built = await readdir(output);
   const digests = {
-    sources: await digest(here, [...sources, "build.mjs", "index.html", "package.json", "tsconfig.json"]),
+    sources: await digest(here, [...sources, "build.mjs", "index.html", "licenses/protomaps.txt", "package.json", "tsconfig.json"]),
     built: await digest(output, built),
   };
   await writeFile(path.join(output, "build.json"), `${JSON.stringify(digests, null, 2)}\n`);

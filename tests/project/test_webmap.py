@@ -13,7 +13,7 @@ from tests.support.bundle import STATIC as BUILT, built
 
 PROJECT = Path(__file__).parents[2]
 SOURCES = PROJECT / "webmap"
-BUILD_FILES = ("build.mjs", "index.html", "package.json", "tsconfig.json")
+BUILD_FILES = ("build.mjs", "index.html", "licenses/protomaps.txt", "package.json", "tsconfig.json")
 # Names of XML vocabularies, a base that relative addresses are resolved with, and links in texts for people.
 NEVER_FETCHED = (
     "http://www.w3.org/1999/xhtml",
@@ -21,6 +21,7 @@ NEVER_FETCHED = (
     "https://maplibre.invalid/",
     "https://maplibre.org/",
     "https://github.com/mapbox/mapbox-gl-js/issues/2907",
+    "https://github.com/protomaps/PMTiles/tree/main/js",
     "https://wiki.openstreetmap.org/wiki/This_map_requires_WebGL",
 )
 # Each room, and the rooms that it may import: a new folder fails until it stands here and in webmap/README.md.

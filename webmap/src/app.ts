@@ -38,6 +38,7 @@ const NO_MAP: FeedState = { name: "no-map", text: "This browser cannot draw the 
 const LOST_AFTER_MS = 5_000;
 const CONFIG_URL = new URL("config.json", document.baseURI).href;
 const HISTORY_URL = new URL("live/history", document.baseURI).href;
+const BASEMAP_URL = new URL("live/basemap", document.baseURI).href;
 const COURSE_URL = new URL("live/course", document.baseURI).href;
 
 class App {
@@ -111,6 +112,7 @@ class App {
     letInspect(this.store, {
       now: () => this.nowMs(),
       course: () => this.map?.courseTexts() ?? [],
+      base: () => this.map?.tileFeatures() ?? [],
       counters: () => ({ received: this.received, batches: this.batches, pictures: this.map?.layer.pictures ?? 0 }),
     });
     this.listen();
@@ -163,8 +165,15 @@ class App {
   private draw(unseen?: FeedState, later?: FeedState): void {
     clearTimeout(this.losing);
     this.unseen = unseen;
+    this.drawBase();
     if (later !== undefined) this.losing = setTimeout(() => this.draw(later), LOST_AFTER_MS);
     if (this.feedState !== undefined) this.showState(this.feedState);
+  }
+
+  /** Draw what the race is in, once the race itself can be seen. */
+  private drawBase(): void {
+    const version = this.config?.basemap;
+    if (version !== undefined && this.unseen === undefined) void this.map?.setTiles(`${BASEMAP_URL}/${version}.pmtiles`);
   }
 
   private showState(state: FeedState): void {
@@ -184,6 +193,7 @@ class App {
   private configure(config: Config): void {
     this.config = config;
     this.clock.set(config.nowMs);
+    this.drawBase();
     if (!this.linking.offer(config.events)) this.tell({ name: "idle", text: "Which event?" });
   }
 

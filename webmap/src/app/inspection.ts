@@ -11,6 +11,8 @@ export interface TelemetryMap {
   trail(deviceId: string): { lat: number; lon: number }[];
   /** Texts beside the course that are shown. */
   course(): string[];
+  /** What of the operator's base map is in view; nothing while there are outlines only. */
+  base(): { layer: string; kind: string; name: string }[];
   /** Counts since the page was opened: positions received, batches applied, pictures drawn. */
   counters(): { received: number; batches: number; pictures: number };
 }
@@ -21,7 +23,7 @@ declare global {
   }
 }
 
-export function letInspect(store: DeviceStore, others: Pick<TelemetryMap, "now" | "course" | "counters">): void {
+export function letInspect(store: DeviceStore, others: Pick<TelemetryMap, "now" | "course" | "base" | "counters">): void {
   window.telemetryMap = {
     ...others,
     devices: () => [...store.devices()].map((device) => store.position(device)),

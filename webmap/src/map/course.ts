@@ -8,6 +8,8 @@ const ZOOMS: readonly [every: number, zoom: number][] = [[50, 3], [10, 7], [5, 9
 const WORDS: Readonly<Record<MarkKind, string>> = { start: "Start", finish: "Finish", "start-finish": "Start / Finish", point: "" };
 
 export const COURSE_SOURCE = "course";
+/** The lowest layer. */
+export const COURSE_EDGE = "course-edge";
 /** Layers whose features have a text. */
 export const COURSE_TEXTS = ["course-kilometres", "course-names"] as const;
 
@@ -38,7 +40,7 @@ export function courseLayers(dark: boolean): LayerSpecification[] {
   const halo = { "text-color": ink, "text-halo-color": edge, "text-halo-width": 1.5 } as const;
   return [
     {
-      ...{ id: "course-edge", type: "line", source: COURSE_SOURCE, filter: ["==", ["get", "kind"], "line"] },
+      ...{ id: COURSE_EDGE, type: "line", source: COURSE_SOURCE, filter: ["==", ["get", "kind"], "line"] },
       layout: { "line-join": "round", "line-cap": "round" },
       paint: { "line-color": edge, "line-width": width(9), "line-opacity": 0.8 },
     },

@@ -1,8 +1,8 @@
 /** The map: base map, device layer, labels, picking and camera. */
-import { AttributionControl, Map as MapLibreMap, NavigationControl, ScaleControl, setWorkerUrl, type GeoJSONSource } from "maplibre-gl";
+import { AttributionControl, addProtocol, Map as MapLibreMap, NavigationControl, ScaleControl, setWorkerUrl, type GeoJSONSource } from "maplibre-gl";
 import { boundsOf } from "./bounds.ts";
 import { uncovered } from "./cover.ts";
-import { COURSE_SOURCE, COURSE_TEXTS, courseData, courseLayers } from "./course.ts";
+import { COURSE_EDGE, COURSE_SOURCE, COURSE_TEXTS, courseData, courseLayers } from "./course.ts";
 import type { Clock } from "./gl/buffer.ts";
 import { DeviceLayer } from "./gl/layer.ts";
 import { gridLines } from "./base/grid.ts";
@@ -11,6 +11,7 @@ import type { Course } from "../course/course.ts";
 import { latitude, longitude, mercatorX, mercatorY } from "../devices/mercator.ts";
 import type { DeviceStore } from "../devices/store.ts";
 import { mapStyle, type WorldData } from "./base/style.ts";
+import type { Tiles } from "./base/tiles.ts";
 import { project, type View } from "./gl/view.ts";
 
 const PICK_RADIUS_PX = 18;
@@ -49,6 +50,8 @@ export class LiveMap {
   private readonly labels: Labels;
   private dark: boolean;
   private course: Course | undefined;
+  private tiles: Tiles | undefined;
+  private opening = false;
   /** Whether somebody chose what is in view, and not `fit`. */
   private moved = false;
   /** While the browser has nothing to draw with, the map has no style that could be asked or changed. */
@@ -105,6 +108,31 @@ export class LiveMap {
     this.course = course;
     void this.source(COURSE_SOURCE)?.setData(courseData(course));
     if (course !== undefined && !this.moved && this.layer.look.selected === undefined) this.fit(false);
+  }
+
+  /** Draw on the tiles of an archive, above the outlines: these stay around it, and when it cannot be read. */
+  async setTiles(url: string): Promise<void> {
+    if (this.opening || this.tiles !== undefined) return;
+    this.opening = true;
+    try {
+      const { openTiles } = await import("./base/tiles.ts");
+      this.tiles = await openTiles(url, addProtocol);
+      // Otherwise the style is not there yet, or not any more.
+      if (this.source(COURSE_SOURCE) !== undefined) this.addTiles();
+    } catch (error) {
+      console.warn("The base map cannot be read.", error);
+    }
+    this.opening = false;
+  }
+
+  /** What of the tiles is in view. */
+  tileFeatures(): { layer: string; kind: string; name: string }[] {
+    const { tiles, map } = this;
+    if (this.lost || tiles === undefined || map.getSource(tiles.id) === undefined) return [];
+    const layers = map.getLayersOrder().filter((id) => id.startsWith(tiles.id));
+    return map.queryRenderedFeatures({ layers }).map(({ sourceLayer, properties }) => {
+      return { layer: sourceLayer ?? "", kind: String(properties["kind"]), name: String(properties["name"] ?? "") };
+    });
   }
 
   /** Texts beside the course that are shown now. */
@@ -219,7 +247,17 @@ export class LiveMap {
     return this.lost ? undefined : this.map.getSource<GeoJSONSource>(id);
   }
 
+  private addTiles(): void {
+    if (this.tiles === undefined) return;
+    // What shows that a marker moves where there is nothing else.
+    this.map.setLayoutProperty("grid", "visibility", "none");
+    this.map.addSource(this.tiles.id, this.tiles.source);
+    const above = this.map.getLayer(COURSE_EDGE) === undefined ? undefined : COURSE_EDGE;
+    for (const layer of this.tiles.layers(this.dark)) this.map.addLayer(layer, above);
+  }
+
   private styled(): void {
+    this.addTiles();
     this.map.addSource(COURSE_SOURCE, { type: "geojson", data: courseData(this.course), tolerance: 0.2 });
     for (const layer of courseLayers(this.dark)) this.map.addLayer(layer);
     if (this.map.getLayer(this.layer.id) === undefined) this.map.addLayer(this.layer);

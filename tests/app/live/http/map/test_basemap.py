@@ -1,0 +1,128 @@
+"""The operator's base map, on the live map in a real Chromium."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Response, expect
+
+from telemetry_app.tools.place import write_place
+from telemetry_app.tools.place.archive import write_archive
+from telemetry_app.tools.place.drawing import BOUNDS, draw
+from telemetry_app.tools.place.tiles import cut
+from tests.app.live.browsing import TIMEOUT_S, MapPage, enter
+from tests.app.live.harness import now_ms, publish
+from tests.app.live.http.map.test_map import ONE, PHONE, Site, site
+from tests.support.waiting import eventually
+
+__all__ = ("site",)
+
+#: In the middle of the course, between river and lake.
+LATITUDE, LONGITUDE = 41.99, 21.4095
+#: Of water in the dark and in the light.
+DARK_WATER, LIGHT_WATER = (29, 58, 95), (174, 209, 230)
+HOSTILE = "<img src=x onerror=console.error(1)><b>© Ana &amp; Bo</b> &lt;script&gt; <a href='https://elsewhere.example'>more</a>"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("place") / "place.pmtiles"
+    write_place(path)
+    return path
+
+
+def write_other(path: Path, attribution: str) -> None:
+    """Write an archive of the place without its woods."""
+    features = [feature for feature in draw() if feature.layer != "landuse"]
+    write_archive(path, cut(features, BOUNDS, range(10, 15)), bounds=BOUNDS, metadata={"attribution": attribution})
+
+
+async def open_at_the_course(site: Site, page: MapPage) -> None:
+    await page.open("7")
+    await page.until("live")
+    await publish(site.redis, site.stream, ONE, now_ms(), lat=LATITUDE, lon=LONGITUDE)
+    await page.until_devices({ONE: LATITUDE})
+
+
+async def until_shown(page: MapPage, wanted: Callable[[set[tuple[str, str]]], bool], what: str) -> None:
+    """Wait until of the base map this is in view."""
+    shown: set[tuple[str, str]] = set()
+
+    async def is_shown() -> bool:
+        features = await page.page.evaluate("() => window.telemetryMap.base()")
+        shown.clear()
+        shown.update((feature["layer"], feature["kind"]) for feature in features)
+        return wanted(shown)
+
+    try:
+        await eventually(is_shown, timeout_s=TIMEOUT_S, message=what)
+    except AssertionError as error:
+        error.add_note(f"shown: {shown}, complaints: {page.complaints}")
+        raise
+
+
+async def until_coloured(page: MapPage, colour: tuple[int, int, int]) -> None:
+    async def is_coloured() -> bool:
+        return any(tuple(rgb) == colour and count > 2000 for *rgb, count in await page.map_colours())
+
+    await eventually(is_coloured, timeout_s=TIMEOUT_S, message=f"water is {colour}")
+
+
+async def test_a_race_is_in_a_place(site: Site, place: Path) -> None:
+    """Woods, water and roads are drawn, dark and light, with attribution; only ranges of the file are asked for."""
+    await enter(site.database, {"7": [ONE]})
+    worker = await site.serve(LIVE_BASEMAP=str(place))
+    async with site.page(worker, color_scheme="dark", reduced_motion="reduce") as page:
+        answers: list[Response] = []
+        page.page.on("response", lambda answer: answers.append(answer) if ".pmtiles" in answer.url else None)
+        await open_at_the_course(site, page)
+        expected = {("water", "river"), ("roads", "major_road"), ("contours", "contour"), ("landuse", "wood")}
+        await until_shown(page, expected.issubset, "the place is drawn")
+        await until_coloured(page, DARK_WATER)
+        attribution = page.page.locator(".maplibregl-ctrl-attrib-inner")
+        await expect(attribution).to_contain_text("A made-up place, drawn for the demo")
+        await page.page.emulate_media(color_scheme="light")
+        await until_coloured(page, LIGHT_WATER)
+        await until_shown(page, expected.issubset, "the place is drawn in the light")
+        assert {answer.status for answer in answers} == {206}
+        assert page.complaints == []
+
+
+async def test_without_a_file(site: Site) -> None:
+    """There are outlines, and nothing is asked for."""
+    await enter(site.database, {"7": [ONE]})
+    worker = await site.serve()
+    async with site.page(worker) as page:
+        asked: list[str] = []
+        page.page.on("request", lambda request: asked.append(request.url))
+        await open_at_the_course(site, page)
+        await expect(page.page.locator(".maplibregl-ctrl-attrib-inner")).to_have_text("Natural Earth")
+        assert await page.page.evaluate("() => window.telemetryMap.base()") == []
+        assert [url for url in asked if "basemap" in url or "tiles" in url] == []
+        assert page.complaints == []
+
+
+async def test_a_file_that_is_replaced(site: Site, place: Path, tmp_path: Path) -> None:
+    """An open map goes over to the new file; a phone too says whose data it is, as text."""
+    path = tmp_path / "race.pmtiles"
+    write_other(path, HOSTILE)
+    await enter(site.database, {"7": [ONE]})
+    worker = await site.serve(LIVE_BASEMAP=str(path))
+    async with site.page(worker, **PHONE, color_scheme="light", reduced_motion="reduce") as page:
+        await open_at_the_course(site, page)
+        await until_shown(page, lambda found: ("water", "river") in found, "the river is drawn")
+        attribution = page.page.locator(".maplibregl-ctrl-attrib-inner")
+        await expect(attribution).to_be_in_viewport(ratio=1)
+        await expect(attribution).to_have_text(re.compile(re.escape("© Ana & Bo <script> more")))
+        await expect(attribution.locator("img, b, script, [href*=elsewhere]")).to_have_count(0)
+        shutil.copy(place, tmp_path / "new.pmtiles")
+        (tmp_path / "new.pmtiles").rename(path)
+        # Far enough for a tile that was not in view before.
+        for _ in range(3):
+            await page.page.get_by_role("button", name="Zoom out").tap()
+        await until_shown(page, lambda found: ("landuse", "wood") in found, "the new file is drawn")
+        assert page.complaints == []
