@@ -139,7 +139,10 @@ async def test_a_former_distributor_is_refused(source: Source) -> None:
         await source.redis.hdel(keys.distribution(stream), "position")
     with pytest.raises(PartitionLost):
         await source.mover.move(former, entries)
+    with pytest.raises(PartitionLost):
+        await source.mover.pass_over(former)
     assert await source.payloads() == [[], [], []]
+    assert await source.records.dead() == []
 
 
 async def test_an_epoch_that_redis_forgot_is_passed(source: Source) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from faust_redis.options import RedisOptions
 from faust_redis.redis import bounds
+from faust_redis.redis.client import close, connect
+from faust_redis.stream.partition import Partition
+from faust_redis.stream.reader import Reader
 from tests.support.waiting import eventually
 from tests.transport.apps import GROUP, names
 from tests.transport.conftest import AppFactory, Stream
@@ -91,3 +95,19 @@ async def test_an_entry_too_large_to_be_read_is_a_dead_letter(
         }
     ]
     assert app.observer.dead == {"too-large": 1}
+
+
+@pytest.mark.usefixtures("small_bounds")
+async def test_a_former_owner_buries_nothing(records: Stream) -> None:
+    """What is too large to be read stays pending when somebody else has the lease, and the partition counts as lost."""
+    client = connect(records.redis_url, bounded=True)
+    reader = Reader(client, group=GROUP, options=RedisOptions(instance_id="former"))
+    await records.publish(large("huge", 1, 200_000))
+    await records.redis.xgroup_create(records.name, GROUP, "0")
+    await records.redis.xreadgroup(GROUP, "former", {records.name: ">"}, count=1)
+    await records.redis.set(records.lease, "somebody else#1")
+    partition = Partition(("topic", 0), records.name, "former#1")
+    read = await reader.read([partition], block_ms=1)
+    await close(client)
+    assert (read, partition.lost) == ([], True)
+    assert (await records.pending(), await records.dead()) == (1, [])
