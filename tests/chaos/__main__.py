@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Final
 
+from tests.chaos.mutations import MUTATIONS
 from tests.chaos.run import run
 
 #: Most of one round. Each begins with empty servers, so that a failure is found soon and repeated quickly.
@@ -20,17 +21,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--seed", type=int, help="of the first round; the next ones have the numbers after it")
+    parser.add_argument("--without", choices=MUTATIONS, help="take a check out of the workers: the runs should fail")
     chosen = parser.parse_args()
     seed = random.randrange(1_000_000) if chosen.seed is None else chosen.seed
     total, left_s = 0, chosen.minutes * 60
     while left_s > 0:
         seconds = min(left_s, ROUND_S)
         begun_s = time.monotonic()
-        report = asyncio.run(run(seed, seconds))
+        report = asyncio.run(run(seed, seconds, without=chosen.without))
         print(report, flush=True)  # noqa: T201 - a command
         total += report.entries
         if report.differences:
-            print(f"to repeat it: make chaos MINUTES={seconds / 60:g} SEED={seed}")  # noqa: T201 - the same
+            without = f" --without {chosen.without}" if chosen.without else ""
+            print(f"to repeat it: python -m tests.chaos --minutes {seconds / 60:g} --seed {seed}{without}")  # noqa: T201 - the same
             return 1
         left_s -= max(seconds, time.monotonic() - begun_s)
         seed += 1

@@ -16,7 +16,8 @@ from redis.exceptions import RedisError
 from faust_redis.redis import keys
 from faust_redis.redis.replies import text
 from telemetry_app.tools.embedded.server import EmbeddedServer
-from telemetry_app.tools.embedded.worker import WorkerProcess
+from telemetry_app.tools.embedded.worker import COMMAND, WorkerProcess
+from tests.chaos import mutations
 from tests.chaos.schedule import Fault
 from tests.chaos.servers import PATIENCE_S, Servers
 from tests.chaos.traffic import GROUP, PARTITIONS, STREAM
@@ -26,6 +27,10 @@ from tests.support.waiting import eventually
 PROJECT: Final = Path(__file__).parents[2]
 #: A worker that stops while nothing answers takes its time.
 STOP_TIMEOUT_S: Final = 60
+#: In this time a worker that has anything to do sends something.
+_SENDS_S: Final = 3.0
+#: Part of a key that these scripts have.
+_COMMIT, _APPEND = b":dead", b":distribution"
 
 
 class Workers:
@@ -37,15 +42,18 @@ class Workers:
         logs: Log of every one there was.
     """
 
-    def __init__(self, servers: Servers, database_url: str, folder: Path, *, producer: str) -> None:
+    def __init__(
+        self, servers: Servers, database_url: str, folder: Path, *, producer: str, without: str | None = None
+    ) -> None:
         self.running: dict[int, WorkerProcess] = {}
         self.exits: list[int] = []
         self.logs: list[Path] = []
+        self._servers = servers
         self._folder = folder
+        self._command = COMMAND if without is None else mutations.command(without)
         inherited = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "HOME") if name in os.environ}
         self._env: Mapping[str, str] = {
             **inherited,
-            "REDIS_URL": servers.redis_url,
             "REDIS_TELEMETRY_STREAM": STREAM,
             "REDIS_TELEMETRY_PARTITIONS": str(PARTITIONS),
             "REDIS_TELEMETRY_PRODUCER": producer,
@@ -59,7 +67,8 @@ class Workers:
     def start(self, slot: int) -> None:
         """Start a worker in a place."""
         log = self._folder / f"worker-{slot}-{len(self.logs)}.log"
-        worker = WorkerProcess({**self._env, "INSTANCE_ID": log.stem}, log, cwd=PROJECT)
+        env = {**self._env, "REDIS_URL": self._servers.redis_url(slot), "INSTANCE_ID": log.stem}
+        worker = WorkerProcess(env, log, cwd=PROJECT, command=self._command)
         worker.start()
         self.logs.append(log)
         self.running[slot] = worker
@@ -92,6 +101,8 @@ class Faults:
         self._kinds: dict[str, Callable[[Fault], Awaitable[None]]] = {
             "kill worker": self._kill_worker,
             "pause worker": self._pause_worker,
+            "strand worker": self._strand_worker,
+            "overtake worker": self._overtake_worker,
             "restart worker": self._restart_worker,
             "add worker": self._add_worker,
             "remove worker": self._remove_worker,
@@ -106,6 +117,7 @@ class Faults:
             "fail over": self._fail_over,
             "kill distributor": self._kill_distributor,
             "pause distributor": self._pause_distributor,
+            "strand distributor": self._strand_distributor,
         }
 
     async def happen(self, fault: Fault) -> None:
@@ -124,11 +136,32 @@ class Faults:
         await asyncio.sleep(fault.lasts_s)
         worker.resume()
 
+    async def _strand_worker(self, fault: Fault) -> None:
+        await self._hold(fault, _COMMIT, alone=False)
+
+    async def _overtake_worker(self, fault: Fault) -> None:
+        await self._hold(fault, _COMMIT, alone=True)
+
+    async def _hold(self, fault: Fault, key: bytes, *, alone: bool) -> None:
+        """Hold on its way what a worker sends about a key, alone or with all that comes after; then let it arrive."""
+        proxy = self._servers.proxies[fault.slot]
+        proxy.holds = lambda piece: key in piece
+        with contextlib.suppress(AssertionError):  # it has nothing to do
+            await eventually(lambda: proxy.holds is None, timeout_s=_SENDS_S)
+        proxy.holds = None
+        if not alone:
+            proxy.stall("to server")
+        await asyncio.sleep(fault.lasts_s)
+        proxy.flow()
+
     async def _kill_distributor(self, fault: Fault) -> None:
         await self._kill_worker(await self._at_distributor(fault))
 
     async def _pause_distributor(self, fault: Fault) -> None:
         await self._pause_worker(await self._at_distributor(fault))
+
+    async def _strand_distributor(self, fault: Fault) -> None:
+        await self._hold(await self._at_distributor(fault), _APPEND, alone=False)
 
     async def _at_distributor(self, fault: Fault) -> Fault:
         """Return the fault with the place of the worker that holds the plain stream's lease, when one does."""
@@ -163,19 +196,25 @@ class Faults:
         await asyncio.to_thread(self._servers.postgres.start)
 
     async def _cut(self, _fault: Fault) -> None:
-        self._servers.proxy.cut()
+        for proxy in self._servers.proxies:
+            proxy.cut()
 
     async def _stall(self, fault: Fault) -> None:
         direction = cast("Direction", fault.kind.removeprefix("stall "))
-        self._servers.proxy.stall(direction)
-        await asyncio.sleep(fault.lasts_s)
-        self._servers.proxy.flow()
+        for proxy in self._servers.proxies:
+            proxy.stall(direction)
+        await self._flow_after(fault.lasts_s)
 
     async def _stall_some(self, fault: Fault) -> None:
         draw = random.Random(fault.lasts_s)
-        self._servers.proxy.stall_some(lambda: draw.random() < 1 / 2)
-        await asyncio.sleep(fault.lasts_s)
-        self._servers.proxy.flow()
+        for proxy in self._servers.proxies:
+            proxy.stall_some(lambda: draw.random() < 1 / 2)
+        await self._flow_after(fault.lasts_s)
+
+    async def _flow_after(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        for proxy in self._servers.proxies:
+            proxy.flow()
 
     async def _restart_redis(self, fault: Fault) -> None:
         await self._servers.restart(EmbeddedServer.stop, fault.lasts_s)

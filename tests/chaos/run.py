@@ -21,6 +21,7 @@ from tests.chaos.faults import Faults, Workers
 from tests.chaos.schedule import WORKERS, Step, is_distributed, plan
 from tests.chaos.servers import Servers, running
 from tests.chaos.traffic import GROUP, STREAM, STREAMS, Expected, Last, Trackers, expected
+from tests.chaos.watch import Event, Watch
 from tests.support.servers.databases import fresh_database
 
 #: A run fails when nothing more happens for so long, although not everything is acknowledged.
@@ -38,6 +39,7 @@ class Report(NamedTuple):
         entries: Records in the streams.
         faults: How many there were.
         conflicts: Refused commits, by the workers' logs.
+        late: What workers still sent for partitions that had another owner by then.
         differences: What is not as it should be; none when all is well.
     """
 
@@ -45,22 +47,29 @@ class Report(NamedTuple):
     entries: int
     faults: int
     conflicts: int
+    late: int
     differences: list[str]
 
     def __str__(self) -> str:
         """Say it in one line, differences below."""
         outcome = f"{len(self.differences)} DIFFERENCES" if self.differences else "exact"
         run = f"seed {self.seed}{' (distributed)' if is_distributed(self.seed) else ''}"
-        line = f"{run}: {self.entries} records, {self.faults} faults, {self.conflicts} conflicts, {outcome}"
+        seen = f"{self.entries} records, {self.faults} faults, {self.late} late writers, {self.conflicts} conflicts"
+        line = f"{run}: {seen}, {outcome}"
         return "\n  ".join([line, *self.differences])
 
 
-async def run(seed: int, seconds: float) -> Report:
-    """Run the schedule of a seed and compare."""
-    steps, one_stream = plan(seed, seconds), is_distributed(seed)
-    async with running() as servers, fresh_database(servers.postgres.url) as database_url:
+async def run(seed: int, seconds: float, *, without: str | None = None) -> Report:
+    """Run the schedule of a seed, perhaps without one of the workers' checks, and compare."""
+    steps, one_stream, watch = plan(seed, seconds), is_distributed(seed), Watch()
+    async with (
+        running() as servers,
+        watch.following(servers.primary.port, servers.replica.port),
+        fresh_database(servers.postgres.url) as database_url,
+    ):
         with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-            workers = Workers(servers, database_url, Path(folder), producer="single" if one_stream else "sharded")
+            producer = "single" if one_stream else "sharded"
+            workers = Workers(servers, database_url, Path(folder), producer=producer, without=without)
             try:
                 await _disturb(servers, workers, steps, seed)
                 differences = await _until_drained(servers, workers, [STREAM, *STREAMS] if one_stream else STREAMS)
@@ -79,8 +88,12 @@ async def run(seed: int, seconds: float) -> Report:
     differences += _named("reports of lost records, although none are", [line for line in lines if "are lost" in line])
     if conflicts:
         differences.append(f"{conflicts} commits refused since memory and hash had parted")
+    late = watch.late()
+    differences += _named("steps of former owners got past the lease", [step for step in late if step.passed])
+    if not watch.commits:
+        differences.append("no commit was seen by MONITOR")
     faults = sum(len(step.faults) for step in steps)
-    return Report(seed, model.entries, faults, conflicts, [*differences, *found])
+    return Report(seed, model.entries, faults, conflicts, len(late), [*differences, *found])
 
 
 async def _disturb(servers: Servers, workers: Workers, steps: list[Step], seed: int) -> None:
@@ -192,4 +205,6 @@ def _named(what: str, found: list[Any]) -> list[str]:
 def _plain(one: Any) -> Any:
     if isinstance(one, datetime):
         return one.isoformat()
+    if isinstance(one, Event):
+        return str(one)
     return tuple(map(_plain, one)) if isinstance(one, tuple) else one

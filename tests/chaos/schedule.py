@@ -18,6 +18,10 @@ TWO_AT_ONCE: Final = 0.3
 KINDS: Final = {
     "kill worker": 1.0,
     "pause worker": 5.0,
+    # Long enough that others take over; then a commit arrives that was on its way all the time.
+    "strand worker": 6.0,
+    # Longer than workers wait for a reply: the commit was sent again, and arrives after what came next.
+    "overtake worker": 9.0,
     "restart worker": 0.5,
     "add worker": 0.0,
     "remove worker": 0.0,
@@ -33,7 +37,7 @@ KINDS: Final = {
     "fail over": 0.0,
 }
 #: The same, of the worker that happens to distribute the plain stream.
-DISTRIBUTOR_KINDS: Final = {"kill distributor": 1.0, "pause distributor": 5.0}
+DISTRIBUTOR_KINDS: Final = {"kill distributor": 1.0, "pause distributor": 5.0, "strand distributor": 6.0}
 
 
 def is_distributed(seed: int) -> bool:

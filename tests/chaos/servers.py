@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from faust_redis.redis.client import execute
 from telemetry_app.tools.embedded.postgres import EmbeddedPostgres
 from telemetry_app.tools.embedded.valkey import EmbeddedValkey
+from tests.chaos.schedule import SLOTS
 from tests.support.servers.proxy import TcpProxy
 from tests.support.servers.server import TEST_SETTINGS, server_folder
 from tests.support.waiting import eventually
@@ -29,7 +30,7 @@ class Servers:
     Attributes:
         primary: The Redis that takes writes; another one after a failover.
         replica: The Redis that follows it.
-        proxy: The workers' way to the primary.
+        proxies: The workers' ways to the primary, by their places.
         postgres: The database server.
     """
 
@@ -37,12 +38,11 @@ class Servers:
         self.primary = primary
         self.replica = replica
         self.postgres = postgres
-        self.proxy = TcpProxy("127.0.0.1", primary.port)
+        self.proxies = [TcpProxy("127.0.0.1", primary.port) for _ in range(SLOTS)]
 
-    @property
-    def redis_url(self) -> str:
-        """Where workers find Redis."""
-        return f"redis://127.0.0.1:{self.proxy.port}/0"
+    def redis_url(self, slot: int) -> str:
+        """Return where the worker in a place finds Redis."""
+        return f"redis://127.0.0.1:{self.proxies[slot].port}/0"
 
     async def follow(self) -> None:
         """Let the replica follow the primary, and wait until it does."""
@@ -78,8 +78,9 @@ class Servers:
             await execute(redis, "FAILOVER", "TO", "127.0.0.1", self.replica.port)
         await eventually(self._has_changed, timeout_s=PATIENCE_S, message="the replica is the primary")
         self.primary, self.replica = self.replica, self.primary
-        self.proxy.retarget("127.0.0.1", self.primary.port)
-        self.proxy.cut()
+        for proxy in self.proxies:
+            proxy.retarget("127.0.0.1", self.primary.port)
+            proxy.cut()
 
     async def _has_changed(self) -> bool:
         try:
@@ -101,7 +102,9 @@ async def running() -> AsyncIterator[Servers]:
             await asyncio.to_thread(server.start)
         servers = Servers(redis[0], redis[1], postgres)
         await servers.follow()
-        async with servers.proxy:
+        async with contextlib.AsyncExitStack() as proxies:
+            for proxy in servers.proxies:
+                await proxies.enter_async_context(proxy)
             yield servers
     finally:
         for server in everything:

@@ -37,13 +37,15 @@ class TcpProxy:
     """A proxy on a fixed port of 127.0.0.1 in front of `host:port`, for use inside one event loop.
 
     It starts flowing and accepting. `latency_s` delays each piece (up to 64 KiB) in either direction, and may be
-    set at any time; so may `loses`: the first piece of which it is true is lost, with its connection. With `tls`
-    clients have to speak TLS, and the server behind is spoken to in plain text.
+    set at any time; so may `loses`: the first piece of which it is true is lost, with its connection; and `holds`: the
+    first piece of which it is true stays here, and its connection stalls. With `tls` clients have to speak TLS, and the
+    server behind is spoken to in plain text.
     """
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.latency_s = 0.0
         self.loses: Callable[[bytes], bool] | None = None
+        self.holds: Callable[[bytes], bool] | None = None
         self.port = free_port()
         self._upstream = (host, port)
         self._tls = tls
@@ -144,6 +146,9 @@ class TcpProxy:
     ) -> None:
         try:
             while data := await reader.read(CHUNK_BYTES):
+                if self.holds is not None and self.holds(data):
+                    self.holds = None
+                    flowing[-1].clear()
                 await _all_set(flowing)
                 await asyncio.sleep(self.latency_s)
                 if self.loses is not None and self.loses(data):

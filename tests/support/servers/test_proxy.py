@@ -131,6 +131,19 @@ async def test_one_direction_can_be_stalled(proxy: TcpProxy) -> None:
             assert await client.reader.readexactly(1) == b"b"
 
 
+async def test_a_piece_can_be_held(proxy: TcpProxy) -> None:
+    """What comes before it and on other connections passes; it, and what comes after it, is there after `flow()`."""
+    async with connected(proxy) as first, connected(proxy) as second:
+        proxy.holds = lambda piece: b"c" in piece
+        assert await first.echo(b"ab") + await second.echo(b"b") == b"abb"
+        first.send(b"cd")
+        await eventually(lambda: proxy.holds is None)
+        assert await second.echo(b"e") == b"e"
+        assert await silent(first)
+        proxy.flow()
+        assert await first.reader.readexactly(2) == b"cd"
+
+
 async def test_some_connections_can_be_stalled(proxy: TcpProxy) -> None:
     """Of the connections that there are those chosen are stalled, others and new ones flow."""
     async with connected(proxy) as first, connected(proxy) as second:
