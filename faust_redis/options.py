@@ -70,6 +70,7 @@ class RedisOptions:
         observer: What the transport reports to.
         partitions_setting: What the application's number of partitions is called where people set it.
         partitions_command: What changes the number in Redis, when the number follows it.
+        resume_command: What lets reading go on of partitions that are paused.
         producer: How records come to the partitions, in the application's word: workers of several partitions that
             have another word than Redis refuse to start; empty = nobody compares.
         producer_setting: What that is called where people set it.
@@ -92,6 +93,7 @@ class RedisOptions:
     observer: Observer = field(default_factory=NullObserver)
     partitions_setting: str = "partitions"
     partitions_command: str = "faust_redis.Repartitioning"
+    resume_command: str = "faust_redis.group.pauses.resume"
     producer: str = ""
     producer_setting: str = "producer"
 

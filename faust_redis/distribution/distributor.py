@@ -39,6 +39,8 @@ _LONGEST_BLOCK_MS: Final = 1000
 _BYTES_OF_BATCHES: Final = 2
 #: Nothing to read may mean that the source was replaced by one with lower ids: it is looked at after so long.
 _IDLE_LOOK_S: Final = 1.0
+#: How often a partition that Redis lets nothing be appended to is tried again.
+_UNBLOCK_S: Final = 1.0
 #: How long a stopping process tries to give the lease back.
 _SHUTDOWN_TIMEOUT_S: Final = 2.0
 
@@ -86,6 +88,7 @@ class Distributor(Service):
         self._taken = asyncio.Event()
         self._failure: str | None = None
         self._look_again_s = 0.0
+        self._unblock_at_s = 0.0
         super().__init__(**kwargs)
 
     async def on_start(self) -> None:
@@ -171,7 +174,7 @@ class Distributor(Service):
                 await self._after_failure(error)
             else:
                 self._backoff.reset()
-                self._failure = None
+                self._failure = next(iter(tenure.blocked.values()), None)
 
     @Service.task
     async def _trim(self) -> None:
@@ -192,7 +195,7 @@ class Distributor(Service):
         try:
             entries = await self._mover.read(tenure, count=asked, block_ms=self._block_ms)
         except ReplyTooLarge:
-            if asked > 1:
+            if asked > 1 or tenure.blocked:  # behind it the group would be beyond what a partition lacks
                 raise
             await self._pass_over(tenure)
             return
@@ -214,6 +217,10 @@ class Distributor(Service):
                 self._options.observer.distribution_restarted()
         if tenure.is_doubtful:
             await self._mover.reassure(tenure)
+        if tenure.blocked and time.monotonic() >= self._unblock_at_s:
+            self._options.observer.retried("distribute")
+            await self._mover.unblock(tenure)
+            self._unblock_at_s = time.monotonic() + _UNBLOCK_S
         await self._look_now_and_then(tenure)
 
     def _pieces(self, entries: Sequence[Entry]) -> Iterable[Sequence[Entry]]:
@@ -236,7 +243,7 @@ class Distributor(Service):
         progress = await self._survey.look(tenure)
         if progress is not None:
             self._options.observer.undistributed(progress.lag, progress.waited_s)
-        if progress is None or progress.place == BEFORE_ALL < tenure.reached:
+        if progress is None or progress.place == BEFORE_ALL < tenure.advanced:
             tenure.position = None
 
     async def _after_failure(self, error: BaseException) -> None:

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import ResponseError
 
-from faust_redis.distribution.routing import route
+from faust_redis.distribution.routing import Portion, route
 from faust_redis.partitions.backlog import last_id
 from faust_redis.partitions.discovery import group_of
 from faust_redis.redis import distribution_scripts, keys, scripts
 from faust_redis.redis.client import Client, Script, execute_all, is_cluster
-from faust_redis.redis.errors import PASSING_ERRORS, PartitionLost, is_no_group
+from faust_redis.redis.errors import PASSING_ERRORS, PartitionLost, describe, is_no_group
 from faust_redis.redis.replies import BEFORE_ALL, EntryId, streams
 from faust_redis.redis.wire import ReadConnection
 from faust_redis.stream.progress import Tally
 from faust_redis.stream.reader import TOO_LARGE_DETAIL
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from faust_redis.distribution.routing import KeyOf
     from faust_redis.redis.replies import Entry
@@ -41,7 +41,9 @@ class Tenure:
         epoch: What partitions know this distributor by; 0 before the first one.
         position: The entry after which to go on; None before it is known.
         reached: The last entry that is distributed; the position may be before it.
+        advanced: The group's last id, as far as this process has moved it.
         appended: The last entry that each partition has taken, by its stream.
+        blocked: Why nothing can be appended to a partition until somebody mends it, by its stream.
         is_doubtful: Whether one may have lost some of that.
         tally: What became of the entries that were appended.
     """
@@ -53,8 +55,10 @@ class Tenure:
         self.epoch = 0
         self.position: EntryId | None = None
         self.reached = BEFORE_ALL
+        self.advanced = BEFORE_ALL
         self.tally = Tally()
         self.appended: dict[str, EntryId] = {}
+        self.blocked: dict[str, str] = {}
         self.is_doubtful = False
 
     def go_on_after(self, position: EntryId) -> None:
@@ -74,6 +78,9 @@ class Mover:
     Nothing is claimed or pending: the group's last id is how far the source is distributed, and it is moved on when
     every partition has its part. So each step may be repeated, by whomever: a partition remembers its position, and
     refuses what comes from an epoch before the one it has seen last.
+
+    When Redis refuses one partition's part, the others go on and the group stays where it is: once that partition is
+    mended everything from there is moved again, of which the others have taken all.
 
     Somebody may delete the source, and producers begin another one, with lower ids where one of before was from the
     future. That is noticed by the group, which went with it, and partitions then forget their positions.
@@ -121,7 +128,8 @@ class Mover:
         place = await self._place()
         overlaps = is_cluster(self._client)
         tenure.go_on_after(EntryId(max(0, place.ms - _OVERLAP_MS), 0) if overlaps else place)
-        tenure.reached = place
+        tenure.reached = tenure.advanced = place
+        tenure.blocked.clear()
         logger.info("distributing %s after %s, epoch %d", self._source, place, tenure.epoch)
         return is_another
 
@@ -158,10 +166,11 @@ class Mover:
 
     async def reassure(self, tenure: Tenure) -> None:
         """After a failure go back to where a partition has lost what it took. One that was emptied is left."""
-        if is_cluster(self._client) and tenure.appended:
-            positions = [("HGET", keys.distribution(stream), "position") for stream in tenure.appended]
+        appended = {stream: last for stream, last in tenure.appended.items() if stream not in tenure.blocked}
+        if is_cluster(self._client) and appended:
+            positions = [("HGET", keys.distribution(stream), "position") for stream in appended]
             stored = [EntryId.parse(position or b"0-0") for position in await execute_all(self._client, positions)]
-            taken = zip(tenure.appended.items(), stored, strict=True)
+            taken = zip(appended.items(), stored, strict=True)
             lost = {stream: there for (stream, last), there in taken if BEFORE_ALL < there < last}
             if lost:
                 logger.warning("moving again what nodes have lost of %s", ", ".join(sorted(lost)))
@@ -210,6 +219,7 @@ class Mover:
         entry_id, is_new = passed
         tenure.tally.received(is_new)
         tenure.go_on_after(EntryId.parse(entry_id))
+        tenure.advanced = max(tenure.advanced, tenure.reached)
         return bytes(entry_id) if is_new else None
 
     async def move(self, tenure: Tenure, entries: Sequence[Entry]) -> int:
@@ -220,37 +230,77 @@ class Mover:
         Raises:
             PartitionLost: The lease is no longer ours.
         """
-        portions = route(entries, len(self._partitions), self._key_of)
-        packed = [(self._partitions[number], portion.arguments()) for number, portion in portions.items()]
-        while met := await self._append_all(tenure.epoch, packed):
-            logger.warning("distributing %s: epoch %d was met in %d", self._source, met, tenure.epoch)
-            await self._renew_epoch(tenure, met=met)
-        tenure.appended.update((self._partitions[number], portion.last) for number, portion in portions.items())
+        portions = {
+            self._partitions[number]: portion
+            for number, portion in route(entries, len(self._partitions), self._key_of).items()
+        }
+        appended = await self._append_all(tenure, {stream: portion.arguments() for stream, portion in portions.items()})
+        tenure.appended.update((s, portion.last) for s, portion in portions.items() if s not in tenure.blocked)
         last, fresh = entries[-1][0], _number_after(tenure.reached, entries)
-        moved = await self._advance([self._lease, self._source], [tenure.token, self._group, last, fresh])
-        if moved == scripts.LOST:
-            raise PartitionLost(self._source)
+        if tenure.blocked:
+            moved, distributed = None, appended
+        else:
+            passed = _number_after(tenure.advanced, entries)
+            moved = await self._advance([self._lease, self._source], [tenure.token, self._group, last, passed])
+            if moved == scripts.LOST:
+                raise PartitionLost(self._source)
+            distributed = fresh if passed == fresh else appended
+            tenure.advanced = max(tenure.advanced, EntryId.parse(last))
         tenure.tally.received(fresh)
         tenure.go_on_after(EntryId.parse(last))
         if moved == distribution_scripts.GONE:
             tenure.position = None
-        return fresh
+        return distributed
 
-    async def _append_all(self, epoch: int, packed: Sequence[tuple[str, list[Any]]]) -> int:
-        """Append to all partitions; return 0, or a greater epoch that one of them has seen."""
-        replies = await self._append.each(
-            [([stream, keys.distribution(stream)], [epoch, *arguments]) for stream, arguments in packed]
-        )
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-        return max(int(met) for _, met in replies)
+    async def unblock(self, tenure: Tenure) -> None:
+        """Try whether partitions that were blocked can be appended to, and go back to where these are."""
+        blocked, tenure.blocked = tenure.blocked, {}
+        await self._append_all(tenure, dict.fromkeys(blocked, Portion().arguments()), said=blocked)
+        if freed := blocked.keys() - tenure.blocked.keys():
+            logger.info("distributing to %s again", ", ".join(sorted(freed)))
+            tenure.position = await self._place()
+
+    async def _append_all(
+        self, tenure: Tenure, packed: Mapping[str, list[Any]], said: Mapping[str, str] | None = None
+    ) -> int:
+        """Append to the partitions that are not blocked, and block those that refuse; return how much was appended."""
+        while True:
+            streams = [stream for stream in packed if stream not in tenure.blocked]
+            replies = await self._append.each(
+                [([stream, keys.distribution(stream)], [tenure.epoch, *packed[stream]]) for stream in streams]
+            )
+            appended, met = 0, 0
+            for stream, reply in zip(streams, replies, strict=True):
+                if isinstance(reply, PASSING_ERRORS):
+                    raise reply
+                if why := _refusal(stream, reply):
+                    tenure.blocked[stream] = why
+                    if why not in (said or {}).values():
+                        logger.error("%s; the other partitions go on", why)
+                else:
+                    appended, met = appended + max(reply[0], 0), max(met, reply[1])
+            if not met:
+                return appended
+            logger.warning("distributing %s: epoch %d was met in %d", self._source, met, tenure.epoch)
+            await self._renew_epoch(tenure, met=met)
 
     async def _renew_epoch(self, tenure: Tenure, *, met: int) -> None:
         epoch = await self._begin_epoch([self._lease, keys.distribution(self._source)], [tenure.token, met])
         if epoch == scripts.LOST:
             raise PartitionLost(self._source)
         tenure.epoch = epoch
+
+
+def _refusal(stream: str, reply: Any) -> str | None:
+    """Return why a partition can take nothing, and what to do, if it is for people to mend."""
+    if isinstance(reply, Exception):
+        return f"nothing can be appended to {stream} ({describe(reply)}): mend it or {keys.distribution(stream)}"
+    if reply[0] == distribution_scripts.EXHAUSTED:
+        return (
+            f"nothing can be appended to {stream}, which has had the greatest id that there is: when all of it is read"
+            f" and acknowledged (lag and pending are 0), DEL {stream}"
+        )
+    return None
 
 
 def _number_after(reached: EntryId, entries: Sequence[Entry]) -> int:

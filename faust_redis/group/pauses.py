@@ -38,7 +38,7 @@ class Pauses(Service):
         client: Redis.
         holdings: The partitions held.
         group: Name of the consumer group.
-        options: The share that is too many, and whom to tell.
+        options: The share that is too many, what ends a pause, and whom to tell.
     """
 
     logger = logger
@@ -48,6 +48,7 @@ class Pauses(Service):
         self._holdings = holdings
         self._group = group
         self._most_refused = WINDOW * options.dead_letter_max_share
+        self._resume_command = options.resume_command
         self._observer = options.observer
         self._marked: set[str] = set()
         super().__init__(**kwargs)
@@ -58,12 +59,19 @@ class Pauses(Service):
         if partition.paused or len(partition.refusals) <= self._most_refused:
             return
         partition.paused = True
-        logger.error("%s", _reason(partition))
+        logger.error("%s", self._reason(partition))
         self._report()
 
     def why_not_ready(self) -> str | None:
         """Return None unless a partition is paused, else which and why."""
-        return next((_reason(partition) for partition in self._holdings.values() if partition.paused), None)
+        return next((self._reason(partition) for partition in self._holdings.values() if partition.paused), None)
+
+    def _reason(self, partition: Partition) -> str:
+        return (
+            f"reading of {partition.stream} is paused: {len(partition.refusals)} of its last {WINDOW} records were"
+            " refused; fix the producer or the setting that makes them unreadable, then run"
+            f" `{self._resume_command}`, or restart"
+        )
 
     def _report(self) -> None:
         self._observer.partitions_paused(sum(partition.paused for partition in self._holdings.values()))
@@ -104,10 +112,3 @@ async def resume(client: Client, streams: Sequence[str], group: str) -> list[str
     """
     with own_errors():
         return [stream for stream in streams if await execute(client, "DEL", keys.pause(stream, group))]
-
-
-def _reason(partition: Partition) -> str:
-    return (
-        f"reading of {partition.stream} is paused: {len(partition.refusals)} of its last {WINDOW} records were refused;"
-        " fix the producer or the setting that makes them unreadable, then run `dead-letters resume` or restart"
-    )

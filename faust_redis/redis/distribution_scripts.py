@@ -8,6 +8,8 @@ from faust_redis.redis.lua import FUNCTIONS
 FENCED: Final = -3
 #: Instead of a result: the stream or its group is gone; nothing was changed.
 GONE: Final = -4
+#: Instead of a result: the stream has had the greatest id that there is, or almost, so that nothing can be appended.
+EXHAUSTED: Final = -5
 
 #: Begin a new epoch, greater than every one before, if the lease is still ours.
 #: KEYS lease, distribution of the source. ARGV token, an epoch that was met. Returns the new epoch, or LOST.
@@ -30,7 +32,7 @@ return 0
 #: Append entries to a partition's stream, each once, and remember how far it has come.
 #: KEYS stream, its distribution. ARGV epoch, and of the entries, in ascending order: how many values each has with its
 #: id, the lengths of all values (both arrays packed by msgpack), the values joined.
-#: Returns the number appended, and the stored epoch when that is greater (FENCED).
+#: Returns the number appended, and the stored epoch when that is greater (FENCED); or EXHAUSTED.
 #: An entry keeps its id. Where the stream is beyond that already, as after dead letters were sent again, it gets the
 #: next one possible: what was appended before is known by the position, and else by being there.
 APPEND: Final = (
@@ -42,6 +44,8 @@ local position, last = redis.call('HGET', KEYS[2], 'position') or '0-0', '0-0'
 local stream = redis.pcall('XINFO', 'STREAM', KEYS[1])
 if not stream.err then last = facts(stream)['last-generated-id']
 elseif not string.find(stream.err, 'no such key', 1, true) then return stream end
+
+local exhausted = string.match(last, '%d+') == '18446744073709551615'
 
 local counts, lengths = cmsgpack.unpack(ARGV[2]), cmsgpack.unpack(ARGV[3])
 local number, first, appended, above = 0, 1, 0, false
@@ -60,11 +64,13 @@ for _, count in ipairs(counts) do
     redis.call('XADD', KEYS[1], unpack(values))
     appended = appended + 1
   elseif is_after(id, position) and #redis.call('XRANGE', KEYS[1], id, id) == 0 then
+    if exhausted then return {-5, 0} end -- nothing was appended: what is above comes last
     values[1] = '*'
     last = redis.call('XADD', KEYS[1], unpack(values))
     appended = appended + 1
   end
 end
+if not id then return {exhausted and -5 or 0, 0} end
 redis.call('HSET', KEYS[2], 'epoch', ARGV[1], 'position', is_after(id, position) and id or position)
 return {appended, 0}
 """

@@ -16,6 +16,7 @@ BROADCAST_PREFIX: Final = "live-broadcast-"
 #: What operators know the number of partitions by, and what changes it.
 PARTITIONS_SETTING: Final = "REDIS_TELEMETRY_PARTITIONS"
 PARTITIONS_COMMAND: Final = "telemetry partitions --to"
+RESUME_COMMAND: Final = "telemetry dead-letters resume"
 PRODUCER_SETTING: Final = "REDIS_TELEMETRY_PRODUCER"
 _UNITS_MS: Final = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 
@@ -36,6 +37,7 @@ def redis_options(settings: Settings, metrics: Metrics) -> RedisOptions:
         observer=TransportMetrics(metrics),
         partitions_setting=PARTITIONS_SETTING,
         partitions_command=PARTITIONS_COMMAND,
+        resume_command=RESUME_COMMAND,
         producer=settings.redis_telemetry_producer,
         producer_setting=PRODUCER_SETTING,
     )

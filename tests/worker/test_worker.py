@@ -119,7 +119,9 @@ async def test_a_partition_of_unreadable_records_pauses_until_somebody_resumes_i
     await eventually(lambda: _count(pipeline, 20))
     async with aiohttp.ClientSession() as http, http.get(f"{worker.metrics_url}/readyz") as answer:
         assert answer.status == 503
-        assert f"reading of {streams[0]} is paused" in (await answer.json())["checks"]["consumer"]
+        said = (await answer.json())["checks"]["consumer"]
+        assert f"reading of {streams[0]} is paused" in said
+        assert said.endswith("run `telemetry dead-letters resume`, or restart")
     # Half of the last 1,000 and one more are judged in batches, and some batches are read ahead of that.
     assert await pipeline.unread(streams[0]) > 200
     await eventually(lambda: pipeline.redis.exists(keys.pause(streams[0], GROUP)), message="the pause is marked")
