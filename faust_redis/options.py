@@ -29,7 +29,7 @@ class Pacing:
         full_enough: Share of the batch size from which on a batch is.
     """
 
-    gather_s: float = 0.06
+    gather_s: float = 0.075
     full_enough: float = 0.25
 
 
