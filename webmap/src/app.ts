@@ -315,8 +315,7 @@ class App {
 
   private fitOnce(): void {
     if (this.fitted || this.map === undefined || this.store.count === 0) return;
-    this.fitted = true;
-    this.map.fit(false);
+    this.fitted = this.map.fit(false);
   }
 
   // --- what is drawn ---

@@ -142,14 +142,15 @@ export class LiveMap {
     return this.map.queryRenderedFeatures({ layers }).map(({ properties }) => String(properties["text"]));
   }
 
-  /** Show all devices that the filter shows, and the course. */
-  fit(animate = true): void {
+  /** Show all devices that the filter shows, and the course. Return false if there is nothing yet. */
+  fit(animate = true): boolean {
     const bounds = boundsOf([...this.shown()].map((device) => this.store.position(device)), this.course);
-    if (bounds === undefined) return;
+    if (bounds === undefined) return false;
     this.moved = false;
     const box = this.options.container.getBoundingClientRect();
     const padding = Math.min(80, box.width / 6, box.height / 6);
     this.map.fitBounds(bounds, { padding, maxZoom: FIT_MAX_ZOOM, animate: animate && !this.options.reducedMotion() });
+    return true;
   }
 
   /** What somebody chose to see; undefined while that is everything. */
