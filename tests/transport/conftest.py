@@ -6,11 +6,15 @@ from typing import Any
 
 import msgspec
 import pytest
+import pytest_asyncio
 from redis.asyncio import Redis
 
 from faust_redis.redis import keys
 from faust_redis.stream.versions import FIELD
+from telemetry_app.tools.embedded.process import free_port
+from telemetry_app.tools.embedded.valkey import EmbeddedValkey
 from tests.conftest import ProxyFactory, ValkeyFactory
+from tests.support.servers.server import Server, server_folder, started
 from tests.support.waiting import eventually
 from tests.transport.apps import GROUP, TABLE, TransportApp, once_each
 
@@ -112,16 +116,25 @@ def records(redis: Redis, redis_url: str, stream: str) -> Stream:
     return Stream(redis, redis_url, stream)
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def cluster_server() -> AsyncIterator[Server]:
+    """The Redis Cluster of all tests, one node with all slots; it answers nothing for two seconds after its start."""
+    ports = ("--cluster-port", str(free_port()))
+    with started(EmbeddedValkey(server_folder(), extra_args=("--cluster-enabled", "yes", *ports))) as server:
+        async with Redis.from_url(server.url) as redis:
+            client: Any = redis
+            await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+
+            async def is_up() -> bool:
+                return bool(b"cluster_state:ok" in await client.execute_command("CLUSTER", "INFO", NEVER_DECODE=True))
+
+            await eventually(is_up)
+        yield server
+
+
 @pytest.fixture
-async def cluster(valkey_factory: ValkeyFactory) -> AsyncIterator[Stream]:
-    """A Redis Cluster of one node that has all slots."""
-    server = valkey_factory(extra_args=["--cluster-enabled", "yes"])
-    async with Redis.from_url(server.url) as redis:
-        client: Any = redis
-        await client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-
-        async def is_up() -> bool:
-            return bool(b"cluster_state:ok" in await client.execute_command("CLUSTER", "INFO", NEVER_DECODE=True))
-
-        await eventually(is_up)
-        yield Stream(redis, server.url.replace("redis://", "redis+cluster://"), "s")
+async def cluster(cluster_server: Server) -> AsyncIterator[Stream]:
+    """A stream in that cluster, which holds nothing else."""
+    async with Redis.from_url(cluster_server.url) as redis:
+        await redis.flushall()
+        yield Stream(redis, cluster_server.url.replace("redis://", "redis+cluster://"), "s")
