@@ -54,7 +54,8 @@ class Basemap:
             return None
         try:
             return (await asyncio.to_thread(read, self._path)).version
-        except ArchiveError:
+        except ArchiveError as error:
+            self._refuse(error)
             return None
 
     async def show(self, request: web.Request) -> web.StreamResponse:
@@ -65,12 +66,16 @@ class Basemap:
             # The file may have been replaced since the last request.
             file, archive = await asyncio.to_thread(open_archive, self._path)
         except ArchiveError as error:
-            return self._door.refuse(_UNREADABLE._replace(advice=f"LIVE_BASEMAP is {self._path!r}, but {error}"))
+            return self._refuse(error)
         response = _answer(request, archive, file, self._lobby)
         response.headers["Vary"] = "Origin"
         if not isinstance(response, _Part):
             file.close()
         return response
+
+    def _refuse(self, error: ArchiveError) -> web.Response:
+        """Return the answer while there is no archive that can be shown, and tell the log."""
+        return self._door.refuse(_UNREADABLE._replace(advice=f"LIVE_BASEMAP is {self._path!r}, but {error}"))
 
 
 def _answer(request: web.Request, archive: Archive, file: BinaryIO, lobby: Lobby) -> web.StreamResponse:

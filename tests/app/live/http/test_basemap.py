@@ -109,7 +109,7 @@ async def test_what_is_known_is_not_sent_again(live: LiveFactory, path: Path) ->
 
 
 async def test_an_archive_that_is_replaced(live: LiveFactory, path: Path) -> None:
-    """Whoever asks by the old name is sent to the new one; while there is none, it cannot be read now."""
+    """Whoever asks by the old name is sent to the new one."""
     async with live(devices={}, basemap=str(path)) as side:
         old = await address(side)
         replace(path, SMALL)
@@ -120,9 +120,16 @@ async def test_an_archive_that_is_replaced(live: LiveFactory, path: Path) -> Non
         assert (await get(side, new, "bytes=0-99"))[1] == SMALL[:100]
         async with side.http.get(old, headers={"Range": "bytes=0-99"}) as followed:
             assert await followed.read() == SMALL[:100]
+
+
+async def test_an_archive_that_is_gone(live: LiveFactory, path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It cannot be read now, pages are told of none, and the log says what is wrong with it."""
+    async with live(devices={}, basemap=str(path)) as side:
+        url = await address(side)
         replace(path, b"")
-        assert (await get(side, new, "bytes=0-99"))[0].status == 503
         assert (await address(side)).endswith("/None.pmtiles")
+        assert f"LIVE_BASEMAP is {str(path)!r}, but must be a PMTiles archive of version 3" in caplog.text
+        assert (await get(side, url, "bytes=0-99"))[0].status == 503
 
 
 async def test_no_other_file(live: LiveFactory, path: Path) -> None:
