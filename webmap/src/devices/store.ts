@@ -236,7 +236,8 @@ export class DeviceStore {
     }
     const [shownX, shownY] = this.shownAt(device, timeMs);
     this.trails.push(device, shownX, shownY, timeMs);
-    columns.fromX[device] = shownX;
+    // Across 180° of longitude, and not around the earth.
+    columns.fromX[device] = shownX + Math.round(x - shownX);
     columns.fromY[device] = shownY;
     columns.glideStart[device] = timeMs;
     columns.glideMs[device] = Math.max(MIN_GLIDE_MS, lengthMs);
@@ -253,6 +254,6 @@ export class DeviceStore {
 
 /** Tell whether a device can have moved so far, by Mercator, within so many milliseconds. */
 function isPlausible(byX: number, byY: number, y: number, withinMs: number): boolean {
-  const metres = Math.hypot(byX, byY) * metresPerUnit(y);
+  const metres = Math.hypot(byX - Math.round(byX), byY) * metresPerUnit(y);
   return metres <= MAX_SPEED_M_PER_S * Math.max(1, Math.abs(withinMs) / 1000);
 }

@@ -131,16 +131,6 @@ test("a marker jumps after a long silence, over a distance that no speed explain
   }
 });
 
-test("across 180° a marker jumps, and its trail has a gap", () => {
-  const pair = new Pair();
-  for (const [ts, lon] of [[0, 179.9999], [1_000, -179.9999]] as const) {
-    pair.conflator.add(at("a", ts, 0, lon));
-    pair.flush(ts);
-  }
-  assert.equal(pair.store.shownAt(0, 1_000)[0], pair.store.columns.x[0]);
-  assert.equal(pair.store.trails.pointsOf(0).at(-1)?.connected, false);
-});
-
 test("when motion is no longer wanted, gliding markers are where they were reported", () => {
   const pair = new Pair();
   for (const ts of [0, 1_000]) {
@@ -181,4 +171,15 @@ test("thousands of devices grow the store and keep what was there", () => {
   assert.equal(pair.store.count, 5_000);
   assert.deepEqual(pair.store.position(0), at("d0", 0));
   assert.deepEqual(pair.store.position(4_999), at("d4999", 4_999));
+});
+
+test("a device glides across 180° of longitude, and its trail goes on there", () => {
+  const pair = new Pair();
+  for (const [order, lon] of [179.999, 179.9995, -180, -179.9995].entries()) {
+    pair.conflator.add(at("a", order * 2_000, -17, lon));
+    pair.flush(order * 2_000);
+  }
+  const [from = 0, to = 0] = [6_001, 60_000].map((timeMs) => pair.store.shownAt(0, timeMs)[0]);
+  assert.ok(from < to && to - from < 1e-5, `${from} to ${to}`);
+  assert.ok(pair.store.trails.pointsOf(0).every(({ connected }) => connected));
 });

@@ -12,6 +12,7 @@ from tests.app.live.harness import now_ms, publish
 from tests.app.live.http.map.test_map import ONE, PHONE, TWO, Site, painted, site
 from tests.deploy.proxies import running_nginx, write_certificate
 from tests.deploy.test_container import LOOPBACK
+from tests.support.servers.proxy import TcpProxy
 from tests.support.waiting import eventually
 
 __all__ = ("site",)
@@ -58,6 +59,28 @@ async def test_a_race_across_180_degrees(site: Site) -> None:
             await page.keyboard.press("Escape")
         await eventually(lambda: painted(tab, dark=False, markers=True), timeout_s=20, message="they are painted")
         assert tab.complaints == []
+
+
+async def test_first_load(site: Site) -> None:
+    """Until the first device is drawn at most 800 KB go over the wire, headers and the socket included."""
+    await enter(site.database, {"7": [ONE]})
+    await site.leave_behind({ONE: 41.1})
+    worker = await site.serve()
+    carried: list[int] = []
+
+    def count(data: bytes) -> bool:
+        carried.append(len(data))
+        return False
+
+    async with TcpProxy("127.0.0.1", worker.live_port) as proxy:
+        proxy.loses = count
+        async with map_page(site.browser, f"http://127.0.0.1:{proxy.port}") as tab:
+            await tab.open("7")
+            await tab.until("live")
+            await tab.until_devices({ONE: 41.1})
+            assert await tab.page.evaluate("() => window.telemetryMap.counters().pictures") > 0
+            assert 200_000 < sum(carried) < 800_000
+            assert tab.complaints == []
 
 
 async def test_a_phone_held_sideways(site: Site) -> None:
