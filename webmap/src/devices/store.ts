@@ -55,8 +55,7 @@ export class DeviceStore {
     if (batch.replaces) this.keepOnly(batch.values);
     const { values } = batch;
     for (let at = 0; at + STRIDE <= values.length; at += STRIDE) {
-      const device = values[at] as number;
-      if (device < this.ids.length) this.update(device, values.subarray(at + 1, at + STRIDE), timeMs);
+      if ((values[at] as number) < this.ids.length) this.update(values, at, timeMs);
     }
   }
 
@@ -137,12 +136,17 @@ export class DeviceStore {
 
   /** Where a marker is at this moment of its glide, as Mercator [x, y]. */
   shownAt(device: number, timeMs: number): [number, number] {
-    const { fromX, fromY, x, y, glideStart, glideMs } = this.columns;
-    const length = glideMs[device] ?? 0;
-    const share = length > 0 ? Math.min(1, (timeMs - (glideStart[device] ?? 0)) / length) : 1;
+    const { fromX, fromY, x, y } = this.columns;
+    const share = this.glidden(device, timeMs);
     const startX = fromX[device] ?? 0;
     const startY = fromY[device] ?? 0;
     return [startX + ((x[device] ?? 0) - startX) * share, startY + ((y[device] ?? 0) - startY) * share];
+  }
+
+  /** The share of its way to where it was reported that a marker has gone. */
+  glidden(device: number, timeMs: number): number {
+    const length = this.columns.glideMs[device] ?? 0;
+    return length > 0 ? Math.min(1, (timeMs - (this.columns.glideStart[device] ?? 0)) / length) : 1;
   }
 
   *devices(): Generator<number> {
@@ -193,8 +197,9 @@ export class DeviceStore {
   }
 
   /** The last one to come is where the device is: a tracker's clock may have been ahead, and be set right. */
-  private update(device: number, fields: Float64Array, timeMs: number): void {
-    const [lat, lon, ts, speed, course] = fields as unknown as [number, number, number, number, number];
+  private update(values: Float64Array, at: number, timeMs: number): void {
+    const [device, lat, lon] = [values[at] as number, values[at + 1] as number, values[at + 2] as number];
+    const [ts, speed, course] = [values[at + 3] as number, values[at + 4] as number, values[at + 5] as number];
     const { columns } = this;
     const known = this.present[device] === 1;
     const sinceLastMs = ts - (columns.ts[device] ?? 0);

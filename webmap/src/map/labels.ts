@@ -3,7 +3,8 @@ import { formatAge } from "../devices/age.ts";
 import { inkOn } from "../devices/entries.ts";
 import type { DeviceStore } from "../devices/store.ts";
 import type { Clock } from "./gl/buffer.ts";
-import { isVisible, project, type View } from "./gl/view.ts";
+import type { View } from "./gl/view.ts";
+import { visitMarkers } from "./markers.ts";
 
 const MAX_LABELS = 80;
 const HEIGHT_PX = 16;
@@ -72,11 +73,11 @@ export class Labels {
   private candidates(view: View, timeMs: number, selected: number | undefined): [number, number, number][] {
     const first: [number, number, number][] = [];
     const rest: [number, number, number][] = [];
-    for (const device of this.store.shown(selected)) {
-      const [px, py] = project(view, ...this.store.shownAt(device, timeMs));
-      if (!isVisible(view, px, py, 0)) continue;
-      (device === selected || device === this.hovered ? first : rest).push([device, px, py]);
-    }
+    visitMarkers(this.store, selected, view, timeMs, 0, (device, px, py) => {
+      if (device === selected || device === this.hovered) first.push([device, px, py]);
+      // One more than can be shown says that there are too many.
+      else if (rest.length <= MAX_LABELS) rest.push([device, px, py]);
+    });
     return rest.length <= MAX_LABELS ? [...first, ...rest] : first;
   }
 

@@ -10,6 +10,7 @@ import { Labels } from "./labels.ts";
 import type { Course } from "../course/course.ts";
 import { latitude, longitude, mercatorX, mercatorY } from "../devices/mercator.ts";
 import type { DeviceStore } from "../devices/store.ts";
+import { visitMarkers } from "./markers.ts";
 import { mapStyle, type WorldData } from "./base/style.ts";
 import type { Tiles } from "./base/tiles.ts";
 import { project, type View } from "./gl/view.ts";
@@ -144,7 +145,7 @@ export class LiveMap {
 
   /** Show all devices that the filter shows, and the course. Return false if there is nothing yet. */
   fit(animate = true): boolean {
-    const bounds = boundsOf([...this.shown()].map((device) => this.store.position(device)), this.course);
+    const bounds = boundsOf([...this.store.shown(this.layer.look.selected)].map((device) => this.store.position(device)), this.course);
     if (bounds === undefined) return false;
     this.moved = false;
     const box = this.options.container.getBoundingClientRect();
@@ -199,22 +200,16 @@ export class LiveMap {
     return [(free.left + free.right - map.left - map.right) / 2, (free.top + free.bottom - map.top - map.bottom) / 2];
   }
 
-  private shown(): Generator<number> {
-    return this.store.shown(this.layer.look.selected);
-  }
-
   pick(px: number, py: number): number | undefined {
-    const view = this.view();
     const { timeMs } = this.options.clock();
     let best: number | undefined;
     let bestDistance = PICK_RADIUS_PX;
-    for (const device of this.shown()) {
-      const [x, y] = project(view, ...this.store.shownAt(device, timeMs));
+    visitMarkers(this.store, this.layer.look.selected, this.view(), timeMs, PICK_RADIUS_PX, (device, x, y) => {
       const distance = Math.hypot(x - px, y - py);
-      if (distance >= bestDistance) continue;
+      if (distance >= bestDistance) return;
       bestDistance = distance;
       best = device;
-    }
+    });
     return best;
   }
 
