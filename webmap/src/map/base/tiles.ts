@@ -1,7 +1,7 @@
 /** The operator's base map: vector tiles of one archive, in the layers of Protomaps, dark and light. */
 import { layers, namedFlavor, type Flavor } from "@protomaps/basemaps";
 import type { AddProtocolAction, ExpressionSpecification, LayerSpecification, VectorSourceSpecification } from "maplibre-gl";
-import { PMTiles } from "pmtiles";
+import { PMTiles, ResolvedValueCache } from "pmtiles";
 
 /** Name of the source and scheme of its addresses, by which MapLibre asks here for tiles; ids of layers begin with it. */
 const TILES = "tiles";
@@ -55,7 +55,8 @@ export interface Tiles {
 
 /** Read what an archive says of itself. Rejects when it cannot be read. */
 export async function openTiles(url: string, addProtocol: (name: string, action: AddProtocolAction) => void): Promise<Tiles> {
-  const archive = new PMTiles(url);
+  // The library's other cache keeps what failed, so that a moment without network would leave holes for good.
+  const archive = new PMTiles(url, new ResolvedValueCache());
   const [header, metadata] = await Promise.all([archive.getHeader(), archive.getMetadata()]);
   addProtocol(TILES, async (request, { signal }) => {
     const [z, x, y] = request.url.slice(`${TILES}://`.length).split("/").map(Number);
