@@ -40,6 +40,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_has_rest",
         "_held",
         "_limits",
         "_loop",
@@ -73,6 +74,8 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._slow = slow
         self._held = b""
+        # Whether the transport may keep something: in a round to thousands, asking all that do not is half of the work.
+        self._has_rest = True
         self._skipped = 0
         self.credentials = credentials
         self.deflates = deflates
@@ -85,7 +88,7 @@ class Connection:
     @property
     def unsent_bytes(self) -> int:
         """How much the socket has not taken yet, with what is held."""
-        return self._transport.get_write_buffer_size() + len(self._held)
+        return (self._transport.get_write_buffer_size() if self._has_rest else 0) + len(self._held)
 
     @property
     def gone(self) -> bool:
@@ -134,6 +137,7 @@ class Connection:
         frames, self._held = self._held, b""
         if frames and not self.closing and not self._transport.is_closing():
             self._transport.write(frames)
+            self._has_rest = self._transport.get_write_buffer_size() > 0
 
     def hold(self, frames: bytes, positions: int, before: int) -> bool:
         """Take the frames of some positions, unless the client does not keep up, and hold them until their `release`.
@@ -150,11 +154,11 @@ class Connection:
             return False
         if self.conflated_since_seq is None:
             most = self._limits.slow_client_bytes - len(frames)
-            unsent = self._transport.get_write_buffer_size() + len(self._held)
+            unsent = self.unsent_bytes
             if unsent > most:
                 # The socket may take what is held.
                 self.release()
-                unsent = self._transport.get_write_buffer_size()
+                unsent = self.unsent_bytes
             if unsent <= most:
                 self._held += frames
                 return True
