@@ -122,7 +122,10 @@ class App {
 
   private listen(): void {
     this.reducedMotion.addEventListener("change", () => this.show());
-    addEventListener("online", () => this.status.state.name === "reconnecting" && this.retry());
+    addEventListener("online", () => {
+      if (this.status.state.name === "reconnecting") this.retry();
+      this.map?.mendTiles();
+    });
     // Someone who signed in in another tab returns to this one.
     addEventListener("focus", () => void this.session.ask());
     // In a dialog the key closes that.
@@ -226,6 +229,7 @@ class App {
     if (state.name === "forbidden" || state.name === "signed-out") this.forget();
     this.feedState = state;
     this.showState(state);
+    if (state.name === "live") this.map?.mendTiles();
     if (state.name === "live" && this.eventId !== undefined) void this.courses.load(this.eventId);
   }
 

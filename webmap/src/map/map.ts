@@ -1,5 +1,5 @@
 /** The map: base map, device layer, labels, picking and camera. */
-import { AttributionControl, addProtocol, Map as MapLibreMap, NavigationControl, ScaleControl, setWorkerUrl, type GeoJSONSource } from "maplibre-gl";
+import { AttributionControl, addProtocol, Map as MapLibreMap, NavigationControl, ScaleControl, setWorkerUrl, type GeoJSONSource, type Tile } from "maplibre-gl";
 import { boundsOf } from "./bounds.ts";
 import { uncovered } from "./cover.ts";
 import { COURSE_EDGE, COURSE_SOURCE, COURSE_TEXTS, courseData, courseLayers } from "./course.ts";
@@ -53,6 +53,8 @@ export class LiveMap {
   private course: Course | undefined;
   private tiles: Tiles | undefined;
   private opening = false;
+  /** Tiles that did not come, for which the map does not ask again, each by its key. */
+  private readonly missing = new Map<string, { z: number; x: number; y: number }>();
   /** Whether somebody chose what is in view, and not `fit`. */
   private moved = false;
   /** While the browser has nothing to draw with, the map has no style that could be asked or changed. */
@@ -79,6 +81,11 @@ export class LiveMap {
     this.map.on("webglcontextrestored", () => {
       this.lost = false;
       this.restyle();
+    });
+    this.map.on("error", (event) => {
+      const { tile } = event as { tile?: Tile };
+      if (tile === undefined) console.error(event.error);
+      else this.missing.set(tile.tileID.canonical.key, tile.tileID.canonical);
     });
     this.map.on("render", () => this.drawLabels());
     this.map.on("click", (event) => options.onPick(this.pick(event.point.x, event.point.y)));
@@ -124,6 +131,14 @@ export class LiveMap {
       console.warn("The base map cannot be read.", error);
     }
     this.opening = false;
+  }
+
+  /** Ask again for tiles that did not come, now that the server can be reached. */
+  mendTiles(): void {
+    if (this.lost || this.tiles === undefined || this.map.getSource(this.tiles.id) === undefined) return;
+    // By their names: without, the map goes on waiting for those that failed.
+    this.map.refreshTiles(this.tiles.id, [...this.missing.values()]);
+    this.missing.clear();
   }
 
   /** What of the tiles is in view. */

@@ -92,6 +92,24 @@ async def test_a_race_is_in_a_place(site: Site, place: Path) -> None:
         assert page.complaints == []
 
 
+async def test_a_moment_without_network(site: Site, place: Path) -> None:
+    """Tiles that did not come are asked for again when the network is back, and drawn."""
+    await enter(site.database, {"7": [ONE]})
+    worker = await site.serve(LIVE_BASEMAP=str(place))
+    async with site.page(worker, reduced_motion="reduce") as page:
+        await open_at_the_course(site, page)
+        await until_shown(page, lambda found: ("water", "river") in found, "the place is drawn")
+        await page.page.route("**/*.pmtiles", lambda route: route.abort())
+        # Far enough for hills that were not in view before.
+        for _ in range(3):
+            await page.page.get_by_role("button", name="Zoom out").click()
+        await eventually(lambda: len(page.complaints) > 3, timeout_s=TIMEOUT_S, message="tiles have failed to come")
+        await page.page.unroute("**/*.pmtiles")
+        await page.page.evaluate("() => dispatchEvent(new Event('online'))")
+        await until_shown(page, lambda found: ("pois", "peak") in found, "hills are drawn")
+        assert {complaint for complaint in page.complaints if "ERR_FAILED" not in complaint} == set()
+
+
 async def test_without_a_file(site: Site) -> None:
     """There are outlines, and nothing is asked for."""
     await enter(site.database, {"7": [ONE]})
