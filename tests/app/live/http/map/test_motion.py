@@ -11,10 +11,12 @@ import pytest
 from playwright.async_api import expect
 
 from tests.app.live.browsing import MapPage, browser, map_page
-from tests.app.live.harness import Side, live_side
+from tests.app.live.harness import Side, live_side, now_ms
 from tests.support.waiting import eventually
 
 INTERVAL_MS = 10_000
+#: The clock is stopped at a time that is still to come.
+AHEAD_S = 1
 STEP_DEGREES = 0.006
 #: What is driven in an interval, at the zoom at which a single device is shown.
 STEP_PX = 140
@@ -33,8 +35,9 @@ _FRONT = """({ data, width }) => {
 class Turned:
     """A map with one device that drives east, in a browser whose clock is years slow and stands still."""
 
-    def __init__(self, side: Side, map_page: MapPage) -> None:
+    def __init__(self, side: Side, map_page: MapPage, began_ms: int) -> None:
         self.map = map_page
+        self.began_ms = began_ms
         self.page = map_page.page
         self._side = side
         self._lon = 21.0
@@ -47,8 +50,7 @@ class Turned:
     async def report(self) -> None:
         """Let the device be a step further east, at this moment of the page's time."""
         self._lon = round(self._lon + STEP_DEGREES, 6)
-        now = round(await self.page.evaluate("() => window.telemetryMap.now()"))
-        await self._side.publish("a", now, lat=42.0, lon=self._lon)
+        await self._side.publish("a", await self.now(), lat=42.0, lon=self._lon)
 
         async def is_there() -> bool:
             devices = await self.page.evaluate("() => window.telemetryMap.devices()")
@@ -56,6 +58,10 @@ class Turned:
 
         await eventually(is_there, timeout_s=20)
         await self.page.clock.run_for(50)
+
+    async def now(self) -> int:
+        """Return the page's time of the server, epoch milliseconds."""
+        return round(await self.page.evaluate("() => window.telemetryMap.now()"))
 
     async def pictures(self) -> int:
         """Return how often the map was drawn."""
@@ -75,10 +81,11 @@ async def turned(redis_url: str, stream: str) -> AsyncIterator[Turned]:
         name, _, value = side.cookie.partition("=")
         await tab.page.context.add_cookies([{"name": name, "value": value, "url": side.url}])
         await tab.page.clock.install(time=datetime(2020, 1, 1, tzinfo=UTC))
+        began_ms = now_ms()
         await tab.open("7")
         await tab.until("live")
-        await tab.page.clock.pause_at(await tab.page.evaluate("() => Date.now() / 1000 + 1"))
-        yield Turned(side, tab)
+        await tab.page.clock.pause_at(await tab.page.evaluate("() => Date.now() / 1000") + AHEAD_S)
+        yield Turned(side, tab, began_ms)
 
 
 async def test_a_marker_glides(turned: Turned) -> None:
@@ -100,6 +107,7 @@ async def test_a_marker_glides(turned: Turned) -> None:
 
 async def test_a_device_turns_grey_by_its_own_rhythm(turned: Turned) -> None:
     """By the server's clock, and not the browser's, list and panel tell its age; after three intervals it is grey."""
+    assert turned.began_ms <= await turned.now() <= now_ms() + 1000 * AHEAD_S
     row, panel = turned.page.locator("#devices li"), turned.page.locator("#panel")
     for _ in range(2):
         await turned.report()
