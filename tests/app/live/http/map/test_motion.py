@@ -61,7 +61,7 @@ class Turned:
 
     async def now(self) -> int:
         """Return the page's time of the server, epoch milliseconds."""
-        return round(await self.page.evaluate("() => window.telemetryMap.now()"))
+        return int(await self.page.evaluate("() => Math.round(window.telemetryMap.now())"))
 
     async def pictures(self) -> int:
         """Return how often the map was drawn."""
