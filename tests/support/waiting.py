@@ -17,7 +17,7 @@ async def eventually(condition: Callable[[], Awaitable[T]], *, timeout_s: float 
 @overload
 async def eventually(condition: Callable[[], T], *, timeout_s: float = ..., message: str = ...) -> T: ...
 async def eventually(
-    condition: Callable[[], object], *, timeout_s: float = 10, message: str = "the condition holds"
+    condition: Callable[[], object], *, timeout_s: float = 30, message: str = "the condition holds"
 ) -> object:
     """Wait until `condition()`, a function or a coroutine function, is true, and return its value.
 

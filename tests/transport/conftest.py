@@ -97,7 +97,7 @@ class Stream:
         """Return the fields of the dead letters."""
         return [fields for _, fields in await self.redis.xrange(keys.dead_letters(self.name))]
 
-    async def committed(self, names: Iterable[str], *, timeout_s: float = 15) -> None:
+    async def committed(self, names: Iterable[str], *, timeout_s: float = 30) -> None:
         """Wait until exactly these records were counted, each once, and nothing is pending."""
         expected = once_each(names)
 

@@ -159,7 +159,7 @@ async def test_silence_in_mid_commit(transport_app: AppFactory, records: Stream,
     await records.publish(published := names("r", 30))
     url = url_through(proxy, records.redis_url)
     app = await transport_app(records.name, url=url, batch_size=5, handle=stall_once, lease_ttl_ms=60_000)
-    await eventually(lambda: app.observer.retries["commit"] or app.observer.reads["error"], timeout_s=20)
+    await eventually(lambda: app.observer.retries["commit"] or app.observer.reads["error"], timeout_s=60)
     proxy.flow()
     await records.committed(published, timeout_s=30)
     assert app.counts == once_each(published)

@@ -79,6 +79,6 @@ async def test_the_stream_is_thrown_away(
         await own.redis.config_set("maxmemory", 0)
         hold.set()
         await own.publish(new := names("new", 10))
-        await eventually(lambda: set(new) <= set(app.counted), timeout_s=20)
+        await eventually(lambda: set(new) <= set(app.counted), timeout_s=60)
         await eventually(lambda: app.observer.total["trimmed"] == waiting)
         assert any(f"at least {waiting} records" in record.getMessage() for record in caplog.records)

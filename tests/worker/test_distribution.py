@@ -84,7 +84,7 @@ async def distributor(pipeline: Pipeline, workers: Sequence[WorkerProcess]) -> W
         token = text(await pipeline.redis.get(keys.lease(pipeline.stream, GROUP)) or b"")
         return next((w for w in workers if w.env["INSTANCE_ID"] == token.rpartition("#")[0]), None)
 
-    return cast("WorkerProcess", await eventually(holder, timeout_s=20, message="one of them distributes"))
+    return cast("WorkerProcess", await eventually(holder, timeout_s=60, message="one of them distributes"))
 
 
 def start(start_worker: StartWorker, number: int, **variables: str) -> list[WorkerProcess]:
@@ -224,6 +224,6 @@ async def test_the_stream_is_trimmed_to_what_it_shall_keep(
         return await pipeline.redis.xlen(pipeline.stream) == number
 
     # The last one that everybody has acknowledged is not needed, but is what the others are reckoned from.
-    await eventually(partial(kept, 400 - 149), timeout_s=15, message="what everybody has read is gone")
+    await eventually(partial(kept, 400 - 149), timeout_s=60, message="what everybody has read is gone")
     await pipeline.redis.xreadgroup("archive", "me", {pipeline.stream: ">"}, count=1000, noack=True)
-    await eventually(partial(kept, 100), timeout_s=15, message="as many stay as shall")
+    await eventually(partial(kept, 100), timeout_s=60, message="as many stay as shall")

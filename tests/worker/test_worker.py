@@ -53,7 +53,7 @@ async def test_no_password_is_shown(start_worker: StartWorker, tmp_path: Path, c
     urls = {"REDIS_URL": "redis://:s3cr3t@127.0.0.1:1", "POSTGRES_URL": "postgresql://me:s3cr3t@127.0.0.1:1/x"}
     worker = start_worker(command=command, **urls)
     log = tmp_path / "worker-0.log"
-    await eventually(lambda: log.read_text().count("127.0.0.1") > 2, timeout_s=20)
+    await eventually(lambda: log.read_text().count("127.0.0.1") > 2, timeout_s=60)
     assert await worker.stop() == 0
     assert "s3cr3t" not in log.read_text()
     assert all(json.loads(line)["event"] for line in log.read_text().splitlines())
@@ -197,7 +197,7 @@ async def test_a_worker_starts_while_the_database_is_down(
     server.stop()
     await pipeline.publish([record(1, 1)])
     worker = start_worker(POSTGRES_URL=server.url)
-    await eventually(lambda: _read(pipeline, 1), timeout_s=20, message="the record was read")
+    await eventually(lambda: _read(pipeline, 1), timeout_s=60, message="the record was read")
     server.start()
     await until_drained(pipeline)
     await worker.wait_ready()
@@ -236,7 +236,7 @@ async def test_an_emptied_redis_is_survived(pipeline: Pipeline, start_worker: St
     gone = [key async for key in redis.scan_iter(match=f"*{pipeline.stream}*", count=1000)]
     await redis.unlink(*gone)
     await pipeline.publish([record(1, second) for second in range(5, 9)])
-    await eventually(lambda: _count(pipeline, 9), timeout_s=20)
+    await eventually(lambda: _count(pipeline, 9), timeout_s=60)
     await until_drained(pipeline)
     assert [state.count for state in (await pipeline.states()).values()] == [4]
     assert worker.exit_code is None
@@ -264,7 +264,7 @@ async def test_a_restarted_redis_is_survived(
 
 
 async def until_drained_after_start(pipeline: Pipeline, rows: int) -> None:
-    await eventually(lambda: _count(pipeline, rows), timeout_s=20)
+    await eventually(lambda: _count(pipeline, rows), timeout_s=60)
     await until_drained(pipeline)
 
 

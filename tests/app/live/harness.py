@@ -321,14 +321,14 @@ def entry_of(frame: dict[str, Any]) -> str:
     return split(frame["cursor"])[0]
 
 
-async def receive(socket: ClientWebSocketResponse, timeout_s: float = 10) -> dict[str, Any]:
+async def receive(socket: ClientWebSocketResponse, timeout_s: float = 30) -> dict[str, Any]:
     message = await socket.receive(timeout_s)
     assert message.type is WSMsgType.TEXT, f"{message!r}, close code {socket.close_code}"
     frame: dict[str, Any] = msgspec.json.decode(message.data)
     return frame
 
 
-async def close_code(socket: ClientWebSocketResponse, timeout_s: float = 10) -> int | None:
+async def close_code(socket: ClientWebSocketResponse, timeout_s: float = 30) -> int | None:
     """Read what comes until the server closes, and return why."""
     async with asyncio.timeout(timeout_s):
         while True:

@@ -76,7 +76,7 @@ class RawClient:
     async def send_json(self, **frame: Any) -> None:
         await self.send(json.dumps(frame).encode())
 
-    async def frame(self, timeout_s: float = 10) -> tuple[int, bytes] | None:
+    async def frame(self, timeout_s: float = 30) -> tuple[int, bytes] | None:
         """Return the next frame's opcode and payload, inflated; None when the server has closed the socket."""
         async with asyncio.timeout(timeout_s):
             try:

@@ -56,7 +56,7 @@ async def test_the_course_is_shown(site: Site) -> None:
         await until_shown(page, *everything, hidden=("1 km", "5 km"))
         await site.publish({ONE: 41.0})
         await page.until_devices({ONE: 41.0})
-        await eventually(lambda: drawn(page), timeout_s=20, message="the line is drawn")
+        await eventually(lambda: drawn(page), timeout_s=60, message="the line is drawn")
         await page.page.locator(f"li[data-device-id='{ONE}']").click()
         await until_shown(page, "Start", "1 km", "2 km", hidden=("Finish", "100 km"))
         for _ in range(2):

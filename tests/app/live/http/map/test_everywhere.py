@@ -57,7 +57,7 @@ async def test_a_race_across_180_degrees(site: Site) -> None:
             await page.mouse.click(x, middle)
             await expect(page.locator("#panel-id")).to_have_text(device)
             await page.keyboard.press("Escape")
-        await eventually(lambda: painted(tab, dark=False, markers=True), timeout_s=20, message="they are painted")
+        await eventually(lambda: painted(tab, dark=False, markers=True), timeout_s=60, message="they are painted")
         assert tab.complaints == []
 
 
@@ -103,7 +103,7 @@ async def test_a_phone_held_sideways(site: Site) -> None:
             await page.touchscreen.tap(*place)
             return await page.locator("#panel").is_visible()
 
-        await eventually(found, timeout_s=10, message="the device is where nothing covers it")
+        await eventually(found, timeout_s=60, message="the device is where nothing covers it")
         await expect(page.locator("#panel-id")).to_have_text(TWO)
         assert tab.complaints == []
 
@@ -158,7 +158,7 @@ async def test_graphics_that_do_not_come_back(site: Site) -> None:
         await page.evaluate("() => window.graphics.restoreContext()")
         await tab.until("live")
         await site.publish({ONE: 41.1})
-        await eventually(lambda: painted(tab, dark=False, markers=True), timeout_s=20, message="it is back")
+        await eventually(lambda: painted(tab, dark=False, markers=True), timeout_s=60, message="it is back")
         await page.evaluate(_LOSE)
         await tab.until("no-map")
         await expect(page.get_by_role("heading", name="This browser cannot draw the map.")).to_be_visible()

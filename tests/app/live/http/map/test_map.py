@@ -303,7 +303,7 @@ async def test_phone_shows_the_chosen_device_where_nothing_covers_it(site: Site)
             await page.touchscreen.tap(*middle)
             return await page.locator("#panel").is_visible()
 
-        await eventually(found, timeout_s=10)
+        await eventually(found, timeout_s=60)
         await expect(page.locator("#panel-id")).to_have_text(TWO)
         assert map_page.complaints == []
 
@@ -315,13 +315,13 @@ async def test_map_is_painted_dark_or_light(site: Site) -> None:
     async with site.page(worker, color_scheme="dark") as page:
         await page.open("7")
         await page.until("live")
-        await eventually(lambda: painted(page, dark=True), timeout_s=20, message="a dark map without markers")
+        await eventually(lambda: painted(page, dark=True), timeout_s=60, message="a dark map without markers")
         await site.publish({ONE: 41.1, TWO: 41.2})
-        await eventually(lambda: painted(page, dark=True, markers=True), timeout_s=20, message="markers in the dark")
+        await eventually(lambda: painted(page, dark=True, markers=True), timeout_s=60, message="markers in the dark")
         await page.page.emulate_media(color_scheme="light")
-        await eventually(lambda: painted(page, dark=False, markers=True), timeout_s=20, message="markers in the light")
+        await eventually(lambda: painted(page, dark=False, markers=True), timeout_s=60, message="markers in the light")
         await page.page.reload()
-        await eventually(lambda: painted(page, dark=False, markers=True), timeout_s=20, message="still light")
+        await eventually(lambda: painted(page, dark=False, markers=True), timeout_s=60, message="still light")
         assert page.complaints == []
 
 

@@ -56,7 +56,7 @@ class Turned:
             devices = await self.page.evaluate("() => window.telemetryMap.devices()")
             return [device["lon"] for device in devices] == [self._lon]
 
-        await eventually(is_there, timeout_s=20)
+        await eventually(is_there, timeout_s=60)
         await self.page.clock.run_for(50)
 
     async def now(self) -> int:

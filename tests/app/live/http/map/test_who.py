@@ -50,7 +50,7 @@ async def test_riders_have_names(site: Site) -> None:
         assert await page.locator("#devices .name").all_text_contents() == ["Bo Jensen", HOSTILE, OTHER]
         option = page.get_by_role("option", name=f"12 {HOSTILE} Juniors 33 km/h")
         await expect(option.locator(".number")).to_have_css("background-color", f"rgb{RED}")
-        await eventually(lambda: marked(map_page), timeout_s=20, message="the number is on the map")
+        await eventually(lambda: marked(map_page), timeout_s=60, message="the number is on the map")
         await option.click()
         panel = page.get_by_role("complementary", name="Selected device")
         await expect(panel.get_by_role("heading")).to_have_text(re.compile(rf"12\s*{re.escape(HOSTILE)}"))
