@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import Response, expect
@@ -25,6 +26,8 @@ __all__ = ("site",)
 LATITUDE, LONGITUDE = 41.99, 21.4095
 #: Of water in the dark and in the light.
 DARK_WATER, LIGHT_WATER = (29, 58, 95), (174, 209, 230)
+#: Drawn without a graphics card, each pixel takes its time.
+SMALL: dict[str, Any] = {"viewport": {"width": 800, "height": 500}, "reduced_motion": "reduce"}
 HOSTILE = "<img src=x onerror=console.error(1)><b>© Ana &amp; Bo</b> &lt;script&gt; <a href='https://elsewhere.example'>more</a>"
 
 
@@ -76,11 +79,11 @@ async def test_a_race_is_in_a_place(site: Site, place: Path) -> None:
     """Woods, water and roads are drawn, dark and light, with attribution; only ranges of the file are asked for."""
     await enter(site.database, {"7": [ONE]})
     worker = await site.serve(LIVE_BASEMAP=str(place))
-    async with site.page(worker, color_scheme="dark", reduced_motion="reduce") as page:
+    async with site.page(worker, color_scheme="dark", **SMALL) as page:
         answers: list[Response] = []
         page.page.on("response", lambda answer: answers.append(answer) if ".pmtiles" in answer.url else None)
         await open_at_the_course(site, page)
-        expected = {("water", "river"), ("roads", "major_road"), ("contours", "contour"), ("landuse", "wood")}
+        expected = {("water", "river"), ("water", "lake"), ("roads", "minor_road"), ("landuse", "wood")}
         await until_shown(page, expected.issubset, "the place is drawn")
         await until_coloured(page, DARK_WATER)
         attribution = page.page.locator(".maplibregl-ctrl-attrib-inner")
@@ -96,7 +99,7 @@ async def test_a_moment_without_network(site: Site, place: Path) -> None:
     """Tiles that did not come are asked for again when the network is back, and drawn."""
     await enter(site.database, {"7": [ONE]})
     worker = await site.serve(LIVE_BASEMAP=str(place))
-    async with site.page(worker, reduced_motion="reduce") as page:
+    async with site.page(worker, **SMALL) as page:
         await open_at_the_course(site, page)
         await until_shown(page, lambda found: ("water", "river") in found, "the place is drawn")
         await page.page.route("**/*.pmtiles", lambda route: route.abort())
