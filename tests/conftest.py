@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from hypothesis import settings
 from redis.asyncio import Redis
 
@@ -15,7 +16,7 @@ from telemetry_app.tools.embedded.postgres import EmbeddedPostgres
 from telemetry_app.tools.embedded.process import free_port
 from telemetry_app.tools.embedded.valkey import EmbeddedValkey
 from telemetry_app.tools.embedded.worker import COMMAND, WorkerProcess
-from tests.support.servers.databases import fresh_database
+from tests.support.servers.databases import fresh_database, migrated_template
 from tests.support.servers.pgbouncer import PgBouncer, PoolMode
 from tests.support.servers.proxy import TcpProxy
 from tests.support.servers.server import TEST_SETTINGS, ExternalServer, Server, server_folder, started
@@ -117,17 +118,59 @@ async def timescale_postgres_url(timescale_postgres: Server) -> AsyncIterator[st
         yield url
 
 
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def plain_template(plain_postgres: Server) -> AsyncIterator[str]:
+    """A database with the table, from which those of tests are cloned."""
+    async with migrated_template(plain_postgres.url) as name:
+        yield name
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def timescale_template(timescale_postgres: Server) -> AsyncIterator[str]:
+    """The same, with a hypertable."""
+    async with migrated_template(timescale_postgres.url) as name:
+        yield name
+
+
+@pytest.fixture
+async def timescale_table_url(timescale_postgres: Server, timescale_template: str) -> AsyncIterator[str]:
+    """A database with the table as a hypertable."""
+    async with fresh_database(timescale_postgres.url, timescale_template) as url:
+        yield url
+
+
 @pytest.fixture(params=["plain", "timescale"])
-def postgres_server(request: pytest.FixtureRequest) -> Server:
+def postgres_kind(request: pytest.FixtureRequest) -> str:
     """Each kind of PostgreSQL in turn."""
-    server: Server = request.getfixturevalue(f"{request.param}_postgres")
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture
+def postgres_server(request: pytest.FixtureRequest, postgres_kind: str) -> Server:
+    """The server of this kind."""
+    server: Server = request.getfixturevalue(f"{postgres_kind}_postgres")
     return server
+
+
+@pytest.fixture
+def postgres_template(request: pytest.FixtureRequest, postgres_kind: str) -> str:
+    """The name of a database with the table on this server."""
+    name: str = request.getfixturevalue(f"{postgres_kind}_template")
+    return name
 
 
 @pytest.fixture
 async def postgres_url(postgres_server: Server) -> AsyncIterator[str]:
     """An empty database; the test runs once on each kind of PostgreSQL."""
     async with fresh_database(postgres_server.url) as url:
+        yield url
+
+
+@pytest.fixture
+async def table_url(postgres_server: Server, postgres_template: str) -> AsyncIterator[str]:
+    """A database with the table; the test runs once on each kind of PostgreSQL."""
+    async with fresh_database(postgres_server.url, postgres_template) as url:
         yield url
 
 

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from telemetry_app.database.migrate import migrate
 from tests.app.cli.running import telemetry
 from tests.support.database import session
 
@@ -14,10 +13,9 @@ DEVICE = ("--device", "a")
 
 
 @pytest.fixture
-async def url(postgres_url: str) -> str:
+async def url(table_url: str) -> str:
     """A database with five positions of one device and one of another, a second apart, and one of a month ago."""
-    await migrate(postgres_url)
-    async with session(postgres_url) as connection:
+    async with session(table_url) as connection:
         await connection.executemany(
             "INSERT INTO positions (device_id, ts, latitude, longitude, faulty, faulty_reason)"
             " VALUES ($1, $2, 1.5, 2, $3::text IS NOT NULL, $3)",
@@ -27,7 +25,7 @@ async def url(postgres_url: str) -> str:
                 ("a", NOW - timedelta(days=30), "ahead"),
             ],
         )
-    return postgres_url
+    return table_url
 
 
 def at(second: int) -> str:

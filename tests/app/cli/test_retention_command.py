@@ -18,12 +18,11 @@ SELECT 'a', date_trunc('day', now()) - n * interval '1 day' FROM generate_series
 
 
 @pytest.fixture
-async def url(postgres_url: str) -> str:
+async def url(table_url: str) -> str:
     """A database with positions of 60 days; on TimescaleDB in chunks of a week."""
-    await migrate(postgres_url)
-    async with session(postgres_url) as connection:
+    async with session(table_url) as connection:
         await connection.execute(FILL)
-    return postgres_url
+    return table_url
 
 
 async def rows(url: str) -> int:
@@ -47,16 +46,15 @@ async def test_rows_of_an_ordinary_table(plain_postgres_url: str) -> None:
     assert (await telemetry(plain_postgres_url, "retention", "--older-than", "30d"))[1].startswith("removed 0 rows")
 
 
-async def test_chunks_of_a_hypertable(timescale_postgres_url: str) -> None:
+async def test_chunks_of_a_hypertable(timescale_table_url: str) -> None:
     """Chunks go that are older as a whole, the dry run knows how many, and no younger position goes with them."""
-    await migrate(timescale_postgres_url)
-    async with session(timescale_postgres_url) as connection:
+    async with session(timescale_table_url) as connection:
         await connection.execute(FILL)
         expected = await find_old(connection, timedelta(days=30))
         removed = await remove(connection, expected, lambda _done: None)
         young = await connection.fetchval("SELECT count(*) FROM positions WHERE ts >= $1", expected.before)
         old = await connection.fetchval("SELECT count(*) FROM positions WHERE ts < $1", expected.before)
-    code, output, _ = await telemetry(timescale_postgres_url, "retention", "--older-than", "30d")
+    code, output, _ = await telemetry(timescale_table_url, "retention", "--older-than", "30d")
 
     assert removed == expected
     assert (removed.kind, removed.number in (3, 4, 5), young) == ("chunk", True, 30)

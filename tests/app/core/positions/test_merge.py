@@ -15,7 +15,6 @@ from msgspec.structs import asdict
 from telemetry_app.core.positions.insert import INSERT_POSITIONS
 from telemetry_app.core.positions.merge import Merger
 from telemetry_app.core.positions.rows import columns
-from telemetry_app.database.migrate import migrate
 from telemetry_app.database.postgres import Postgres
 from telemetry_app.records.position import Position
 from telemetry_app.records.quality import Doubted
@@ -35,10 +34,9 @@ WEEK_S = 7 * 86_400
 
 
 @pytest.fixture
-async def url(postgres_url: str) -> str:
+def url(table_url: str) -> str:
     """A database with the table."""
-    await migrate(postgres_url)
-    return postgres_url
+    return table_url
 
 
 def record(second: int = 0, priority: int = 0, **attributes: Any) -> Position:
@@ -255,10 +253,9 @@ async def test_the_usual_batch_is_one_statement(url: str, monkeypatch: pytest.Mo
     assert asked == [2]
 
 
-async def test_a_redelivered_batch_opens_only_the_chunks_of_its_times(timescale_postgres_url: str) -> None:
+async def test_a_redelivered_batch_opens_only_the_chunks_of_its_times(timescale_table_url: str) -> None:
     """Comparing rows with what is stored locks no chunk but theirs, however many there are and however often it ran."""
-    url = timescale_postgres_url
-    await migrate(url)
+    url = timescale_table_url
     batch = [record(second, a=1) for second in range(50)]
     async with desk(url) as it, session(url) as connection:
         await it.write([*batch, *(record(-week * WEEK_S) for week in range(1, 20))])

@@ -14,10 +14,9 @@ from tests.support.records import FIRST_TS, position, positions
 
 
 @pytest.fixture
-async def url(postgres_url: str) -> str:
+def url(table_url: str) -> str:
     """A database with the table."""
-    await migrate(postgres_url)
-    return postgres_url
+    return table_url
 
 
 async def test_every_column_is_stored(url: str) -> None:

@@ -3,7 +3,6 @@
 import pytest
 
 from telemetry_app.core.sink import WriteAbandoned
-from telemetry_app.database.migrate import migrate
 from tests.app.core.positions.writing import desk, stored, writer_waits, writing
 from tests.support.database import session
 from tests.support.records import position, positions
@@ -11,10 +10,9 @@ from tests.support.waiting import eventually
 
 
 @pytest.fixture
-async def url(postgres_url: str) -> str:
+def url(table_url: str) -> str:
     """A database with the table."""
-    await migrate(postgres_url)
-    return postgres_url
+    return table_url
 
 
 async def test_stopping_alone_abandons_nothing(url: str) -> None:

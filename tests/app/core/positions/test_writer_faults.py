@@ -27,10 +27,9 @@ FOREVER_S = 60
 
 
 @pytest.fixture
-async def url(postgres_url: str) -> str:
+def url(table_url: str) -> str:
     """A database with the table."""
-    await migrate(postgres_url)
-    return postgres_url
+    return table_url
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from msgspec.structs import asdict
 
-from telemetry_app.database.migrate import migrate
 from telemetry_app.database.postgres import Postgres
 from telemetry_app.live.positions.database import NEWEST, PositionsTable
 from telemetry_app.live.wire.position import LivePosition
@@ -28,10 +27,9 @@ FROM generate_series(1, 50) d, generate_series(0, 19999, 50) m
 
 
 @pytest.fixture
-async def url(postgres_url: str) -> str:
+def url(table_url: str) -> str:
     """A database with the table."""
-    await migrate(postgres_url)
-    return postgres_url
+    return table_url
 
 
 @pytest.fixture

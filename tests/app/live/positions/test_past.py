@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import pytest
 
-from telemetry_app.database.migrate import migrate
 from telemetry_app.database.postgres import Postgres
 from telemetry_app.live.ports import PastUnavailableError
 from telemetry_app.live.positions import past
@@ -32,10 +31,9 @@ READS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database(
 
 
 @pytest.fixture
-async def url(postgres_url: str) -> str:
+def url(table_url: str) -> str:
     """A database with the table."""
-    await migrate(postgres_url)
-    return postgres_url
+    return table_url
 
 
 @pytest.fixture

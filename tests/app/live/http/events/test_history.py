@@ -13,7 +13,6 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from telemetry_app.database.migrate import migrate
 from telemetry_app.live.http.events import history
 from telemetry_app.live.positions import past
 from telemetry_app.live.positions.past import PastPositions
@@ -35,12 +34,11 @@ READS: Final = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%array_a
 
 
 @pytest.fixture
-async def url(timescale_postgres_url: str) -> str:
+async def url(timescale_table_url: str) -> str:
     """A database with a minute of each device."""
-    await migrate(timescale_postgres_url)
-    async with desk(timescale_postgres_url) as it:
+    async with desk(timescale_table_url) as it:
         await it.writer.write([position(n, device_id=d, angle=n) for d in "abcd" for n in range(60)])
-    return timescale_postgres_url
+    return timescale_table_url
 
 
 @pytest.fixture
