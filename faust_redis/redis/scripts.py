@@ -200,7 +200,7 @@ for _ = 1, verdicts do
 end
 if ARGV[4] == 'remove' then
   local first, groups = needed(stream, ARGV[5])
-  if groups == 1 then each_slice(ids, function(...) redis.call('XDEL', stream, ...) end)
+  if groups <= 1 then each_slice(ids, function(...) redis.call('XDEL', stream, ...) end)
   elseif first then redis.call('XTRIM', stream, 'MINID', first) end
 end
 

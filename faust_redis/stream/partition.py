@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 
+from faust_redis.redis.replies import BEFORE_ALL
 from faust_redis.stream.ledger import Ledger
 from faust_redis.stream.progress import Tally
 from faust_redis.stream.refusals import Refusals
@@ -44,6 +45,7 @@ class Partition:
         paused: Whether nothing is read because those were too many; what is refused stays pending meanwhile.
         refused: Why Redis refuses the commit of the oldest batch, if it does, until somebody mends something.
         commit_again_s: Not before then is it tried again, by `time.monotonic`.
+        read_until: The last new entry that was read: others come after it, or the group is not what it was.
         open: Whether batches may be delivered: tables are loaded, and nobody waits for the partition to come to rest.
         claiming: The walk over pending entries that comes before the next new entries, if one is wanted.
         lost: Set when the lease is known to be gone: nothing is read or committed any more.
@@ -61,6 +63,7 @@ class Partition:
         self.paused = False
         self.refused: str | None = None
         self.commit_again_s = 0.0
+        self.read_until = BEFORE_ALL
         self.open = False
         self.claiming: ClaimPass | None = ClaimPass(min_idle_ms=0)
         self.lost = False

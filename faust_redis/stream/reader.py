@@ -192,6 +192,10 @@ class Reader:
         batches = []
         for stream, fresh in reply:
             partition = by_stream[stream]
+            if EntryId.parse(fresh[0][0]) <= partition.read_until:
+                self._begin_anew(partition, "was set back")
+                continue
+            partition.read_until = EntryId.parse(fresh[-1][0])
             partition.tally.received(len(fresh))
             pieces = (fresh,) if whole else self.size.pieces(fresh)
             batches += [(partition, RecordBatch(partition.stream, piece)) for piece in pieces]
@@ -261,10 +265,15 @@ class Reader:
             partition.lost = True
             return
         if created:
-            logger.warning(
-                "the group of stream %s was gone: Redis was emptied or replaced; reading from the beginning",
-                partition.stream,
-            )
+            self._begin_anew(partition, "was gone: somebody removed it, or Redis was emptied or replaced")
+
+    def _begin_anew(self, partition: Partition, why: str) -> None:
+        """Lose a partition whose entries come a second time, so that nothing of it is in flight when they do."""
+        logger.warning(
+            "the group of stream %s %s; dropping what is in flight, and reading from the beginning of what it has not"
+            " had once there is a new lease", partition.stream, why,
+        )  # fmt: skip
+        partition.lost = True
 
     def _report_trimmed(self, partition: Partition, ids: list[bytes]) -> None:
         self._observer.trimmed(len(ids))

@@ -73,6 +73,41 @@ async def test_group_destroyed(transport_app: AppFactory, records: Stream, caplo
     assert said(caplog, "reading from the beginning")
 
 
+@pytest.mark.parametrize(
+    "commands",
+    [
+        [("XGROUP", "DESTROY")],
+        [("XGROUP", "DESTROY"), ("XGROUP", "CREATE", "0")],
+        [("XGROUP", "SETID", "0")],
+    ],
+    ids=["removed", "made anew", "set back"],
+)
+async def test_a_group_is_tampered_with(
+    transport_app: AppFactory, records: Stream, caplog: pytest.LogCaptureFixture, commands: list[tuple[str, ...]]
+) -> None:
+    """Where committed entries leave the stream, those in flight are counted once, though they are read again."""
+    gate = asyncio.Event()
+    gate.set()
+
+    async def when_told(_app: TransportApp, event: Any) -> None:
+        await gate.wait()
+        event.value.settle()
+
+    app = await transport_app(records.name, noack=True, handle=when_told, removes_committed=True, **TTL)
+    await records.publish(old := names("old", 5))
+    await records.committed(old)
+    gate.clear()
+    await records.publish(in_flight := names("in flight", 5))
+    await eventually(lambda: app.counted == [*old, *in_flight])
+    for words in commands:
+        await records.redis.execute_command(*words[:2], records.name, GROUP, *words[2:])
+    await records.publish(new := names("new", 5))
+    await eventually(lambda: said(caplog, f"the group of stream {records.name} was "))
+    gate.set()
+    await records.committed([*old, *in_flight, *new])
+    assert await records.redis.xlen(records.name) == 0
+
+
 async def test_cut_connections(transport_app: AppFactory, records: Stream, proxy: TcpProxy) -> None:
     """However often connections are cut, nothing is lost, nothing counted twice, and nothing waits to become idle."""
     app = await transport_app(records.name, url=url_through(proxy, records.redis_url), batch_size=7)

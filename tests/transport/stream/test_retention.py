@@ -148,7 +148,9 @@ async def test_committed_entries_stay_for_a_second_group(shears: Shears) -> None
     assert await committed(shears) == [11, 12, 13, 14, 15, 16, 17]
 
 
-async def committed(shears: Shears, *, refused: int | None = None, buried: int | None = None) -> list[int]:
+async def committed(
+    shears: Shears, *, refused: int | None = None, buried: int | None = None, destroyed: bool = False
+) -> list[int]:
     """Publish, read and commit six entries; return the numbers of those that are there then, of all there ever were."""
     stream, redis = shears.records.name, shears.records.redis
     await shears.records.publish(names("a", 6))
@@ -161,6 +163,13 @@ async def committed(shears: Shears, *, refused: int | None = None, buried: int |
         batch.bury(entries[buried][0], "kind", "reason")
     partition = Partition((stream, 0), stream, "token")
     options = RedisOptions(removes_committed=True, spared_groups=SPARED)
+    if destroyed:
+        await redis.xgroup_destroy(stream, GROUP)
     await Committer(shears.client, group=GROUP, options=options).commit(partition, partition.ledger.register(batch))
     shears.ids += [entry[0] for entry in entries]
     return [shears.ids.index(entry_id) for entry_id, _ in await redis.xrange(stream)]
+
+
+async def test_what_is_committed_without_a_group_leaves(shears: Shears) -> None:
+    """Of a group that somebody removed, too: the next one would be given what has been counted."""
+    assert await committed(shears, destroyed=True) == []
