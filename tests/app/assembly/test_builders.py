@@ -120,7 +120,7 @@ async def test_two_live_sides_of_one_process_stand_beside_each_other(settings_of
             await eventually(say({"broadcast": None}, side.probes))
     assert [any(isinstance(service, Directus) for service in side.services) for side in sides] == [False, True]
     assert [side.live.limits.max_subscriptions for side in sides] == [100, 7]
-    assert [next(iter(side.routes._handlers)) for side in sides] == ["/one", "/two"]
+    assert [{"/one", "/two"} & side.routes._handlers.keys() for side in sides] == [{"/one"}, {"/two"}]
     for side in sides:
         await side.replay.close()
 

@@ -18,6 +18,10 @@ _COMPRESSED = 0x40
 _WINDOW_BITS = 12
 
 
+class NotUpgradedError(Exception):
+    """The server refused the upgrade."""
+
+
 class RawClient:
     """A client on a bare socket with a small receive buffer.
 
@@ -53,7 +57,9 @@ class RawClient:
         client = cls(connection)
         await loop.sock_sendall(connection, f"{request}\r\n".encode())
         head = await client._until(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 101"), head
+        if not head.startswith(b"HTTP/1.1 101"):
+            client.close()
+            raise NotUpgradedError(head.decode())
         for line in head.decode().splitlines():
             name, _, value = line.partition(": ")
             if name.lower() == "sec-websocket-extensions":

@@ -14,7 +14,7 @@ from telemetry_app.live.clients.limits import LiveLimits
 from tests.app.live.directus.rights import EIGHT, SEVEN, TOPIC_7, TOPIC_8, Spectator, spectator_of
 from tests.app.live.directus.stand_in import DirectusServer, DirectusStandIn
 from tests.app.live.harness import LiveFactory, Side, ask, live_side, race_ms
-from tests.app.live.rawsocket import RawClient
+from tests.app.live.rawsocket import NotUpgradedError, RawClient
 from tests.app.live.records import live_position
 from tests.support.waiting import eventually
 
@@ -127,8 +127,21 @@ async def be_refused(side: Side, stand_in: DirectusStandIn) -> None:
         await side.connect(headers={"Cookie": ended})
 
 
+async def come_in(side: Side) -> RawClient:
+    """Connect as soon as whoever left before has given back the place."""
+    inside: list[RawClient] = []
+
+    async def is_inside() -> bool:
+        with contextlib.suppress(NotUpgradedError):
+            inside.append(await RawClient.connect(side.port, side.cookie))
+        return bool(inside)
+
+    await eventually(is_inside, message="there is a place again")
+    return inside[0]
+
+
 async def be_slow(side: Side, _directus: DirectusStandIn) -> None:
-    client = await RawClient.connect(side.port, side.cookie)
+    client = await come_in(side)
     slow = side.observed.counts["slow"]
     for device in CROWD:
         side.stored.store(live_position(device, race_ms()))
@@ -140,14 +153,14 @@ async def be_slow(side: Side, _directus: DirectusStandIn) -> None:
 
 
 async def break_the_protocol(side: Side, _directus: DirectusStandIn) -> None:
-    client = await RawClient.connect(side.port, side.cookie)
+    client = await come_in(side)
     await client.send_raw(b"\xff\xff")
     await client.rest()
     client.close()
 
 
 async def leave(side: Side, _directus: DirectusStandIn) -> None:
-    client = await RawClient.connect(side.port, side.cookie)
+    client = await come_in(side)
     client.close()
 
 

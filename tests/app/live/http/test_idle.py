@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from telemetry_app.live.http import pages
+from telemetry_app.live.http import pages, sending
 from telemetry_app.live.http.routes import APPLICATION_OPTIONS
 from tests.app.live.directus.rights import SEVEN, TOPIC_7
 from tests.app.live.harness import LiveFactory, Side, ask
@@ -60,7 +60,7 @@ async def test_a_page_that_is_not_read(live: LiveFactory, monkeypatch: pytest.Mo
     async with live(devices={}) as side:
         async with side.http.get(f"{side.url}/large.js") as file:
             assert len(await file.read()) == size
-        monkeypatch.setattr(pages, "_SEND_S", 0.3)
+        monkeypatch.setattr(sending, "_SEND_S", 0.3)
         reader, writer = await connect(side, 4096)
         writer.write(GET.replace(b"/ ", b"/large.js ") + b"\r\n")
         received = 0
