@@ -70,6 +70,9 @@ class Upgrade:
     async def connect(self, request: web.Request) -> web.StreamResponse:
         """Upgrade to a WebSocket, or refuse: no room, no session, enough of its user, in this order."""
         live = self._live
+        if request.transport is None or request.transport.is_closing():
+            # Cut in the lobby, and counted there, while its request was on its way; or the client has left.
+            return _FULL.response()
         if not live.accepting:
             return self._door.refuse(_STARTING)
         if self._taken >= live.limits.max_connections:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 from ipaddress import ip_network
 
 import pytest
@@ -207,9 +208,29 @@ async def test_every_place_is_given_back(
 
         await eventually(fills_up, message="two fit in again")
         assert await status(side, spectator.cookie) == refusal
-        await asyncio.gather(*(socket.close() for socket in inside))
+        await asyncio.gather(*(each.close() for each in inside))
         await eventually(lambda: side.observed.gauges["connections"] == 0)
         assert not side.live.registry.connections
         again = await side.connect()
         assert (await ask(again, type="subscribe", topic=TOPIC_7))["type"] == "subscribed"
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_whoever_is_refused_is_counted_once(live: LiveFactory, steps: int) -> None:
+    """Also who is cut for want of descriptors in the very step in which the request comes."""
+    limits = LiveLimits(max_connections=1, max_descriptors=3)
+    async with live(devices=DEVICES, limits=limits) as side, contextlib.AsyncExitStack() as stack:
+        inside = await side.connect()
+        head = f"GET /live HTTP/1.1\r\nHost: x\r\nCookie: {side.cookie}\r\nUpgrade: websocket\r\n"
+        crowd = []
+        for _ in range(30):
+            # Without a step of the loop between both, so that request and connection come as close as may be.
+            crowd.append(stack.enter_context(socket.create_connection(("127.0.0.1", side.port))))
+            crowd[-1].sendall(f"{head}Connection: Upgrade\r\n\r\n".encode())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+        refused = [f"refused {reason}" for reason in ("full", "waiting")]
+        await eventually(lambda: sum(side.observed.counts[each] for each in refused) >= len(crowd))
+        await inside.close()
+        assert sum(side.observed.counts[each] for each in refused) == len(crowd)
