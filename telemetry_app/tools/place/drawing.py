@@ -100,7 +100,7 @@ def _area(layer: str, kind: str, ring: Iterable[Point], min_zoom: int = 0) -> Fe
 
 
 def _line(layer: str, kind: str, line: Iterable[Point], min_zoom: int, **more: str | int) -> Feature:
-    return Feature(layer, "line", tuple(map(_place, line)), {"kind": kind, **more}, min_zoom)
+    return Feature(layer, "line", tuple(map(_place, line)), {"kind": kind, "min_zoom": min_zoom, **more}, min_zoom)
 
 
 def _point(layer: str, kind: str, point: Point, min_zoom: int, **more: str | int) -> Feature:
