@@ -40,15 +40,13 @@ def cut(features: Sequence[Feature], bounds: Bounds, zooms: Iterable[int]) -> It
     for zoom in zooms:
         shapes = [_shape(feature, zoom) for feature in features if feature.min_zoom <= zoom]
         (left, top), (right, bottom) = _project((west, north), zoom), _project((east, south), zoom)
-        columns, rows = (
-            range(int(low) // _EXTENT, int(high) // _EXTENT + 1) for low, high in ((left, right), (top, bottom))
-        )
-        for column, row in itertools.product(columns, rows):
+        for column, row in itertools.product(_tiles(left, right), _tiles(top, bottom)):
             if content := _encode(shapes, column * _EXTENT, row * _EXTENT):
                 yield (zoom, column, row), content
 
 
 def _tiles(low: float, high: float) -> range:
+    """Return the columns or rows of tiles between two edges."""
     return range(int(low) // _EXTENT, int(high) // _EXTENT + 1)
 
 

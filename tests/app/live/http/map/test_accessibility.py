@@ -7,7 +7,6 @@ import json
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.app.live.browsing import enter
 from tests.app.live.http.map.test_map import ONE, TWO, Site, site
 from tests.project.test_webmap import SOURCES
 from tests.support.servers.npm import install_once
@@ -40,12 +39,8 @@ async def violations(page: Page) -> list[str]:
 
 async def test_no_violations(site: Site, axe: str) -> None:
     """Neither with a device chosen and the past open, nor where the page says why nothing is shown."""
-    await enter(site.database, {"7": [ONE, TWO]})
-    worker = await site.serve()
-    async with site.page(worker) as tab:
+    async with site.watching(ONE, TWO) as tab:
         page = tab.page
-        await tab.open("7")
-        await tab.until("live")
         await site.publish({ONE: 41.1, TWO: 41.2})
         await page.locator(f"li[data-device-id='{TWO}']").click()
         await page.get_by_role("button", name="Replay").click()

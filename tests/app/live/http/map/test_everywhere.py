@@ -38,12 +38,8 @@ _LOSE = """() => {
 
 async def test_a_race_across_180_degrees(site: Site) -> None:
     """The race is shown and not the world: its devices are at both sides of the map, where a click finds them."""
-    await enter(site.database, {"7": [ONE, TWO]})
-    worker = await site.serve()
-    async with site.page(worker) as tab:
+    async with site.watching(ONE, TWO) as tab:
         page = tab.page
-        await tab.open("7")
-        await tab.until("live")
         for device, longitude in ((ONE, 179.7), (TWO, -179.7)):
             await publish(site.redis, site.stream, device, now_ms(), lat=-17.0, lon=longitude)
         await tab.until_devices({ONE: -17.0, TWO: -17.0})
@@ -85,12 +81,9 @@ async def test_first_load(site: Site) -> None:
 
 async def test_a_phone_held_sideways(site: Site) -> None:
     """The followed device is beside its panel, where a tap finds it; legend and list are there, nothing is scrolled."""
-    await enter(site.database, {"7": [ONE, TWO]})
-    worker = await site.serve()
-    async with site.page(worker, **PHONE | {"viewport": {"width": 740, "height": 360}}, reduced_motion="reduce") as tab:
+    sideways = PHONE | {"viewport": {"width": 740, "height": 360}}
+    async with site.watching(ONE, TWO, **sideways, reduced_motion="reduce") as tab:
         page = tab.page
-        await tab.open("7")
-        await tab.until("live")
         await site.publish({ONE: 41.1, TWO: 41.2})
         await page.locator(f"li[data-device-id='{TWO}']").tap()
         await page.get_by_role("button", name="Follow").tap()
@@ -147,12 +140,8 @@ async def test_behind_a_proxy_that_changes_host(site: Site, tmp_path: Path) -> N
 
 async def test_graphics_that_do_not_come_back(site: Site) -> None:
     """Without its graphics the page does not say that it is live, but why; the list goes on, and a reload helps."""
-    await enter(site.database, {"7": [ONE]})
-    worker = await site.serve()
-    async with site.page(worker) as tab:
+    async with site.watching(ONE) as tab:
         page = tab.page
-        await tab.open("7")
-        await tab.until("live")
         await page.evaluate(_LOSE)
         await tab.until("connecting")
         await page.evaluate("() => window.graphics.restoreContext()")

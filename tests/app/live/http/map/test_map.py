@@ -84,6 +84,15 @@ class Site:
     def page(self, worker: WorkerProcess, **options: Any) -> contextlib.AbstractAsyncContextManager[MapPage]:
         return map_page(self.browser, worker.live_url, **options)
 
+    @contextlib.asynccontextmanager
+    async def watching(self, *device_ids: str, **options: Any) -> AsyncIterator[MapPage]:
+        """Start a worker with an event of these devices, and show that on a page until it is live."""
+        await enter(self.database, {"7": device_ids})
+        async with self.page(await self.serve(), **options) as page:
+            await page.open("7")
+            await page.until("live")
+            yield page
+
 
 @pytest.fixture
 async def site(
@@ -156,12 +165,8 @@ async def test_snapshot_is_shown_before_anything_moves(site: Site) -> None:
 
 async def test_list_by_keyboard(site: Site) -> None:
     """Without a mouse one gets to the list, chooses a device, closes its panel, and filters."""
-    await enter(site.database, {"7": [ONE, TWO, OTHER]})
-    worker = await site.serve()
-    async with site.page(worker) as map_page:
+    async with site.watching(ONE, TWO, OTHER) as map_page:
         page, keyboard = map_page.page, map_page.page.keyboard
-        await map_page.open("7")
-        await map_page.until("live")
         await site.publish({ONE: 41.1, TWO: 41.2, OTHER: 41.3})
         await expect(page.locator("#devices li")).to_have_count(3)
         await keyboard.press("Tab")
