@@ -95,12 +95,13 @@ async def test_of_several_hosts_the_one_that_takes_writes_is_found(
     primary: EmbeddedPostgres, standby: EmbeddedPostgres
 ) -> None:
     """`target_session_attrs=read-write` passes the standby by, and follows when the roles change."""
-    async with desk(both(standby, primary)) as it:
+    async with desk(both(standby, primary), size=1) as it:
         assert (await it.write(positions(10))).inserted == 10
         assert await stored(primary.url) == list(range(10))
         async with session(primary.url) as old:
             await old.execute("ALTER SYSTEM SET default_transaction_read_only = on")
-            await old.execute("SELECT pg_reload_conf()")
+            await old.execute("SELECT pg_reload_conf()")  # only asks: each session reads it when it comes to it
+        await eventually(it.postgres.why_not_ready)
         async with writing(it, 10) as write:
             await eventually(it.failing)
             async with session(standby.url) as new:
