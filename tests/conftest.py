@@ -12,8 +12,8 @@ import pytest_asyncio
 from hypothesis import settings
 from redis.asyncio import Redis
 
+from telemetry_app.tools.embedded.ports import free_port
 from telemetry_app.tools.embedded.postgres import EmbeddedPostgres
-from telemetry_app.tools.embedded.process import free_port
 from telemetry_app.tools.embedded.valkey import EmbeddedValkey
 from telemetry_app.tools.embedded.worker import COMMAND, WorkerProcess
 from tests.support.servers.databases import fresh_database, migrated_template
@@ -33,6 +33,12 @@ PostgresFactory = Callable[..., EmbeddedPostgres]
 BouncerFactory = Callable[..., PgBouncer]
 ProxyFactory = Callable[..., Awaitable[TcpProxy]]
 WorkerFactory = Callable[..., WorkerProcess]
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """A port where nobody listens, in place of the plugin's, which is among those of outgoing connections."""
+    return free_port()
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import trustme
 
-from telemetry_app.tools.embedded.process import ChildProcess, Command, free_port
+from telemetry_app.tools.embedded.ports import free_port
+from telemetry_app.tools.embedded.process import ChildProcess, Command
 from tests.conftest import PROJECT
 from tests.support.servers.packaged import nginx
 

@@ -19,7 +19,8 @@ from telemetry_app.operations.health import Readiness
 from telemetry_app.operations.metrics import Metrics
 from telemetry_app.operations.monitoring import MonitoringServer
 from telemetry_app.tools.embedded.home import can_enter
-from telemetry_app.tools.embedded.process import Account, free_port
+from telemetry_app.tools.embedded.ports import free_port
+from telemetry_app.tools.embedded.process import Account
 from tests.conftest import PROJECT
 from tests.deploy import dockerfile
 from tests.worker.conftest import Pipeline, StartWorker, record, until_drained

@@ -21,7 +21,7 @@ import yaml
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from telemetry_app.settings import Settings
-from telemetry_app.tools.embedded.process import free_port
+from telemetry_app.tools.embedded.ports import free_port
 from telemetry_app.tools.embedded.worker import WorkerProcess
 from tests.app.live.directus.stand_in import DirectusStandIn
 from tests.deploy.proxies import FOLDER, HOST, Proxy, caddy, running_caddy, running_nginx, write_certificate

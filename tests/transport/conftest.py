@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from faust_redis.redis import keys
 from faust_redis.stream.versions import FIELD
-from telemetry_app.tools.embedded.process import free_port
+from telemetry_app.tools.embedded.ports import free_port
 from telemetry_app.tools.embedded.valkey import EmbeddedValkey
 from tests.conftest import ProxyFactory, ValkeyFactory
 from tests.support.servers.server import Server, server_folder, started

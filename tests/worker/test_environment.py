@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from telemetry_app.tools.embedded.process import free_port
+from telemetry_app.tools.embedded.ports import free_port
 from tests.support.waiting import eventually
 from tests.worker.conftest import Pipeline, StartWorker, record, until_drained
 

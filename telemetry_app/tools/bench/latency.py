@@ -21,7 +21,7 @@ from telemetry_app.tools.bench.probe import Latency, Probe, Probed, Way
 from telemetry_app.tools.bench.targets import TOPIC
 from telemetry_app.tools.bench.usage import live_frames
 from telemetry_app.tools.bench.wsclient import PONG, Address, subscribe_all
-from telemetry_app.tools.embedded.process import free_port
+from telemetry_app.tools.embedded.ports import free_port
 from telemetry_app.tools.embedded.stack import Stack
 
 if TYPE_CHECKING:

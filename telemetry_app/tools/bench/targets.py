@@ -12,7 +12,7 @@ from faust_redis.redis.client import connect, execute
 from telemetry_app.tools.bench.helper import serving
 from telemetry_app.tools.bench.sink import Connect, Connected, Publish, Published
 from telemetry_app.tools.bench.usage import live_frames
-from telemetry_app.tools.embedded.process import free_port
+from telemetry_app.tools.embedded.ports import free_port
 from telemetry_app.tools.simulation.event import EVENT_ID
 
 if TYPE_CHECKING:

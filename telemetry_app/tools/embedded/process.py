@@ -3,9 +3,7 @@
 import contextlib
 import ctypes
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,9 +20,6 @@ LOG_TAIL_LINES = 12
 KILL_TIMEOUT_S = 10.0
 POLL_S = 0.01
 
-# Below the range from which Linux (32768) and macOS (49152) take the ports of outgoing connections: there,
-# a port is still ours when a stopped server comes back to it.
-_PORTS = range(20_000, 32_000)
 _PR_SET_PDEATHSIG = 1
 _NOBODY = 65534
 
@@ -51,19 +46,6 @@ class Account:
 def unprivileged_account() -> Account | None:
     """Return the account to change to (nobody) when we are root, else None: stay who we are."""
     return Account(_NOBODY, _NOBODY) if os.geteuid() == 0 else None
-
-
-def free_port() -> int:
-    """Return a TCP port on 127.0.0.1 that nobody listens on now, outside the range of outgoing connections.
-
-    Raises:
-        EmbeddedServerError: Every port that was tried is taken.
-    """
-    for port in random.sample(_PORTS, 100):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise EmbeddedServerError(f"No free port found between {_PORTS.start} and {_PORTS.stop}.")
 
 
 @dataclass(frozen=True)

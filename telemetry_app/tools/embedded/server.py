@@ -7,13 +7,8 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from telemetry_app.tools.embedded.home import ServerHome
-from telemetry_app.tools.embedded.process import (
-    ChildProcess,
-    Command,
-    EmbeddedServerError,
-    free_port,
-    unprivileged_account,
-)
+from telemetry_app.tools.embedded.ports import free_port
+from telemetry_app.tools.embedded.process import ChildProcess, Command, EmbeddedServerError, unprivileged_account
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0

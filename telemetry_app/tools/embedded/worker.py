@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from telemetry_app.tools.embedded.process import POLL_S, ChildProcess, Command, EmbeddedServerError, free_port
+from telemetry_app.tools.embedded.ports import free_port
+from telemetry_app.tools.embedded.process import POLL_S, ChildProcess, Command, EmbeddedServerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -22,7 +22,7 @@ from telemetry_app.operations.health import Readiness
 from telemetry_app.operations.metrics import Metrics
 from telemetry_app.operations.monitoring import MonitoringServer
 from telemetry_app.settings import Settings, load_settings
-from telemetry_app.tools.embedded.process import free_port
+from telemetry_app.tools.embedded.ports import free_port
 from tests.conftest import ValkeyFactory
 from tests.support.database import session
 from tests.support.waiting import eventually

@@ -16,8 +16,9 @@ import psutil
 import pytest
 from redis.asyncio import Redis
 
+from telemetry_app.tools.embedded import ports
 from telemetry_app.tools.embedded.postgres import EmbeddedPostgres, StopMode
-from telemetry_app.tools.embedded.process import ChildProcess, Command, EmbeddedServerError, free_port
+from telemetry_app.tools.embedded.process import ChildProcess, Command, EmbeddedServerError
 from telemetry_app.tools.embedded.server import EmbeddedServer
 from telemetry_app.tools.embedded.valkey import EmbeddedValkey
 from tests.conftest import PostgresFactory, ValkeyFactory
@@ -347,4 +348,17 @@ async def test_broken_off_initdb_is_made_good(postgres_factory: PostgresFactory)
 def test_free_ports_are_not_ephemeral() -> None:
     """A free port lies outside the range that the kernel hands to outgoing connections."""
     low, _ = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
-    assert all(1024 < free_port() < low for _ in range(50))
+    assert all(1024 < ports.free_port() < low for _ in range(50))
+
+
+def test_free_ports_are_told_to_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was told a port has it to itself, taken or not, and is told all of its others before it again."""
+    begin = ports._OurPorts().free()  # in a block that nobody else has
+    monkeypatch.setattr(ports, "_PORTS", range(begin, begin + 20))
+    monkeypatch.setattr(ports, "_BLOCK", 10)
+    processes = ports._OurPorts(), ports._OurPorts()
+    told = [[process.free() for _ in range(9)] for process in processes]
+    assert len(set(told[0]) | set(told[1])) == 18
+    assert told == [[process.free() for _ in range(9)] for process in processes]
+    with pytest.raises(EmbeddedServerError, match="Every block of ports"):
+        ports._OurPorts().free()

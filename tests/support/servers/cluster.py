@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from faust_redis.redis.client import execute
-from telemetry_app.tools.embedded.process import free_port
+from telemetry_app.tools.embedded.ports import free_port
 from telemetry_app.tools.embedded.valkey import EmbeddedValkey
 from tests.support.servers.server import server_folder
 from tests.support.waiting import eventually

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from telemetry_app.tools.embedded.process import free_port
+from telemetry_app.tools.embedded.ports import free_port
 
 #: Which way bytes go.
 Direction = Literal["to server", "to client"]

@@ -10,7 +10,7 @@ from typing import Any, Final, Self, TypeVar
 
 from redis.asyncio import Redis
 
-from telemetry_app.tools.embedded.process import free_port
+from telemetry_app.tools.embedded.ports import free_port
 from telemetry_app.tools.embedded.valkey import EmbeddedValkey
 from tests.support.servers.redis import DebianRedis
 from tests.support.servers.server import server_folder

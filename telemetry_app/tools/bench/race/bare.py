@@ -10,7 +10,7 @@ from telemetry_app.tools.bench.latency import Compared, compared
 from telemetry_app.tools.bench.probe import Probe, Probed, Way
 from telemetry_app.tools.bench.race.spectators import Connect, Connected, Watch, Watched
 from telemetry_app.tools.bench.targets import TOPIC
-from telemetry_app.tools.embedded.process import free_port
+from telemetry_app.tools.embedded.ports import free_port
 
 if TYPE_CHECKING:
     from telemetry_app.tools.embedded.stack import Stack

@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import aiohttp
 
+from telemetry_app.tools.embedded.ports import free_port
 from telemetry_app.tools.embedded.postgres import EmbeddedPostgres
-from telemetry_app.tools.embedded.process import ChildProcess, Command, free_port
+from telemetry_app.tools.embedded.process import ChildProcess, Command
 from tests.app.live.directus.stand_in import ALL_FIELDS, ENTRY_FIELDS
 from tests.support.servers import npm
 from tests.support.servers.server import TEST_SETTINGS, server_folder, started

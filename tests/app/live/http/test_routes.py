@@ -9,7 +9,6 @@ import pytest
 from faust.web.base import BlueprintManager
 
 from telemetry_app.live.http.routes import APPLICATION_OPTIONS
-from telemetry_app.tools.embedded.process import free_port
 from tests.app.live.harness import COOKIE, ask, live_side, race_ms, receive
 from tests.support.bundle import built
 
@@ -73,8 +72,3 @@ async def test_everything_is_below_the_folder_of_the_path(redis_url: str, stream
         await socket.close()
         async with side.http.get(f"{side.url}/tracking") as page:
             assert (str(page.url), page.status) == (f"{side.url}/tracking/", 200)
-
-
-@pytest.fixture
-def unused_tcp_port() -> int:
-    return free_port()
