@@ -35,6 +35,14 @@ ProxyFactory = Callable[..., Awaitable[TcpProxy]]
 WorkerFactory = Callable[..., WorkerProcess]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def patient() -> Iterator[None]:
+    """Let a database be called ready on a machine that is so busy that it takes its time to answer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("telemetry_app.database.postgres._PING_TIMEOUT_S", 30.0)
+        yield
+
+
 @pytest.fixture
 def unused_tcp_port() -> int:
     """A port where nobody listens, in place of the plugin's, which is among those of outgoing connections."""

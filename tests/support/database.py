@@ -14,10 +14,18 @@ from telemetry_app.database.sessions import Pooler
 
 @contextlib.asynccontextmanager
 async def pool(
-    url: str, *, size: int = 2, statement_timeout_ms: int = 5000, pooler: Pooler = "auto", writes: bool = True
+    url: str, *, size: int = 2, statement_timeout_ms: int = 30_000, pooler: Pooler = "auto", writes: bool = True
 ) -> AsyncIterator[Postgres]:
-    """Start a pool for the time of the block."""
-    postgres = Postgres(url, size=size, statement_timeout_ms=statement_timeout_ms, pooler=pooler, writes=writes)
+    """Start a pool for the time of the block; by default it is as patient as a busy machine needs."""
+    postgres = Postgres(
+        url,
+        size=size,
+        statement_timeout_ms=statement_timeout_ms,
+        connect_timeout_s=30,
+        acquire_timeout_s=30,
+        pooler=pooler,
+        writes=writes,
+    )
     async with postgres:
         yield postgres
 

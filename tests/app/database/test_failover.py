@@ -101,7 +101,7 @@ async def test_of_several_hosts_the_one_that_takes_writes_is_found(
         async with session(primary.url) as old:
             await old.execute("ALTER SYSTEM SET default_transaction_read_only = on")
             await old.execute("SELECT pg_reload_conf()")  # only asks: each session reads it when it comes to it
-        await eventually(it.postgres.why_not_ready)
+        await eventually(it.postgres.why_not_ready)  # its session has read it
         async with writing(it, 10) as write:
             await eventually(it.failing)
             async with session(standby.url) as new:

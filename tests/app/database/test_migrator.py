@@ -128,10 +128,10 @@ async def test_the_reason_is_said_again_when_it_changes(
 async def test_limits_of_the_role_end_no_migration(plain_postgres_url: str, tmp_path: Path) -> None:
     """Whatever limits an operator has set for ordinary work, and they hold again afterwards."""
     limits = ("statement_timeout", "lock_timeout", "transaction_timeout", "idle_in_transaction_session_timeout")
-    (tmp_path / "0001_slow.sql").write_text("SELECT pg_sleep(0.5);")
+    (tmp_path / "0001_slow.sql").write_text("SELECT pg_sleep(3);")
     async with session(plain_postgres_url) as other:
         for limit in limits:
-            await other.execute(f"ALTER DATABASE {plain_postgres_url.rpartition('/')[2]} SET {limit} = 250")
+            await other.execute(f"ALTER DATABASE {plain_postgres_url.rpartition('/')[2]} SET {limit} = 2000")
     async with session(plain_postgres_url) as connection:
         assert await migrate(connection, folder=tmp_path) == ["0001_slow.sql"]
-        assert {await connection.fetchval("SELECT current_setting($1)", limit) for limit in limits} == {"250ms"}
+        assert {await connection.fetchval("SELECT current_setting($1)", limit) for limit in limits} == {"2s"}

@@ -32,7 +32,8 @@ from tests.support.waiting import eventually
 SHOWN = ("application_name", "jit", "statement_timeout", "search_path")
 LEFT_BEHIND = (
     "SELECT current_setting('jit'), current_setting('statement_timeout'), current_setting('search_path'),"
-    " (SELECT count(*) FROM pg_prepared_statements), (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory')"
+    " (SELECT count(*) FROM pg_prepared_statements), (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"
 )
 POOL_SIZE = 3
 
@@ -74,14 +75,14 @@ async def test_its_settings(url: str) -> None:
 async def test_a_direct_connection_keeps_its_one_round_trip(plain_postgres_url: str) -> None:
     """Without a pooler settings last as long as the session, and no transaction is put around a statement."""
     async with pool(plain_postgres_url) as postgres:
-        assert await shown(postgres) == ["telemetry-processor", "off", "5s", '"$user", public']
+        assert await shown(postgres) == ["telemetry-processor", "off", "30s", '"$user", public']
         async with postgres.acquire() as connection:
             assert not connection.is_in_transaction()
 
 
 async def test_the_statement_timeout_holds(url: str) -> None:
     """The server ends a statement that takes too long, and the connection stays of use."""
-    async with pool(url, size=1, statement_timeout_ms=100) as postgres:
+    async with pool(url, size=1, statement_timeout_ms=1000) as postgres:
         with pytest.raises(asyncpg.QueryCanceledError):
             async with postgres.acquire() as connection:
                 await connection.execute("SELECT pg_sleep(20)")

@@ -71,10 +71,16 @@ async def test_a_timeout_drops_the_connection(plain_postgres_url: str) -> None:
         async with postgres.acquire() as connection:
             before = connection.get_server_pid()
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05), postgres.acquire() as connection:
-                await connection.execute("SELECT pg_sleep(30)")
+            await sleep_within(postgres, 0.05)
         async with postgres.acquire() as connection:
             assert connection.get_server_pid() != before
+
+
+async def sleep_within(postgres: Postgres, seconds: float) -> None:
+    """Run a statement that takes longer; the time begins when there is a connection for it."""
+    async with asyncio.timeout(None) as limit, postgres.acquire() as connection:
+        limit.reschedule(asyncio.get_running_loop().time() + seconds)
+        await connection.execute("SELECT pg_sleep(30)")
 
 
 async def test_stopping_beside_a_stalled_server(tcp_proxy: ProxyFactory, plain_postgres_url: str) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import uuid
 from collections.abc import AsyncIterator
@@ -24,6 +25,20 @@ from tests.support.waiting import eventually
 
 # What a test that hangs is ended by; nothing here asserts how long something took.
 FOREVER_S = 60
+#: A writer that has stored the first of two rows waits, before the second, until somebody waits for the first: then it
+#: is the writer that closes the circle, whoever is slow.
+_WAITS_TO_BE_WAITED_FOR = """
+CREATE FUNCTION meet() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
+  IF NEW.ts = '2026-05-02 12:00:01Z' AND current_setting('application_name') = 'telemetry-processor' THEN
+    WHILE NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND transactionid = pg_current_xact_id()::xid)
+        AND NOT EXISTS (SELECT FROM positions WHERE device_id = NEW.device_id AND ts = NEW.ts) LOOP
+      PERFORM pg_sleep(0.01);
+    END LOOP;
+  END IF;
+  RETURN NEW;
+END$$;
+CREATE TRIGGER meet BEFORE INSERT ON positions FOR EACH ROW EXECUTE FUNCTION meet()
+"""
 
 
 @pytest.fixture
@@ -140,15 +155,16 @@ async def test_a_lost_reply(url: str, proxy: TcpProxy) -> None:
 
 async def test_a_stalled_connection(url: str, proxy: TcpProxy) -> None:
     """A connection on which nothing comes back is given up, and not used again when it comes to life."""
-    async with desk(url_through(proxy, url), size=1, attempt_timeout_s=0.3) as it:
+    async with desk(url_through(proxy, url), size=1) as it:
         await it.write([position(0)])
         proxy.stall()
+        it.writer._attempt_timeout_s, usual = 0.3, it.writer._attempt_timeout_s
         async with writing(it) as write:
-            await eventually(it.failing)
+            await eventually(lambda: it.observed.retries["TimeoutError"] > 1)
+            it.writer._attempt_timeout_s = usual
             proxy.flow()
             result = await write
 
-    assert it.observed.retries["TimeoutError"] >= 1
     assert result.inserted + result.duplicates == 10
     assert await stored(url) == list(range(10))
 
@@ -162,11 +178,9 @@ async def test_out_of_connections(postgres_factory: PostgresFactory) -> None:
         for _ in range(5):
             await others.enter_async_context(session(server.url))
         async with writing(it) as write:
-            await eventually(it.failing)
+            await eventually(lambda: it.observed.retries["TooManyConnectionsError"] > 1)
             await others.aclose()
             assert (await write).inserted == 10
-
-    assert it.observed.retries["TooManyConnectionsError"] >= 2
 
 
 async def test_read_only(url: str) -> None:
@@ -175,16 +189,18 @@ async def test_read_only(url: str) -> None:
     async with session(url) as other:
         await other.execute(f'ALTER DATABASE "{database}" SET default_transaction_read_only = on')
         async with desk(url) as it, writing(it) as write:
-            await eventually(it.failing)
+            await eventually(lambda: it.observed.retries["ReadOnlySQLTransactionError"] > 1)
             await other.execute("SET default_transaction_read_only = off")
             await other.execute(f'ALTER DATABASE "{database}" RESET default_transaction_read_only')
             await other.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE application_name = 'telemetry-processor' AND datname = current_database()"
             )
-            assert (await write).inserted == 10
+            result = await write
 
-    assert it.observed.retries["ReadOnlySQLTransactionError"] >= 2
+    # The session that was ended may have been a new one, which had stored everything and not said so yet.
+    assert result.inserted + result.duplicates == 10
+    assert await stored(url) == list(range(10))
 
 
 async def test_in_recovery(server: EmbeddedPostgres) -> None:
@@ -193,14 +209,12 @@ async def test_in_recovery(server: EmbeddedPostgres) -> None:
     _make_standby(server)
     server.start()
     async with desk(server.url) as it, writing(it) as write:
-        await eventually(it.failing)
+        await eventually(lambda: it.observed.retries["ReadOnlySQLTransactionError"] > 1)
         assert await it.postgres.why_not_ready() == "Postgres is in recovery and takes no writes."
         async with session(server.url) as other:
             await other.fetchval("SELECT pg_promote()")
         assert (await write).inserted == 10
         assert await it.postgres.why_not_ready() is None
-
-    assert it.observed.retries["ReadOnlySQLTransactionError"] >= 2
 
 
 def _make_standby(server: EmbeddedPostgres) -> None:
@@ -214,8 +228,9 @@ async def test_deadlock(url: str) -> None:
     """A batch that the server sacrifices to end a deadlock is written again."""
     database = urlsplit(url).path[1:]
     async with session(url) as other, desk(url) as it:
-        await other.execute(f"ALTER DATABASE \"{database}\" SET deadlock_timeout = '2s'")
-        await other.execute("SET deadlock_timeout = '1min'")
+        await other.execute(f"ALTER DATABASE \"{database}\" SET deadlock_timeout = '100ms'")
+        await other.execute("SET deadlock_timeout = '1h'")
+        await other.execute(_WAITS_TO_BE_WAITED_FOR)
         insert = "INSERT INTO positions (device_id, ts) VALUES ($1, $2)"
         first, second = positions(2)
         # With its chunk there already the statements below wait for each other's rows, not for the chunk.
@@ -224,7 +239,7 @@ async def test_deadlock(url: str) -> None:
         await transaction.start()
         await other.execute(insert, second.device_id, second.ts)
         async with writing(it, 3) as write:
-            await eventually(lambda: writer_waits(url))
+            await eventually(lambda: writer_waits(url, "PgSleep"))
             await other.execute(insert, first.device_id, first.ts)
             await eventually(lambda: it.observed.retries["DeadlockDetectedError"])
             await transaction.commit()
@@ -256,20 +271,19 @@ async def test_serialization_failure(url: str) -> None:
 
 async def test_statement_timeout(url: str) -> None:
     """A batch that takes longer than a statement may is tried again."""
-    async with session(url) as other, desk(url, statement_timeout_ms=100) as it:
+    async with session(url) as other, desk(url, statement_timeout_ms=500) as it:
         transaction = other.transaction()
         await transaction.start()
         await other.execute("LOCK TABLE positions")
         async with writing(it) as write:
-            await eventually(it.failing)
+            await eventually(lambda: it.observed.retries["QueryCanceledError"] > 1)
             await transaction.rollback()
             assert (await write).inserted == 10
 
-    assert it.observed.retries["QueryCanceledError"] >= 2
 
-
-async def test_no_table(postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_table(postgres_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the table the batch waits, and the log says once what to do."""
+    monkeypatch.setattr("telemetry_app.core.positions.writer.COMPLAIN_EVERY_S", math.inf)
     async with desk(postgres_url) as it, writing(it) as write:
         await eventually(it.failing)
         assert "run `telemetry migrate`" in (await it.writer.why_not_ready() or "")
@@ -305,13 +319,11 @@ async def test_no_permission(url: str) -> None:
             parts = urlsplit(url)
             theirs = parts._replace(netloc=f"{role}@{parts.hostname}:{parts.port}").geturl()
             async with desk(theirs) as it, writing(it) as write:
-                await eventually(it.failing)
+                await eventually(lambda: it.observed.retries["InsufficientPrivilegeError"] > 1)
                 await other.execute(f"GRANT INSERT, SELECT ON positions TO {role}")
                 assert (await write).inserted == 10
         finally:
             await other.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
-
-    assert it.observed.retries["InsufficientPrivilegeError"] >= 2
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ class Desk:
     """A writer with everything it is given."""
 
     def __init__(
-        self, postgres: Postgres, *, max_rows: int = 1000, attempt_timeout_s: float = 10, refuse_after: int = 5
+        self, postgres: Postgres, *, max_rows: int = 1000, attempt_timeout_s: float = 40, refuse_after: int = 5
     ) -> None:
         self.postgres = postgres
         self.observed = WriterObserved()
@@ -67,7 +67,7 @@ class Desk:
 
 
 @contextlib.asynccontextmanager
-async def desk(url: str, *, size: int = 2, statement_timeout_ms: int = 5000, **options: Any) -> AsyncIterator[Desk]:
+async def desk(url: str, *, size: int = 2, statement_timeout_ms: int = 30_000, **options: Any) -> AsyncIterator[Desk]:
     """Start a pool for the time of the block and give a writer on it."""
     async with pool(url, size=size, statement_timeout_ms=statement_timeout_ms) as postgres:
         yield Desk(postgres, **options)
@@ -80,15 +80,16 @@ async def stored(url: str) -> list[int]:
     return [round((row["ts"] - FIRST_TS).total_seconds()) for row in rows]
 
 
-async def writer_waits(url: str) -> bool:
-    """Whether a statement of the pool waits for a lock.
+async def writer_waits(url: str, event: str = "Lock") -> bool:
+    """Whether a statement of the pool waits for a lock, or for another event or kind of event.
 
     Asked by a session of its own: within a transaction the answer would not change.
     """
     async with session(url) as connection:
         waits: bool = await connection.fetchval(
             "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'telemetry-processor'"
-            " AND datname = current_database() AND wait_event_type = 'Lock')"
+            " AND datname = current_database() AND $1 IN (wait_event_type, wait_event))",
+            event,
         )
     return waits
 
