@@ -31,8 +31,9 @@ export function signedOut(text: string | undefined, signInUrl: string | undefine
   return signInUrl === undefined ? state : { ...state, signInUrl };
 }
 
-/** The state's text with its seconds: the text changes every second, the state does not. */
-export function describe(state: FeedState, nowMs: number): string {
+/** The state's text with its seconds: the text changes every second, the state does not. What is replayed is neither live nor late. */
+export function describe(state: FeedState, nowMs: number, replays: boolean): string {
+  if (replays && (state.name === "live" || state.name === "stale")) return "Replay";
   if (state.retryAt !== undefined) {
     const seconds = Math.max(0, Math.ceil((state.retryAt - nowMs) / 1000));
     return seconds > 0 ? `${state.text} Trying again in ${seconds} s.` : `${state.text} Trying again now.`;

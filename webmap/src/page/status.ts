@@ -45,9 +45,8 @@ export class StatusBar {
     this.tick();
   }
 
-  /** Update the seconds. What is replayed is not live, whatever the connection is. */
+  /** Update the seconds. */
   tick(): void {
-    const replayed = "replay" in document.body.dataset && this.current.name === "live";
-    setText(this.text, replayed ? "Replay" : describe(this.current, Date.now()));
+    setText(this.text, describe(this.current, Date.now(), "replay" in document.body.dataset));
   }
 }
