@@ -37,4 +37,4 @@ async def session(url: str) -> AsyncIterator[asyncpg.Connection[Any]]:
     try:
         yield connection
     finally:
-        await connection.close(timeout=5)
+        await connection.close(timeout=30)

@@ -116,6 +116,7 @@ def _with_database(act: Callable[[asyncpg.Connection[Any]], Awaitable[T]]) -> T:
     """Run an action on the table of positions."""
     from telemetry_app.database.errors import DATABASE_ERRORS, describe, meaning_of
     from telemetry_app.database.postgres import connect
+    from telemetry_app.database.sessions import end
     from telemetry_app.settings import load_settings
 
     settings = load_settings()
@@ -125,7 +126,7 @@ def _with_database(act: Callable[[asyncpg.Connection[Any]], Awaitable[T]]) -> T:
         try:
             return await act(connection)
         finally:
-            await connection.close(timeout=5)
+            await end(connection)
 
     try:
         return run(work())

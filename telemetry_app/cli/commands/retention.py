@@ -53,6 +53,7 @@ async def _remove(settings: Settings, age: timedelta, *, dry_run: bool) -> Old:
 
     from telemetry_app.database.postgres import connect
     from telemetry_app.database.retention import find_old, remove
+    from telemetry_app.database.sessions import end
 
     connection = await connect(settings.postgres_url, pooler=settings.postgres_pooler)
     try:
@@ -63,4 +64,4 @@ async def _remove(settings: Settings, age: timedelta, *, dry_run: bool) -> Old:
             task = bar.add_task("removing", total=old.number)
             return await remove(connection, old, lambda done: bar.update(task, completed=done))
     finally:
-        await connection.close(timeout=5)
+        await end(connection)

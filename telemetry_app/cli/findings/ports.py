@@ -11,6 +11,7 @@ import aiohttp
 
 from telemetry_app.cli.findings.finding import Finding, good, warned, wrong
 from telemetry_app.operations.addresses import host_to_ask, listened_hosts, shown
+from telemetry_app.operations.health import PROBE_TIMEOUT_S
 from telemetry_app.serving import descriptors
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
     from telemetry_app.settings import Settings
 
-_WORKER_TIMEOUT: Final = aiohttp.ClientTimeout(total=1)
+#: A worker asks for so long whether it is ready, and needs some time of its own.
+_WORKER_TIMEOUT: Final = aiohttp.ClientTimeout(total=2 * PROBE_TIMEOUT_S)
 
 
 async def look_at_ports(settings: Settings) -> AsyncIterator[Finding]:

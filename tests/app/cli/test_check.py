@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from faust_redis.redis.client import execute
 from telemetry_app.cli import main
-from telemetry_app.cli.findings import dependencies
+from telemetry_app.cli.findings import dependencies, postgres
 from telemetry_app.cli.findings.finding import Finding
 from telemetry_app.database.migrate import migrate
 from telemetry_app.operations.health import Readiness
@@ -37,6 +37,8 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., S
     for field in Settings.model_fields:
         monkeypatch.delenv(field.upper(), raising=False)
     monkeypatch.chdir(tmp_path)
+    for module in (dependencies, postgres):
+        monkeypatch.setattr(module, "TIMEOUT_S", 30.0)  # of servers that answer, on a busy machine
 
     def make(**overrides: object) -> Settings:
         nobody = {"redis_url": f"redis://{HOST}:1", "postgres_url": f"postgresql://u:secret@{HOST}:1/d"}
@@ -246,8 +248,15 @@ async def test_open_files(settings: Callable[..., Settings], wanted: int, *, war
 
 
 async def test_ports_of_a_running_worker(settings: Callable[..., Settings], taken_port: int) -> None:
-    """Beside a worker that runs, its ports being in use is as it should be."""
-    worker = MonitoringServer(HOST, 0, Metrics(), Readiness())
+    """Beside a worker that runs, its ports being in use is as it should be, also if its database does not answer."""
+
+    async def silent() -> str | None:
+        await asyncio.Event().wait()
+        return None
+
+    readiness = Readiness()
+    readiness.add("postgres", silent)
+    worker = MonitoringServer(HOST, 0, Metrics(), readiness)
     async with worker:
         port = worker.port
         found = await look(

@@ -7,8 +7,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from telemetry_app.database.migrate import migrate
+from tests.conftest import ProxyFactory
 from tests.support.database import session
+from tests.support.servers.proxy import url_through
 
+#: The last that a client of Postgres sends.
+FAREWELL = b"X\x00\x00\x00\x04"
 NOTHING_TO_DO = "nothing to do: the schema is up to date"
 APPLIED = [
     "applied 0001_positions.sql",
@@ -71,6 +75,16 @@ async def test_no_database(plain_postgres_url: str) -> None:
 
     assert (code, output, len(errors)) == (1, [], 1)
     assert errors[0].startswith("Error: The database of POSTGRES_URL cannot be migrated: InvalidCatalogNameError: ")
+
+
+async def test_a_farewell_that_is_not_answered(plain_postgres_url: str, tcp_proxy: ProxyFactory) -> None:
+    """What is done counts, although the server does not end the connection when it is told to."""
+    parts = urlsplit(plain_postgres_url)
+    proxy = await tcp_proxy(parts.hostname or "", parts.port or 5432)
+    proxy.holds = lambda piece: piece.endswith(FAREWELL)
+
+    assert await run(url_through(proxy, plain_postgres_url)) == (0, APPLIED, [])
+    assert proxy.holds is None
 
 
 async def test_removing_duplicates(plain_postgres_url: str) -> None:

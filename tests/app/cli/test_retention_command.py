@@ -12,9 +12,9 @@ from telemetry_app.database.retention import age_of, find_old, remove
 from tests.app.cli.running import telemetry
 from tests.support.database import session
 
-#: A position for each of the last 60 days, at noon.
+#: A position for each of the last 60 days, half a day from any whole number of days.
 FILL = """INSERT INTO positions (device_id, ts)
-SELECT 'a', date_trunc('day', now()) - n * interval '1 day' FROM generate_series(0, 59) n"""
+SELECT 'a', now() - (n + 0.5) * interval '1 day' FROM generate_series(0, 59) n"""
 
 
 @pytest.fixture
