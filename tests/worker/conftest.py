@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
@@ -27,6 +28,8 @@ from tests.worker.spectators import TABLES, Spectators
 __all__ = ["directus", "real_directus", "stand_in"]
 
 GROUP = "processor"
+#: Of workers that must keep what they hold, however long a busy machine lets them wait; nobody waits for an end of it.
+STEADY = {"LEASE_TTL_MS": "30000"}
 StartWorker = Callable[..., WorkerProcess]
 
 
@@ -73,9 +76,10 @@ class Pipeline:
         return int((await self.redis.xpending(stream or self.stream, GROUP))["pending"])
 
     async def unread(self, stream: str | None = None) -> int:
-        """Return the number of entries that the group has not read; -1 while Redis does not know."""
-        groups = await self.redis.xinfo_groups(stream or self.stream)
-        lag = next(group["lag"] for group in groups if group["name"] == GROUP.encode())
+        """Return the number of entries that the group has not read; -1 while Redis does not know, or has no group."""
+        key = stream or self.stream
+        groups = await self.redis.xinfo_groups(key) if await self.redis.exists(key) else []
+        lag = next((group["lag"] for group in groups if group["name"] == GROUP.encode()), None)
         return -1 if lag is None else int(lag)
 
     async def drained(self) -> bool:
@@ -141,10 +145,25 @@ def start_both(start_worker: StartWorker, directus: DirectusServer) -> StartWork
     """Give a function that starts a worker with both sides."""
 
     def start(**variables: str) -> WorkerProcess:
-        return start_worker(**{"ROLES": "write,live", "DIRECTUS_BASE_URL": directus.url} | variables)
+        patient = {"DIRECTUS_BASE_URL": directus.url, "DIRECTUS_TIMEOUT_MS": "30000"}
+        return start_worker(**{"ROLES": "write,live"} | patient | variables)
 
     return start
 
 
-async def until_drained(pipeline: Pipeline, timeout_s: float = 30) -> None:
+async def until_counted(worker: WorkerProcess, expected: Mapping[str, float]) -> None:
+    """Wait until a worker's metrics are these: what is done is counted a moment later."""
+    found: dict[str, float | None] = {}
+
+    async def counted() -> bool:
+        metrics = await worker.metrics()
+        found.update({name: metrics.get(name) for name in expected})
+        return found == expected
+
+    with contextlib.suppress(AssertionError):
+        await eventually(counted)
+    assert found == expected
+
+
+async def until_drained(pipeline: Pipeline, timeout_s: float = 60) -> None:
     await eventually(pipeline.drained, timeout_s=timeout_s, message="everything is read and acknowledged")

@@ -12,7 +12,7 @@ import pytest
 
 from telemetry_app.tools.embedded.worker import WorkerProcess
 
-RECEIVE_S: Final = 15
+RECEIVE_S: Final = 30
 TABLES = """
 CREATE TABLE entries (id integer PRIMARY KEY, event_id text NOT NULL);
 CREATE TABLE entry_devices (id integer PRIMARY KEY, entry_id integer NOT NULL, device_id text NOT NULL);

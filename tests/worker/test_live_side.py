@@ -17,7 +17,7 @@ from tests.app.live.sightings import Shown
 from tests.conftest import PostgresFactory
 from tests.support.records import FIRST_TS
 from tests.support.waiting import eventually
-from tests.worker.conftest import Pipeline, StartWorker, ms_of, record
+from tests.worker.conftest import Pipeline, StartWorker, ms_of, record, until_counted, until_drained
 from tests.worker.spectators import TABLES, Client, Spectators
 
 
@@ -80,7 +80,7 @@ async def test_lost_rights_end_what_they_allowed(
         await eventually(lambda: _subscribes(client, spectators.event_id), message="the right is back")
         await directus.logout(cookie)
         assert await client.close_code() == 4401
-    assert (await worker.metrics())["processor_live_connections"] == 0
+    await until_counted(worker, {"processor_live_connections": 0})
 
 
 async def test_everyone_gets_everything(pipeline: Pipeline, spectators: Spectators, start_both: StartWorker) -> None:
@@ -204,7 +204,7 @@ async def test_a_dead_database_does_not_delay_the_live_side(
             frames = [await client.receive() for _ in range(10)]
             assert {frame["speed"] for frame in frames} == {second}
     server.start()
-    await eventually(pipeline.drained, timeout_s=30)
+    await until_drained(pipeline)
 
 
 async def test_a_stuck_browser_delays_nobody(
@@ -229,8 +229,8 @@ async def test_a_stuck_browser_delays_nobody(
             return (await worker.metrics())["processor_live_slow_clients_total"] == 1
 
         await eventually(is_closed, timeout_s=60, message="the stuck spectator is closed")
-        await eventually(lambda: _stored(pipeline, 10 * seconds), timeout_s=30)
-        await eventually(pipeline.drained, timeout_s=30)
+        await eventually(lambda: _stored(pipeline, 10 * seconds), timeout_s=60)
+        await until_drained(pipeline)
     stuck.close()
 
 

@@ -19,7 +19,7 @@ from faust_redis.redis import keys
 from tests.conftest import PROJECT, ProxyFactory
 from tests.support.servers.proxy import url_through
 from tests.support.waiting import eventually
-from tests.worker.conftest import GROUP, Pipeline, StartWorker, record, until_drained
+from tests.worker.conftest import GROUP, STEADY, Pipeline, StartWorker, record, until_drained
 from tests.worker.spectators import TABLES
 
 DEVICES = 40
@@ -134,7 +134,7 @@ async def require_exact(pipeline: Pipeline, trackers: Trackers, partitions: int)
     assert letters == trackers.refused
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("producer", ["sharded", "single"])
 @pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1), (4, 6)])
 async def test_what_workers_store_and_count_is_exact(
@@ -156,7 +156,7 @@ async def test_what_workers_store_and_count_is_exact(
     await require_exact(pipeline, trackers, after)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("producer", ["sharded", "single"])
 async def test_a_command_that_is_killed_and_run_again(
     pipeline: Pipeline, start_worker: StartWorker, tcp_proxy: ProxyFactory, producer: str
@@ -184,11 +184,11 @@ async def test_a_command_that_is_killed_and_run_again(
     async def is_changing() -> bool:
         return b">" in bytes(await pipeline.redis.get(keys.partitions(pipeline.stream)) or b"")  # type: ignore[arg-type]  # bytes
 
-    await eventually(is_changing, timeout_s=30, message="the change has begun")
+    await eventually(is_changing, timeout_s=60, message="the change has begun")
     process.kill()
     await process.wait()
     worker = start_worker(**spread(4, producer))
-    await eventually(lambda: worker.exit_code is not None, timeout_s=30)
+    await eventually(lambda: worker.exit_code is not None, timeout_s=60)
     assert worker.exit_code == 1
     assert "a change from 4 to 6 partitions was not finished" in worker.log_tail()
     changed = await telemetry(pipeline, "partitions", "--to", "6", **spread(4, producer))
@@ -202,7 +202,7 @@ async def test_it_refuses_while_a_worker_is_alive(pipeline: Pipeline, start_work
     await pipeline.database.execute(TABLES)
     await pipeline.publish([record(1, 1)])
     for roles in ("write", "live"):
-        worker = start_worker(ROLES=roles, LIVE_AUTH="none", INSTANCE_ID=f"worker-{roles}")
+        worker = start_worker(ROLES=roles, LIVE_AUTH="none", INSTANCE_ID=f"worker-{roles}", **STEADY)
         await worker.wait_ready()
         await until_drained(pipeline)
         before = sorted(await pipeline.redis.keys(f"*{pipeline.stream}*"))
@@ -219,7 +219,7 @@ async def test_a_worker_of_another_number_stops(pipeline: Pipeline, start_worker
     """It says in one sentence what to do, and has read nothing; `telemetry check` says the same."""
     await run_until_done(start_worker, pipeline, spread(2, "sharded"))
     worker = start_worker(ROLES=roles, LIVE_AUTH="none", REDIS_TELEMETRY_PARTITIONS="3")
-    await eventually(lambda: worker.exit_code is not None, timeout_s=30, message="the worker stops")
+    await eventually(lambda: worker.exit_code is not None, timeout_s=60, message="the worker stops")
     assert worker.exit_code == 1
     sentence = (
         f"REDIS_TELEMETRY_PARTITIONS is 3, but Redis has the streams of 2 ({pipeline.stream}:0 to {pipeline.stream}:1):"
@@ -235,7 +235,7 @@ async def test_a_worker_beside_those_of_another_producer_stops(pipeline: Pipelin
     """It names the setting in one sentence, as does `telemetry check`."""
     await pipeline.redis.set(keys.producer(pipeline.stream), "single")
     worker = start_worker(**spread(2, "sharded"))
-    await eventually(lambda: worker.exit_code is not None, timeout_s=30, message="the worker stops")
+    await eventually(lambda: worker.exit_code is not None, timeout_s=60, message="the worker stops")
     assert worker.exit_code == 1
     sentence = (
         f"REDIS_TELEMETRY_PRODUCER is sharded, but workers of {pipeline.stream} have used single:"
@@ -266,7 +266,7 @@ async def test_a_standby_of_another_number_takes_nothing(pipeline: Pipeline, sta
     await worker.wait_ready()
     await pipeline.redis.set(keys.partitions(pipeline.stream), "3")
     await pipeline.redis.delete(*(keys.lease(stream, GROUP) for stream in streams(pipeline, 2)))
-    await eventually(lambda: worker.exit_code is not None, timeout_s=30, message="the worker stops")
+    await eventually(lambda: worker.exit_code is not None, timeout_s=60, message="the worker stops")
     assert worker.exit_code == 1
     assert "telemetry partitions --to 2" in worker.log_tail()
 
@@ -277,7 +277,7 @@ async def test_installations_of_earlier_releases(pipeline: Pipeline, start_worke
     await run_until_done(start_worker, pipeline, spread(2, "sharded"))
     await pipeline.redis.delete(record_key)
     worker = start_worker(REDIS_TELEMETRY_PARTITIONS="4")
-    await eventually(lambda: worker.exit_code is not None, timeout_s=30, message="the worker stops")
+    await eventually(lambda: worker.exit_code is not None, timeout_s=60, message="the worker stops")
     assert "run `telemetry partitions --to 4`" in worker.log_tail()
     assert await pipeline.redis.get(record_key) is None
     await run_until_done(start_worker, pipeline, spread(2, "sharded"))

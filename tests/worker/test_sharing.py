@@ -16,7 +16,7 @@ import pytest
 from faust_redis.redis import keys
 from telemetry_app.tools.embedded.worker import WorkerProcess
 from tests.support.waiting import eventually
-from tests.worker.conftest import GROUP, Pipeline, StartWorker, record
+from tests.worker.conftest import GROUP, STEADY, Pipeline, StartWorker, record, until_counted
 from tests.worker.spectators import TABLES
 
 PARTITIONS = 8
@@ -65,7 +65,7 @@ def loads(worker: WorkerProcess) -> Counter[str]:
 async def test_a_move_leaves_alone_what_stays(pipeline: Pipeline, start_worker: StartWorker) -> None:
     """With one, two, four and one worker the spread is even, and who keeps a partition never loads it again."""
     sharded = Sharded(pipeline)
-    settings = {"REDIS_TELEMETRY_PARTITIONS": str(PARTITIONS), "REDIS_TELEMETRY_PRODUCER": "sharded"}
+    settings = {"REDIS_TELEMETRY_PARTITIONS": str(PARTITIONS), "REDIS_TELEMETRY_PRODUCER": "sharded", **STEADY}
     workers: list[WorkerProcess] = []
     stayed = set(sharded.streams)
     for names in ("a", "ab", "abcd"):
@@ -110,7 +110,7 @@ async def test_readiness_says_why_and_who_stands_by(pipeline: Pipeline, start_wo
         async def names_the_command() -> bool:
             return "evalsha" in await why()
 
-        await eventually(names_the_command, timeout_s=30, message="the reason names the command")
+        await eventually(names_the_command, timeout_s=PATIENCE_S, message="the reason names the command")
         await redis.execute_command("ACL", "SETUSER", user, "+@all")
         await worker.wait_ready()
         assert "notes" not in (await readiness(worker))[1]
@@ -120,9 +120,8 @@ async def test_readiness_says_why_and_who_stands_by(pipeline: Pipeline, start_wo
         assert (status, body["checks"]["consumer"]) == (200, "ok")
         assert body["notes"]["consumer"].startswith("stands by: ")
         assert "standby" in body["notes"]["consumer"]
-        metrics = [await one.metrics() for one in (worker, standby)]
-        names = ("processor_partitions_owned", "processor_standby")
-        assert [tuple(found[name] for name in names) for found in metrics] == [(1, 0), (0, 1)]
+        await until_counted(worker, {"processor_partitions_owned": 1, "processor_standby": 0})
+        await until_counted(standby, {"processor_partitions_owned": 0, "processor_standby": 1})
         await redis.set(keys.lease(pipeline.stream, GROUP), "nobody#1")
 
         async def names_the_owner() -> bool:
@@ -130,7 +129,7 @@ async def test_readiness_says_why_and_who_stands_by(pipeline: Pipeline, start_wo
             return status == 503 and "held by nobody" in body["checks"]["consumer"]
 
         await eventually(names_the_owner, timeout_s=30, message="the reason names who is silent")
-        assert (await standby.metrics())["processor_standby"] == 0
+        await until_counted(standby, {"processor_standby": 0})
         await redis.delete(keys.lease(pipeline.stream, GROUP))
         await standby.wait_ready()
     finally:
@@ -141,11 +140,12 @@ async def test_readiness_says_why_and_who_stands_by(pipeline: Pipeline, start_wo
 async def test_a_name_has_one_process(pipeline: Pipeline, start_worker: StartWorker, roles: str) -> None:
     """A second process of a name ends with one sentence that names the first; after a kill the next one gets it."""
     await pipeline.database.execute(TABLES)
-    settings = {"INSTANCE_ID": "same", "ROLES": roles, "LIVE_AUTH": "none"}
+    # Not so short that the first loses its name while a busy machine lets it wait.
+    settings = {"INSTANCE_ID": "same", "ROLES": roles, "LIVE_AUTH": "none", "LEASE_TTL_MS": "4000"}
     first = start_worker(**settings)
     await first.wait_ready()
     second = start_worker(**settings)
-    await eventually(lambda: second.exit_code is not None, timeout_s=30, message="the second ends")
+    await eventually(lambda: second.exit_code is not None, timeout_s=PATIENCE_S, message="the second ends")
     assert second.exit_code == 1
     (error,) = [line for line in map(json.loads, second.log_path.read_text().splitlines()) if line["level"] == "error"]
     assert f"same is the process {first.pid} on {socket.gethostname()} since " in error["event"]
@@ -166,7 +166,7 @@ async def test_who_lost_its_name_ends(start_worker: StartWorker) -> None:
     second = start_worker(**settings)
     await second.wait_ready()
     first.resume()
-    await eventually(lambda: first.exit_code is not None, timeout_s=30, message="the first ends")
+    await eventually(lambda: first.exit_code is not None, timeout_s=PATIENCE_S, message="the first ends")
     assert first.exit_code == 1
     assert f"same is the process {second.pid} " in first.log_tail()
     assert await second.stop() == 0

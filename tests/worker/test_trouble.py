@@ -9,7 +9,7 @@ from faust_redis.redis import keys
 from telemetry_app.database.migrate import migrate
 from telemetry_app.tools.embedded.worker import WorkerProcess
 from tests.support.waiting import eventually
-from tests.worker.conftest import Pipeline, StartWorker, record, until_drained
+from tests.worker.conftest import Pipeline, StartWorker, record, until_counted, until_drained
 
 BAD: Final = 666
 #: A full disk is never a row's fault: the batch of such a row is in trouble for as long as the error is there.
@@ -37,9 +37,7 @@ async def test_refused_rows_in_several_batches_are_dead_letters_and_all_else_is_
     letters = await pipeline.dead_letters()
     assert len(letters) == 10
     assert {letter[b"reason"].decode() for letter in letters} == {"device not welcome"}
-    metrics = await worker.metrics()
-    assert metrics["processor_dead_letters_total{database}"] == 10
-    assert metrics["processor_writes_in_trouble"] == 0
+    await until_counted(worker, {"processor_dead_letters_total{database}": 10, "processor_writes_in_trouble": 0})
 
 
 async def test_a_batch_in_trouble_stops_its_own_partition_in_the_end_and_no_other(
@@ -52,19 +50,19 @@ async def test_a_batch_in_trouble_stops_its_own_partition_in_the_end_and_no_othe
     await pipeline.publish([record(BAD, 0), *(record(1, n) for n in range(1, 1000))], streams[0])
     variables = {"REDIS_TELEMETRY_PARTITIONS": "3", "BATCH_SIZE": "10"}
     first = start_worker(**variables)
-    await eventually(partial(_shows, first, "processor_writes_in_trouble"), timeout_s=30)
+    await eventually(partial(_shows, first, "processor_writes_in_trouble"), timeout_s=60)
     for number in (1, 2):
         await pipeline.publish([record(10 + number, n) for n in range(300)], streams[number])
     for stream in streams[1:]:
-        await eventually(partial(_is_drained, pipeline, stream), timeout_s=30)
+        await eventually(partial(_is_drained, pipeline, stream), timeout_s=60)
     assert await pipeline.stored() < 600 + 300
     assert await pipeline.unread(streams[0]) > 0
     second = start_worker(**variables)
     await eventually(
-        partial(_shows, second, "processor_partitions_owned"), timeout_s=40, message="the second worker has a partition"
+        partial(_shows, second, "processor_partitions_owned"), timeout_s=60, message="the second worker has a partition"
     )
     await pipeline.database.execute("DROP TRIGGER refuse ON positions")
-    await eventually(partial(_is_drained, pipeline, streams[0]), timeout_s=40)
+    await eventually(partial(_is_drained, pipeline, streams[0]), timeout_s=60)
     assert await pipeline.stored() == 1600
     assert await pipeline.redis.exists(keys.dead_letters(streams[0])) == 0
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 #: As an operator starts it.
 COMMAND: Final = (sys.executable, "-m", "telemetry_app", "worker")
 READY_TIMEOUT_S: Final = 60.0
-STOP_TIMEOUT_S: Final = 15.0
+STOP_TIMEOUT_S: Final = 30.0
 LOG_LINES: Final = 40
-_ANSWER_TIMEOUT: Final = aiohttp.ClientTimeout(total=5)
+_ANSWER_TIMEOUT: Final = aiohttp.ClientTimeout(total=20)
 _OK: Final = 200
 
 

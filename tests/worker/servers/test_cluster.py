@@ -12,7 +12,7 @@ import pytest
 from tests.support.servers.cluster import Cluster
 from tests.support.waiting import eventually
 from tests.worker.conftest import Pipeline, StartWorker
-from tests.worker.servers.traffic import Producer, kept, pipeline_of, rows, until_shown
+from tests.worker.servers.traffic import PATIENCE_S, Producer, kept, pipeline_of, rows, until_shown
 from tests.worker.spectators import Spectators
 
 
@@ -39,7 +39,7 @@ async def pipeline(nodes: Cluster, plain_postgres_url: str) -> AsyncIterator[Pip
         yield pipeline
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_node_is_killed_under_load(
     nodes: Cluster, pipeline: Pipeline, spectators: Spectators, start_both: StartWorker
 ) -> None:
@@ -55,7 +55,7 @@ async def test_a_node_is_killed_under_load(
         victim = await nodes.master_of(pipeline.stream)
         assert victim is not None
         await asyncio.to_thread(victim.kill)
-        await eventually(lambda: producer.failures, timeout_s=30, message="the producer has noticed")
+        await eventually(lambda: producer.failures, timeout_s=PATIENCE_S, message="the producer has noticed")
         await producer.goes_on(50)
         await until_shown(client, producer.second)
         producer.stop()
@@ -64,7 +64,7 @@ async def test_a_node_is_killed_under_load(
     async def all_stored() -> bool:
         return await kept(pipeline) <= set(await rows(pipeline))
 
-    await eventually(all_stored, timeout_s=60, message="what the cluster has is stored")
+    await eventually(all_stored, timeout_s=PATIENCE_S, message="what the cluster has is stored")
     stored = await rows(pipeline)
     assert len(stored) == len(set(stored))
     await worker.wait_ready()

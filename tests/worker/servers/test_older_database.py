@@ -24,11 +24,15 @@ async def test_a_worker_waits_for_a_table_that_has_duplicates_to_be_mended(
     async def has_tried() -> bool:
         return (await worker.metrics()).get("processor_retries_total{migrations}", 0) >= 2
 
-    await eventually(says_why, timeout_s=30)
+    async def is_read() -> bool:
+        return await pipeline.unread() == 0
+
+    await eventually(says_why, timeout_s=60)
     await eventually(has_tried, timeout_s=30)
     assert "telemetry migrate --remove-duplicates" in worker.log_path.read_text()
     worker.require_alive()
-    assert await pipeline.pending() > 0
+    await eventually(is_read, message="the records are read, and pending")
+    assert await pipeline.pending() == 2
     await pipeline.database.execute("DELETE FROM positions WHERE ctid = '(0,2)'")
     await worker.wait_ready()
     await until_drained(pipeline)

@@ -14,7 +14,7 @@ from tests.support.servers.sentinel import SentinelStack
 from tests.support.servers.server import server_folder
 from tests.support.waiting import eventually
 from tests.worker.conftest import GROUP, Pipeline, StartWorker
-from tests.worker.servers.traffic import Producer, kept, pipeline_of, rows, until_shown
+from tests.worker.servers.traffic import PATIENCE_S, Producer, kept, pipeline_of, rows, until_shown
 from tests.worker.spectators import Spectators
 
 
@@ -41,7 +41,7 @@ async def drained(pipeline: Pipeline) -> bool:
     return bool(group["pending"] == 0 and group["last-delivered-id"] == last)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_failover_under_load(
     sentinels: SentinelStack,
     pipeline: Pipeline,
@@ -58,13 +58,13 @@ async def test_failover_under_load(
         await producer.goes_on(50)
         await until_shown(client, producer.second)
         sentinels.master.kill()
-        await eventually(lambda: producer.failures, timeout_s=30, message="the producer has noticed")
+        await eventually(lambda: producer.failures, timeout_s=PATIENCE_S, message="the producer has noticed")
         await producer.goes_on(50)
         await until_shown(client, producer.second)
         producer.stop()
         await publishing
         await until_shown(client, producer.second)
-    await eventually(partial(drained, pipeline), timeout_s=30, message="everything is read and acknowledged")
+    await eventually(partial(drained, pipeline), timeout_s=PATIENCE_S, message="everything is read and acknowledged")
     await worker.wait_ready()
     stored = await rows(pipeline)
     assert len(stored) == len(set(stored))
