@@ -185,6 +185,17 @@ class Side:
     async def publish(self, device: str, ts_ms: int, **changes: Any) -> str:
         return await publish(self.redis, self.stream, device, ts_ms, partitions=self.partitions, **changes)
 
+    def hold_back(self) -> asyncio.Event:
+        """Let nothing pass that is published from now on, until the event is set."""
+        go_on, deliver = asyncio.Event(), self.live.deliver
+
+        async def held(batch: RecordBatch) -> None:
+            await go_on.wait()
+            await deliver(batch)
+
+        self.live.deliver = held  # type: ignore[method-assign]
+        return go_on
+
     async def idle(self) -> None:
         """Wait until everything published has passed."""
         tips = await StreamReplay.tips(self.live._resumer._replay, self.reader.streams)  # type: ignore[arg-type]
@@ -199,12 +210,14 @@ async def publish(
     ts_ms: int,
     *,
     partitions: int = 1,
+    appended_ms: int | None = None,
     **changes: Any,
 ) -> str:
     record = position(device, ts_ms, **changes)
     partition = sum(device.encode()) % partitions
     entry: Any = {"device_id": device, "codec": "8E", "payload": encode(record)}
-    entry_id: Any = await redis.xadd(partition_stream(stream, partition, partitions), entry)
+    wanted_id = "*" if appended_ms is None else f"{appended_ms}-0"
+    entry_id: Any = await redis.xadd(partition_stream(stream, partition, partitions), entry, wanted_id)
     # Within a pipeline there is none yet.
     return entry_id.decode() if isinstance(entry_id, bytes) else ""
 

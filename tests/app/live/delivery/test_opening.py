@@ -113,7 +113,7 @@ async def test_a_stalled_client_costs_no_more_than_the_limit(live: LiveFactory) 
 
 async def test_a_client_that_does_not_read_the_pages_is_closed(live: LiveFactory) -> None:
     """After the time it has it is closed with 4408, as one is that does not read live positions."""
-    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_s=0.3)
+    limits = LiveLimits(slow_client_bytes=LIMIT, slow_client_s=0.3, close_grace_s=60)
     async with live(devices={SEVEN: MANY}, limits=limits, stored=stored(MANY, race_ms())) as side:
         client = await stalled(side)
         await eventually(lambda: side.observed.counts["slow"] == 1)

@@ -104,34 +104,32 @@ async def publish_alone(redis_url: str, stream: str, device: str, ts_ms: int, pa
 async def test_a_worker_that_is_behind_repeats_nothing(live: LiveFactory) -> None:
     """A client that comes from a worker that had read farther is not sent again what it has."""
     ts = race_ms()
-    delay_s = 0.0
-    async with (
-        live(devices=DEVICES) as ahead,
-        live(devices=DEVICES, instance_id="two", delay_s=lambda: delay_s) as behind,
-    ):
+    async with live(devices=DEVICES) as ahead, live(devices=DEVICES, instance_id="two") as behind:
         socket = await ahead.connect()
         await ask(socket, type="subscribe", topic=TOPIC_7)
-        delay_s = 0.5
+        go_on = behind.hold_back()
         await ahead.publish("a", ts)
         since = (await receive(socket))["cursor"]
         other = await behind.connect()
         assert (await resume(other, since))["resumed"] is True
         assert behind.live.requests.fan_out.vector < ahead.live.requests.fan_out.vector
+        go_on.set()
         await nothing_more(behind, other)
 
 
 async def test_the_database_is_ahead_of_this_worker(live: LiveFactory) -> None:
     """What is stored already and has yet to pass this worker is what the client missed: it is shown, once."""
-    ts, delay_s = race_ms(), 0.0
-    async with live(devices=DEVICES, delay_s=lambda: delay_s) as side:
+    ts = race_ms()
+    async with live(devices=DEVICES) as side:
         await side.publish("b", ts)
         await side.idle()
         since = cursor.of(side.live.requests.fan_out.vector)
-        delay_s = 0.3
+        go_on = side.hold_back()
         await side.publish("a", ts)
         side.stored.store(live_position("a", ts))
         socket = await side.connect()
         assert (await resume(socket, since))["resumed"] is True
+        go_on.set()
         assert await read(socket, 1) == [("a", ts)]
         await nothing_more(side, socket)
 

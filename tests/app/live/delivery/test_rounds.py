@@ -154,11 +154,12 @@ async def test_several_topics_of_one_client_stay_in_order(live: LiveFactory) -> 
         await ask(socket, type="subscribe", topic=TOPIC_8)
         ts_ms = race_ms()
         for number in range(3):
+            # One by one: two that are read together would be more than the limit.
             await side.publish("a", ts_ms + number)
-        came = [await receive(socket) for _ in range(6)]
-        assert sorted((frame["ts"], frame["topic"]) for frame in came) == [
-            (ts_ms + number, topic) for number in range(3) for topic in (TOPIC_7, TOPIC_8)
-        ]
+            came = [await receive(socket) for _ in range(2)]
+            assert {(frame["ts"], frame["topic"]) for frame in came} == {
+                (ts_ms + number, topic) for topic in (TOPIC_7, TOPIC_8)
+            }
         assert side.observed.counts["conflated"] == 0
 
 

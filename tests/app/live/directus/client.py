@@ -6,9 +6,17 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from telemetry_app.live.rights.directus import Directus
+from tests.app.live.directus import faults
+from tests.app.live.directus.stand_in import Fault
 
 ADDRESS = "203.0.113.7"
-TIMEOUT_S = 5.0
+#: For answers that come, however busy the machine is.
+TIMEOUT_S = 30.0
+
+
+def patience_s(fault: Fault) -> float:
+    """Return how long to wait for an answer: not long where none comes."""
+    return 0.3 if fault is faults.silence else TIMEOUT_S
 
 
 @contextlib.asynccontextmanager

@@ -1,14 +1,16 @@
 import asyncio
 import base64
+import contextlib
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from telemetry_app.live.ports import Authentication, Credentials
 from telemetry_app.live.rights.authentication import DirectusAuthenticator
 from tests.app.live.directus import faults
-from tests.app.live.directus.client import ADDRESS, client_of
+from tests.app.live.directus.client import ADDRESS, client_of, patience_s
 from tests.app.live.directus.stand_in import COOKIE, DirectusServer, DirectusStandIn, Fault
 from tests.support.observed import LiveObserved
 
@@ -26,20 +28,18 @@ class Door:
         return await self._authenticator.authenticate(Credentials(cookie, ADDRESS))
 
 
+@contextlib.asynccontextmanager
+async def door_before(url: str, **options: Any) -> AsyncIterator[Door]:
+    observed = LiveObserved()
+    async with client_of(url, cache_s=0, **options) as client:
+        yield Door(DirectusAuthenticator(client, observed), observed)
+
+
 @pytest.fixture
 async def door(directus: DirectusServer) -> AsyncIterator[Door]:
     """An authenticator in front of a Directus of either kind."""
-    observed = LiveObserved()
-    async with client_of(directus.url, cache_s=0) as client:
-        yield Door(DirectusAuthenticator(client, observed), observed)
-
-
-@pytest.fixture
-async def failing_door(stand_in: DirectusStandIn) -> AsyncIterator[Door]:
-    """An authenticator in front of a Directus that can be made to fail."""
-    observed = LiveObserved()
-    async with client_of(stand_in.url, timeout_s=0.5, cache_s=0) as client:
-        yield Door(DirectusAuthenticator(client, observed), observed)
+    async with door_before(directus.url) as door:
+        yield door
 
 
 async def test_a_session(directus: DirectusServer, door: Door) -> None:
@@ -108,11 +108,12 @@ async def test_a_suspended_user(directus: DirectusServer, door: Door) -> None:
 
 
 @pytest.mark.parametrize("cookie", [None, "", "a=\x00", "a=\r\nAuthorization: Bearer x", "\udcff", "x" * 16_385])
-async def test_nothing_to_ask(stand_in: DirectusStandIn, failing_door: Door, cookie: str | None) -> None:
+async def test_nothing_to_ask(stand_in: DirectusStandIn, cookie: str | None) -> None:
     """Without a cookie, or with one that cannot be sent, nobody is asked."""
-    assert await failing_door.ask(cookie) == UNAUTHORIZED
-    assert stand_in.asked == []
-    assert failing_door.observed.authentications == ["unauthorized"]
+    async with door_before(stand_in.url) as door:
+        assert await door.ask(cookie) == UNAUTHORIZED
+        assert stand_in.asked == []
+        assert door.observed.authentications == ["unauthorized"]
 
 
 @pytest.mark.parametrize(
@@ -138,13 +139,13 @@ async def test_nothing_to_ask(stand_in: DirectusStandIn, failing_door: Door, coo
         pytest.param(faults.body(b"[]"), None, id="no-object"),
     ],
 )
-async def test_errors(stand_in: DirectusStandIn, failing_door: Door, fault: Fault, retry_after_s: float | None) -> None:
+async def test_errors(stand_in: DirectusStandIn, fault: Fault, retry_after_s: float | None) -> None:
     """When Directus cannot be asked, the result is an error, with the time to wait where it was told."""
     cookie = await stand_in.login(await stand_in.add_user())
     stand_in.fault = fault
-
-    assert await failing_door.ask(cookie) == Authentication("error", None, retry_after_s)
-    assert failing_door.observed.authentications == ["error"]
+    async with door_before(stand_in.url, timeout_s=patience_s(fault)) as door:
+        assert await door.ask(cookie) == Authentication("error", None, retry_after_s)
+        assert door.observed.authentications == ["error"]
 
 
 async def test_something_else_answers(stand_in: DirectusStandIn, caplog: pytest.LogCaptureFixture) -> None:

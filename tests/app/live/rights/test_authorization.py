@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import unquote
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from telemetry_app.live.ports import Authorization, Credentials
 from telemetry_app.live.rights.authorization import DirectusAuthorizer, can_be_an_id
 from tests.app.live.directus import faults
-from tests.app.live.directus.client import ADDRESS, any_id, client_of
+from tests.app.live.directus.client import ADDRESS, any_id, client_of, patience_s
 from tests.app.live.directus.stand_in import COOKIE, DirectusServer, DirectusStandIn, Fault
 from tests.support.observed import LiveObserved
 
@@ -37,20 +38,25 @@ class Desk:
         return await self._authorizer.visible_events(Credentials(cookie, ADDRESS))
 
 
+@contextlib.asynccontextmanager
+async def desk_before(url: str, **options: Any) -> AsyncIterator[Desk]:
+    observed = LiveObserved()
+    async with client_of(url, cache_s=0, **options) as client:
+        yield Desk(DirectusAuthorizer(client, observed, any_id), observed)
+
+
 @pytest.fixture
 async def desk(directus: DirectusServer) -> AsyncIterator[Desk]:
     """An authorizer in front of a Directus of either kind."""
-    observed = LiveObserved()
-    async with client_of(directus.url, cache_s=0) as client:
-        yield Desk(DirectusAuthorizer(client, observed, any_id), observed)
+    async with desk_before(directus.url) as desk:
+        yield desk
 
 
 @pytest.fixture
 async def failing_desk(stand_in: DirectusStandIn) -> AsyncIterator[Desk]:
     """An authorizer in front of a Directus that can be made to fail."""
-    observed = LiveObserved()
-    async with client_of(stand_in.url, timeout_s=0.5, cache_s=0) as client:
-        yield Desk(DirectusAuthorizer(client, observed, any_id), observed)
+    async with desk_before(stand_in.url) as desk:
+        yield desk
 
 
 async def viewer(directus: DirectusServer, *events: str) -> tuple[str, str]:
@@ -207,14 +213,14 @@ async def test_without_a_cookie(stand_in: DirectusStandIn, failing_desk: Desk, c
         pytest.param(faults.endless, None, id="endless"),
     ],
 )
-async def test_errors(stand_in: DirectusStandIn, failing_desk: Desk, fault: Fault, retry_after_s: float | None) -> None:
+async def test_errors(stand_in: DirectusStandIn, fault: Fault, retry_after_s: float | None) -> None:
     """When Directus cannot be asked, the result is an error, with the time to wait where it was told."""
     _, cookie = await viewer(stand_in)
     stand_in.fault = fault
-
-    assert await failing_desk.may_see(MISSING, cookie) == Authorization("error", retry_after_s)
-    assert failing_desk.observed.authorizations == ["error"]
-    assert await failing_desk.events(cookie) == ([] if fault is NO_EVENTS else None)
+    async with desk_before(stand_in.url, timeout_s=patience_s(fault)) as desk:
+        assert await desk.may_see(MISSING, cookie) == Authorization("error", retry_after_s)
+        assert desk.observed.authorizations == ["error"]
+        assert await desk.events(cookie) == ([] if fault is NO_EVENTS else None)
 
 
 async def test_numbered_events(stand_in: DirectusStandIn, failing_desk: Desk) -> None:

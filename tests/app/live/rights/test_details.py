@@ -11,7 +11,7 @@ from telemetry_app.live.rights.directus import MAX_BODY_BYTES
 from telemetry_app.live.wire.course import fit_course
 from telemetry_app.live.wire.texts import MAX_TEXT
 from tests.app.live.directus import faults
-from tests.app.live.directus.client import ADDRESS, client_of
+from tests.app.live.directus.client import ADDRESS, TIMEOUT_S, client_of, patience_s
 from tests.app.live.directus.stand_in import DirectusServer, DirectusStandIn, Fault
 
 FIELDS = ("name", "number", "class", "color")
@@ -27,9 +27,13 @@ async def session(directus: DirectusServer, fields: Collection[str]) -> Credenti
 
 
 async def entries(
-    directus: DirectusServer, credentials: Credentials, event_id: str = EVENT, fields: tuple[str, ...] = FIELDS
+    directus: DirectusServer,
+    credentials: Credentials,
+    event_id: str = EVENT,
+    fields: tuple[str, ...] = FIELDS,
+    timeout_s: float = TIMEOUT_S,
 ) -> Any:
-    async with client_of(directus.url, timeout_s=0.5, cache_s=0) as client:
+    async with client_of(directus.url, timeout_s=timeout_s, cache_s=0) as client:
         return await DirectusDetails(client, fields, None).entries(event_id, credentials)
 
 
@@ -121,7 +125,7 @@ async def test_failures(stand_in: DirectusStandIn, fault: Fault) -> None:
     """When Directus cannot be asked, that is known, and nothing raises."""
     stand_in.fault = fault
 
-    assert await entries(stand_in, Credentials("a=1", ADDRESS)) is None
+    assert await entries(stand_in, Credentials("a=1", ADDRESS), timeout_s=patience_s(fault)) is None
 
 
 @pytest.mark.parametrize(
@@ -173,7 +177,7 @@ LINE = {"type": "LineString", "coordinates": [[21.4, 42.2], [21.5, 42.1]]}
 
 
 async def course(directus: DirectusServer, credentials: Credentials, event_id: str = EVENT) -> bytes | None:
-    async with client_of(directus.url, timeout_s=0.5, cache_s=0) as client:
+    async with client_of(directus.url, cache_s=0) as client:
         return await DirectusDetails(client, (), "course").course(event_id, credentials)
 
 

@@ -1,6 +1,7 @@
 import asyncio
 import gzip
 import logging
+import time
 from email.utils import formatdate
 
 import pytest
@@ -9,7 +10,7 @@ from pydantic import BaseModel
 
 from telemetry_app.live.rights.directus import Answer, Directus, Unavailable, can_be_sent
 from tests.app.live.directus import faults
-from tests.app.live.directus.client import ADDRESS, client_of
+from tests.app.live.directus.client import ADDRESS, TIMEOUT_S, client_of, patience_s
 from tests.app.live.directus.stand_in import COOKIE, DirectusStandIn, Fault
 from tests.support.waiting import eventually
 
@@ -150,7 +151,7 @@ async def test_nothing_is_kept(stand_in: DirectusStandIn) -> None:
         pytest.param(faults.too_many_requests(None), "status 429", id="429"),
         pytest.param(faults.under_pressure(None), "status 503", id="503"),
         pytest.param(faults.broken, "status 500", id="500"),
-        pytest.param(faults.silence, "no answer within 0.2 s", id="silence"),
+        pytest.param(faults.silence, "no answer within 0.3 s", id="silence"),
         pytest.param(faults.cut, "ServerDisconnectedError", id="cut"),
         pytest.param(faults.cut_short, "ClientPayloadError", id="cut-short"),
         pytest.param(faults.body(b"\xff<html>"), "an answer that is not a Me (1)", id="garbage"),
@@ -164,13 +165,14 @@ async def test_nothing_is_kept(stand_in: DirectusStandIn) -> None:
         pytest.param(faults.endless, "an answer of more than 65536 bytes", id="endless"),
     ],
 )
-async def test_failures(stand_in: DirectusStandIn, fault: Fault, reason: str) -> None:
+async def test_failures(stand_in: DirectusStandIn, monkeypatch: pytest.MonkeyPatch, fault: Fault, reason: str) -> None:
     """Whatever is not an answer is a failure, is not kept, and the next question is answered."""
     cookie = await session(stand_in)
     stand_in.fault = fault
-    async with client_of(stand_in.url, timeout_s=0.2 if fault is faults.silence else 5.0) as client:
+    async with client_of(stand_in.url, timeout_s=patience_s(fault)) as client:
         assert await ask(client, cookie) == Unavailable(reason)
         stand_in.fault = None
+        monkeypatch.setattr(client, "_timeout_s", TIMEOUT_S)
         answer = await ask(client, cookie)
 
     assert isinstance(answer, Answer)
@@ -228,14 +230,15 @@ async def test_nobody_there() -> None:
     assert "127.0.0.1:1" in answer.reason
 
 
-async def test_waiting_counts(stand_in: DirectusStandIn) -> None:
+async def test_waiting_counts(stand_in: DirectusStandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     """A question that gets no turn within its time fails, and keeps none: nobody waits in a queue of slow requests."""
     stand_in.fault = faults.silence
-    async with client_of(stand_in.url, timeout_s=0.3) as client:
+    async with client_of(stand_in.url, timeout_s=patience_s(faults.silence)) as client:
         for _ in range(2):
             answers = await asyncio.gather(*(ask(client, f"a={n}") for n in range(60)))
             assert answers == [Unavailable("no answer within 0.3 s")] * 60
         stand_in.fault = None
+        monkeypatch.setattr(client, "_timeout_s", TIMEOUT_S)
         answer = await ask(client, await session(stand_in))
 
     assert isinstance(answer, Answer)
@@ -290,38 +293,59 @@ async def test_stopping(stand_in: DirectusStandIn) -> None:
     assert await ask(client, "a=1") == Unavailable("the service is not running")
 
 
-async def test_too_many_requests(stand_in: DirectusStandIn) -> None:
+class Clock:
+    """The time for `retry_after`, which a test moves on."""
+
+    time = staticmethod(time.time)
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("telemetry_app.live.rights.retry_after.time", clock)
+    return clock
+
+
+async def test_too_many_requests(stand_in: DirectusStandIn, clock: Clock) -> None:
     """After a 429 its address is left alone for as long as it says, and only that one."""
     cookies = [await session(stand_in) for _ in range(3)]
-    stand_in.fault, stand_in.fault_for = faults.too_many_requests("1"), ADDRESS
+    stand_in.fault, stand_in.fault_for = faults.too_many_requests("600"), ADDRESS
     async with client_of(stand_in.url) as client:
-        assert await ask(client, cookies[0]) == Unavailable("status 429", 1.0)
+        assert await ask(client, cookies[0]) == Unavailable("status 429", 600.0)
         stand_in.fault = None
         held = await ask(client, cookies[1])
         other = await ask(client, cookies[2], address="198.51.100.1")
 
         assert isinstance(held, Unavailable)
         assert held.retry_after_s is not None
-        assert 0 < held.retry_after_s <= 1
+        assert 0 < held.retry_after_s <= 600
         assert isinstance(other, Answer)
         assert len(stand_in.asked) == 2
-        await eventually(lambda: _is_answered(client, cookies[0]))
+        clock.ahead_s = 600
+        assert isinstance(await ask(client, cookies[0]), Answer)
 
 
-async def test_under_pressure(stand_in: DirectusStandIn) -> None:
+async def test_under_pressure(stand_in: DirectusStandIn, clock: Clock) -> None:
     """After a 503 nobody asks for as long as it says; what was answered before still serves."""
     cookies = [await session(stand_in) for _ in range(3)]
     async with client_of(stand_in.url) as client:
         before = await ask(client, cookies[0])
-        stand_in.fault = faults.under_pressure("1")
-        assert await ask(client, cookies[1]) == Unavailable("status 503", 1.0)
+        stand_in.fault = faults.under_pressure("600")
+        assert await ask(client, cookies[1]) == Unavailable("status 503", 600.0)
         stand_in.fault = None
         held = await ask(client, cookies[2], address="198.51.100.1")
 
         assert isinstance(held, Unavailable)
         assert await ask(client, cookies[0]) is before
         assert len(stand_in.asked) == 2
-        await eventually(lambda: _is_answered(client, cookies[2]))
+        clock.ahead_s = 600
+        assert isinstance(await ask(client, cookies[2]), Answer)
 
 
 @pytest.mark.parametrize(
@@ -386,7 +410,3 @@ async def test_secrets_stay_out_of_the_log(
     assert isinstance(answer, Unavailable)
     assert "Directus: " in caplog.text
     assert "verysecret" not in caplog.text + answer.reason
-
-
-async def _is_answered(client: Directus, cookie: str) -> bool:
-    return isinstance(await ask(client, cookie), Answer)
