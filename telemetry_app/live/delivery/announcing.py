@@ -93,8 +93,8 @@ class Announcer:
             told, seen = subscription.told, subscription.seen
             hidden, partial = subscription.hidden, subscription.partial
             lacks = told is not devices or seen is not devices or hidden or partial
-            # What is owed to a subscription is still on its way, in pages.
-            if lacks and not subscription.owed:
+            # What is owed to a subscription is still on its way, in pages; who does not keep up takes nothing now.
+            if lacks and not subscription.owed and subscription.connection.conflated_since_seq is None:
                 found[_Lack(topic, devices, told, seen, hidden, partial)].append(subscription)
         return found
 
@@ -111,6 +111,9 @@ class Announcer:
             )
         missing = lack.devices if lack.partial else lack.devices - told
         for some in _pieces(sorted(missing), _READ_TOGETHER):
+            if not group:
+                # Nobody is left who could take what would be read.
+                break
             snapshot = await self.gatherer.snapshot(tuple(some))
             if not snapshot.complete or not await self.fan_out.catches_up(snapshot.made_at):
                 return False
