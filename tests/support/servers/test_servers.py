@@ -190,6 +190,7 @@ async def test_docker_counts_when_its_engine_answers(monkeypatch: pytest.MonkeyP
         await writer.wait_closed()
 
     server = await asyncio.start_server(engine, "127.0.0.1", 0)
+    monkeypatch.setattr(timescale, "DOCKER_TIMEOUT_S", 30.0)
     monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     assert await asyncio.to_thread(timescale._docker_answers)
     server.close()

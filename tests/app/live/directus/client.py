@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator
 
-from telemetry_app.live.rights.directus import Directus
+from pydantic import BaseModel
+
+from telemetry_app.live.rights.directus import Answer, Directus, Unavailable
 from tests.app.live.directus import faults
-from tests.app.live.directus.stand_in import Fault
+from tests.app.live.directus.stand_in import DirectusStandIn, Fault
 
 ADDRESS = "203.0.113.7"
 #: For answers that come, however busy the machine is.
 TIMEOUT_S = 30.0
+_PATH = "/users/me?fields=id"
 
 
 def patience_s(fault: Fault) -> float:
@@ -32,3 +35,17 @@ async def client_of(
 def any_id(event_id: str) -> bool:  # noqa: ARG001 - whatever it is
     """Take any id for one that an event can have."""
     return True
+
+
+class Me(BaseModel):
+    """What Directus answers to who asks about itself."""
+
+    data: dict[str, str]
+
+
+async def ask(client: Directus, cookie: str, *, path: str = _PATH, address: str = ADDRESS) -> Answer[Me] | Unavailable:
+    return await client.ask(path, Me, cookie=cookie, forwarded_for=address)
+
+
+async def session(stand_in: DirectusStandIn) -> str:
+    return await stand_in.login(await stand_in.add_user())

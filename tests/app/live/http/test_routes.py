@@ -48,7 +48,7 @@ async def test_a_faust_application_serves_them(redis_url: str, stream: str, unus
                     assert answer.status == 405
         finally:
             await web.stop_server()
-        assert (await socket.receive(5)).data == 1001
+        assert (await socket.receive(30)).data == 1001
 
 
 @pytest.mark.parametrize("folder", ["", "/tracking"])

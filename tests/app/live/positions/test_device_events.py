@@ -39,12 +39,18 @@ NONE: frozenset[str] = frozenset()
 
 
 @contextlib.asynccontextmanager
-async def known(url: str, observed: LiveObserved, *, refresh_s: float = 60) -> AsyncIterator[CachedDeviceEvents]:
+async def known(url: str, observed: LiveObserved, *, refresh_s: float = 100_000) -> AsyncIterator[CachedDeviceEvents]:
     """Start a pool and what is known of the tables for the time of the block."""
     async with pool(url) as postgres:
         events = CachedDeviceEvents(postgres, refresh_s=refresh_s, observer=observed)
         async with events:
             yield events
+
+
+@pytest.fixture
+def tried_by_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is read but at the start and when the test says so: two reads at a time would count a change twice."""
+    monkeypatch.setattr(CachedDeviceEvents, "_wait_s", lambda _: 3600.0)
 
 
 @pytest.fixture
@@ -73,6 +79,7 @@ async def test_numbered_events(plain_postgres_url: str) -> None:
         assert events.devices_of("7") == {"356"}
 
 
+@pytest.mark.usefixtures("tried_by_the_test")
 @pytest.mark.parametrize(
     ("column_type", "possible"),
     [("int", ["7"]), ("bigint", ["7", "99999999999"]), ("uuid", [A]), ("text", ["7", "007", "99999999999", A, "é"])],
@@ -98,6 +105,7 @@ async def test_changes_arrive(url: str) -> None:
         assert events.devices_of(B) == NONE
 
 
+@pytest.mark.usefixtures("tried_by_the_test")
 async def test_a_failed_refresh(url: str, tcp_proxy: ProxyFactory, caplog: pytest.LogCaptureFixture) -> None:
     """While the database is away what is known stays known; the failures are counted and one line is logged."""
     parts = urlsplit(url)
@@ -128,12 +136,13 @@ async def test_it_tries_again_soon(url: str, tcp_proxy: ProxyFactory) -> None:
     parts = urlsplit(url)
     proxy = await tcp_proxy(parts.hostname, parts.port)
     await proxy.refuse()
-    async with known(url_through(proxy, url), LiveObserved(), refresh_s=100_000) as events:
+    async with known(url_through(proxy, url), LiveObserved()) as events:
         assert events.events_of("2") == NONE
         await proxy.accept()
         await eventually(lambda: events.events_of("2") == {A, B}, timeout_s=30)
 
 
+@pytest.mark.usefixtures("tried_by_the_test")
 async def test_without_tables(plain_postgres_url: str, caplog: pytest.LogCaptureFixture) -> None:
     """Without Directus' tables nothing is known, one line says why, and they are found once they are made."""
     async with known(plain_postgres_url, LiveObserved()) as events, session(plain_postgres_url) as connection:
@@ -145,12 +154,13 @@ async def test_without_tables(plain_postgres_url: str, caplog: pytest.LogCapture
         assert (events.devices_of(A), events.version) == (frozenset("12"), 2)
 
 
+@pytest.mark.usefixtures("tried_by_the_test")
 async def test_the_version(url: str, tcp_proxy: ProxyFactory) -> None:
     """It is 0 until the tables are known, and rises when they differ; what is the same stays the same object."""
     parts = urlsplit(url)
     proxy = await tcp_proxy(parts.hostname, parts.port)
     await proxy.refuse()
-    async with known(url_through(proxy, url), LiveObserved(), refresh_s=100_000) as events, session(url) as connection:
+    async with known(url_through(proxy, url), LiveObserved()) as events, session(url) as connection:
         assert events.version == 0
         await proxy.accept()
         assert await events.refresh()

@@ -6,7 +6,9 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import Any
 
+import asyncpg
 import pytest
 
 from telemetry_app.database.postgres import Postgres
@@ -27,7 +29,10 @@ INSERT INTO positions (device_id, ts, latitude, longitude, speed, angle)
 SELECT d, $2::timestamptz + make_interval(secs => s), s / 1000.0, 1, s, 2
 FROM unnest($1::text[]) d, generate_series(0, $3::int - 1) s
 """
-READS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%array_agg(ms)%'"
+READS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND query LIKE '%array_agg(ms)%' AND pid <> pg_backend_pid()
+"""
 
 
 @pytest.fixture
@@ -38,7 +43,7 @@ def url(table_url: str) -> str:
 
 @pytest.fixture
 async def postgres(url: str) -> AsyncIterator[Postgres]:
-    async with pool(url, writes=False) as running:
+    async with pool(url, writes=False, statement_timeout_ms=120_000) as running:
         yield running
 
 
@@ -198,6 +203,14 @@ async def test_the_newest_of_each_device(url: str, reader: PastPositions) -> Non
     assert {track.deviceId: seconds(track) for track in answer.devices} == {"a": [47, 48, 49], "b": [2820, 2880, 2940]}
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let reads wait for a lock, and for each other, for as long as a test takes."""
+    for limit in ("READ_S", "_WAIT_S"):
+        monkeypatch.setattr(past, limit, 120.0)
+
+
+@pytest.mark.usefixtures("patient")
 async def test_too_many_readers_are_told(url: str, reader: PastPositions, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads wait a little for the one before, and only so many of them."""
     monkeypatch.setattr(past, "_WAIT_S", 1.0)
@@ -211,16 +224,18 @@ async def test_too_many_readers_are_told(url: str, reader: PastPositions, monkey
             results = await asyncio.gather(*reads[1:], return_exceptions=True)
             assert {str(result) for result in results} == {"busy"}
         assert (await reads[0]).devices == []
-    monkeypatch.setattr(past, "_WAIT_S", 10.0)
+    monkeypatch.setattr(past, "_WAIT_S", 120.0)
     assert (await reader.read(["a"], window(0, 1))).devices == []
 
 
+@pytest.mark.usefixtures("patient")
 async def test_a_read_rests_as_long_as_it_took(url: str, reader: PastPositions) -> None:
     """However many ask, storing has half of the time."""
     loop = asyncio.get_running_loop()
-    async with session(url) as connection, connection.transaction():
+    async with session(url) as watching, session(url) as connection, connection.transaction():
         await connection.execute("LOCK TABLE positions")
         first, second = (asyncio.create_task(reader.read(["a"], window(0, 1))) for _ in range(2))
+        await eventually(lambda: reading(watching), message="the statement waits for the lock")
         await asyncio.sleep(0.5)
     began = loop.time()
     await first
@@ -228,22 +243,24 @@ async def test_a_read_rests_as_long_as_it_took(url: str, reader: PastPositions) 
     assert loop.time() - began > 0.4
 
 
+async def reading(watching: asyncpg.Connection[Any]) -> int:
+    """Return how many statements of reads there are in the database."""
+    return int(await watching.fetchval(READS))
+
+
+@pytest.mark.usefixtures("patient")
 async def test_giving_up_ends_the_statement(url: str, reader: PastPositions) -> None:
     """Nothing goes on in the database for somebody who has gone."""
-    async with session(url) as connection, session(url) as other, other.transaction():
+    async with session(url) as watching, session(url) as other, other.transaction():
         await other.execute("LOCK TABLE positions")
         read = asyncio.create_task(reader.read(["a"], window(0, 1)))
-
-        async def reading() -> bool:
-            return bool(await connection.fetchval(READS) == 2)
-
-        await eventually(reading, message="the statement waits for the lock")
+        await eventually(lambda: reading(watching), message="the statement waits for the lock")
         read.cancel()
 
-        async def ended() -> bool:
-            return bool(await connection.fetchval(READS) == 1)
+        async def has_ended() -> bool:
+            return await reading(watching) == 0
 
-        await eventually(ended, timeout_s=3, message="the statement has ended")
+        await eventually(has_ended, message="the statement has ended")
 
 
 async def test_a_database_that_cannot_be_read(postgres: Postgres, reader: PastPositions) -> None:

@@ -1,32 +1,15 @@
 import asyncio
 import gzip
 import logging
-import time
-from email.utils import formatdate
 
 import pytest
 from aiohttp import web
-from pydantic import BaseModel
 
 from telemetry_app.live.rights.directus import Answer, Directus, Unavailable, can_be_sent
 from tests.app.live.directus import faults
-from tests.app.live.directus.client import ADDRESS, TIMEOUT_S, client_of, patience_s
+from tests.app.live.directus.client import ADDRESS, TIMEOUT_S, Me, ask, client_of, patience_s, session
 from tests.app.live.directus.stand_in import COOKIE, DirectusStandIn, Fault
 from tests.support.waiting import eventually
-
-PATH = "/users/me?fields=id"
-
-
-class Me(BaseModel):
-    data: dict[str, str]
-
-
-async def ask(client: Directus, cookie: str, *, path: str = PATH, address: str = ADDRESS) -> Answer[Me] | Unavailable:
-    return await client.ask(path, Me, cookie=cookie, forwarded_for=address)
-
-
-async def session(stand_in: DirectusStandIn) -> str:
-    return await stand_in.login(await stand_in.add_user())
 
 
 async def test_only_cookie_and_address_go_out(stand_in: DirectusStandIn) -> None:
@@ -291,92 +274,6 @@ async def test_stopping(stand_in: DirectusStandIn) -> None:
         await eventually(lambda: stand_in.asked)
     assert await asyncio.wait_for(asking, 30) == Unavailable("the service is stopping")
     assert await ask(client, "a=1") == Unavailable("the service is not running")
-
-
-class Clock:
-    """The time for `retry_after`, which a test moves on."""
-
-    time = staticmethod(time.time)
-
-    def __init__(self) -> None:
-        self.ahead_s = 0.0
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self.ahead_s
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr("telemetry_app.live.rights.retry_after.time", clock)
-    return clock
-
-
-async def test_too_many_requests(stand_in: DirectusStandIn, clock: Clock) -> None:
-    """After a 429 its address is left alone for as long as it says, and only that one."""
-    cookies = [await session(stand_in) for _ in range(3)]
-    stand_in.fault, stand_in.fault_for = faults.too_many_requests("600"), ADDRESS
-    async with client_of(stand_in.url) as client:
-        assert await ask(client, cookies[0]) == Unavailable("status 429", 600.0)
-        stand_in.fault = None
-        held = await ask(client, cookies[1])
-        other = await ask(client, cookies[2], address="198.51.100.1")
-
-        assert isinstance(held, Unavailable)
-        assert held.retry_after_s is not None
-        assert 0 < held.retry_after_s <= 600
-        assert isinstance(other, Answer)
-        assert len(stand_in.asked) == 2
-        clock.ahead_s = 600
-        assert isinstance(await ask(client, cookies[0]), Answer)
-
-
-async def test_under_pressure(stand_in: DirectusStandIn, clock: Clock) -> None:
-    """After a 503 nobody asks for as long as it says; what was answered before still serves."""
-    cookies = [await session(stand_in) for _ in range(3)]
-    async with client_of(stand_in.url) as client:
-        before = await ask(client, cookies[0])
-        stand_in.fault = faults.under_pressure("600")
-        assert await ask(client, cookies[1]) == Unavailable("status 503", 600.0)
-        stand_in.fault = None
-        held = await ask(client, cookies[2], address="198.51.100.1")
-
-        assert isinstance(held, Unavailable)
-        assert await ask(client, cookies[0]) is before
-        assert len(stand_in.asked) == 2
-        clock.ahead_s = 600
-        assert isinstance(await ask(client, cookies[2]), Answer)
-
-
-@pytest.mark.parametrize(
-    ("header", "least_s", "most_s"),
-    [
-        ("120", 120, 120),
-        (formatdate(4_000_000_000, usegmt=True), 3600, 3600),
-        ("99999999999999999999", 3600, 3600),
-        ("0", 0, 0),
-        (formatdate(1_000_000_000, usegmt=True), 0, 0),
-    ],
-)
-async def test_retry_after(stand_in: DirectusStandIn, header: str, least_s: float, most_s: float) -> None:
-    """Retry-After is seconds or a date, and is believed up to an hour."""
-    stand_in.fault = faults.under_pressure(header)
-    async with client_of(stand_in.url) as client:
-        answer = await ask(client, "a=1")
-
-    assert isinstance(answer, Unavailable)
-    assert answer.retry_after_s is not None
-    assert least_s <= answer.retry_after_s <= most_s
-
-
-@pytest.mark.parametrize("header", ["soon", "-1", "1.5", "²", ""])
-async def test_retry_after_that_says_nothing(stand_in: DirectusStandIn, header: str) -> None:
-    """A Retry-After that cannot be understood holds nobody off."""
-    stand_in.fault = faults.under_pressure(header)
-    async with client_of(stand_in.url) as client:
-        assert await ask(client, "a=1") == Unavailable("status 503")
-        stand_in.fault = None
-        assert isinstance(await ask(client, "a=1"), Answer)
 
 
 async def test_an_outage_is_two_lines(stand_in: DirectusStandIn, caplog: pytest.LogCaptureFixture) -> None:
