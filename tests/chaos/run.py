@@ -137,8 +137,9 @@ async def _until_drained(servers: Servers, workers: Workers, streams: Sequence[s
 
 
 async def _left(redis: Redis, stream: str) -> tuple[int, int]:
-    """Return how many entries are unread, and how many pending."""
-    for group in await redis.xinfo_groups(stream):
+    """Return how many entries are unread, and how many pending; one where no worker has been yet."""
+    groups = await redis.xinfo_groups(stream) if await redis.exists(stream) else ()
+    for group in groups:
         if group["name"] == GROUP.encode():
             unread: Any = await redis.xrange(stream, f"({group['last-delivered-id'].decode()}", "+", 1)
             return len(unread), group["pending"]

@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis
 
 from faust_redis.redis import keys
-from telemetry_app.tools.embedded.worker import COMMAND
+from telemetry_app.tools.embedded.worker import COMMAND, WorkerProcess
 from tests.chaos import mutations
 from tests.chaos.watch import Event, Watch
 from tests.conftest import ProxyFactory, ValkeyFactory, WorkerFactory
@@ -62,7 +62,7 @@ async def test_a_late_commit(
     proxy = await tcp_proxy("127.0.0.1", server.port)
     command = COMMAND if without is None else mutations.command(without)
     env = {"REDIS_TELEMETRY_STREAM": STREAM, "POSTGRES_URL": plain_postgres_url, "ROLES": "write"}
-    env |= {"LEASE_TTL_MS": "1500", "DEAD_LETTER_AFTER": "1"}
+    env |= {"DEAD_LETTER_AFTER": "1"}
     async with (
         watch.following(server.port),
         Redis.from_url(server.url, socket_timeout=PATIENCE_S) as redis,
@@ -74,14 +74,20 @@ async def test_a_late_commit(
 
         pipeline = Pipeline(redis, database, STREAM, env)
         way = f"redis://127.0.0.1:{proxy.port}/0"
-        former = worker_process({**env, "REDIS_URL": way, "INSTANCE_ID": "former"}, command)
+        # The owner's lease outlasts whatever a busy machine does to it: the former one must not get it back.
+        leases = {"former": "1500", "owner": "60000"}
+
+        def start(name: str, url: str) -> WorkerProcess:
+            return worker_process({**env, "REDIS_URL": url, "INSTANCE_ID": name, "LEASE_TTL_MS": leases[name]}, command)
+
+        former = start("former", way)
         await former.wait_ready()
-        proxy.holds = lambda piece: keys.dead_letters(STREAM).encode() in piece
+        proxy.holds = lambda piece: b"EVALSHA" in piece and keys.dead_letters(STREAM).encode() in piece
         await publish(redis)
         await eventually(lambda: proxy.holds is None, timeout_s=PATIENCE_S, message="a commit is on its way")
         proxy.stall("to server")
         async with storing_waits(plain_postgres_url):
-            owner = worker_process({**env, "REDIS_URL": server.url, "INSTANCE_ID": "owner"}, command)
+            owner = start("owner", server.url)
             await eventually(partial(is_read, redis, "owner"), timeout_s=PATIENCE_S)
             proxy.flow()
             await eventually(from_former, timeout_s=PATIENCE_S, message="the commit arrives")

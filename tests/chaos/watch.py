@@ -17,6 +17,8 @@ _READS: Final = frozenset((b"GET", b"HGET", b"TIME", b"TYPE", b"XINFO", b"XLEN",
 #: A line may hold the states of a whole batch.
 _LONGEST_LINE: Final = 1 << 26
 _RECONNECT_S: Final = 0.02
+#: Within this time servers that run can be listened to.
+_PATIENCE_S: Final = 30
 #: A script with so many keys does more than look after a lease and its group: it commits, or writes a dead letter.
 _COMMITS: Final = 3
 
@@ -77,11 +79,17 @@ class Watch:
     async def following(self, *ports: int) -> AsyncIterator[None]:
         """Listen to the servers on these ports, also after they were restarted, until the block ends.
 
+        All that they do from its beginning on is seen.
+
         Raises:
             Exception: Something was not understood, so that not everything was seen.
         """
-        tasks = [asyncio.create_task(self._follow(port)) for port in ports]
+        listening = {port: asyncio.Event() for port in ports}
+        tasks = [asyncio.create_task(self._follow(port, begun)) for port, begun in listening.items()]
         try:
+            async with asyncio.timeout(_PATIENCE_S):
+                for begun in listening.values():
+                    await begun.wait()
             yield
         finally:
             for task in tasks:
@@ -90,17 +98,19 @@ class Watch:
                 if isinstance(outcome, Exception):
                     raise outcome
 
-    async def _follow(self, port: int) -> None:
+    async def _follow(self, port: int, begun: asyncio.Event) -> None:
         while True:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                await self._listen(port)
+                await self._listen(port, begun)
             await asyncio.sleep(_RECONNECT_S)
 
-    async def _listen(self, port: int) -> None:
+    async def _listen(self, port: int, begun: asyncio.Event) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=_LONGEST_LINE)
         event: Event | None = None
         try:
             writer.write(b"MONITOR\r\n")
+            await reader.readuntil(b"+OK\r\n")
+            begun.set()
             while True:
                 event = self._note(await reader.readuntil(b"\r\n"), event)
         finally:

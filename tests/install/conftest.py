@@ -70,7 +70,8 @@ def start_installed(installation: Installation, pipeline: Pipeline, worker_proce
 
     def start(program: str, *arguments: str, **variables: str) -> WorkerProcess:
         command: Sequence[str] = (str(installation.programs / program), *arguments)
-        env = {**pipeline.env, "PYTHONPATH": "", **variables}
+        # A log without warnings is expected, on a busy machine too.
+        env = {**pipeline.env, "PYTHONPATH": "", "LEASE_TTL_MS": "60000", **variables}
         return worker_process(env, command, cwd=installation.folder)
 
     return start

@@ -12,6 +12,8 @@ from tests.support.observed import TransportObserved
 
 GROUP = "group"
 TABLE = "counts"
+#: Unless a test says otherwise no lease ends, and nothing is read again, because the machine is busy.
+LONG_MS = 60_000
 
 #: What an agent does with an event; the event is a `faust.EventT` whose value is a `RecordBatch`.
 Handle = Callable[["TransportApp", Any], Awaitable[None]]
@@ -29,7 +31,7 @@ class TransportApp:
         declare: Declares more than the one agent and its table.
         table_options: Of the table store.
         faust_settings: Further settings of the application.
-        options: Of the transport.
+        options: Of the transport; a lease lasts long unless they say otherwise.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class TransportApp:
             GROUP,
             broker=url,
             topic_partitions=partitions,
-            redis_options=RedisOptions(observer=self.observer, **options),
+            redis_options=RedisOptions(observer=self.observer, **{"lease_ttl_ms": LONG_MS, **options}),
             web_enabled=False,
             **faust_settings or {},
         )

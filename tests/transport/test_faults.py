@@ -68,9 +68,16 @@ async def test_group_destroyed(transport_app: AppFactory, records: Stream, caplo
     await records.committed(old)
     await records.redis.xgroup_destroy(records.name, GROUP)
     await records.publish(new := names("new", 5))
+    await eventually(lambda: said(caplog, "reading from the beginning"))
+    await lease_ends(app, records)
     await eventually(lambda: app.counted[5:] == [*old, *new])
     await eventually(lambda: app.observer.total["acknowledged"] == 15)
-    assert said(caplog, "reading from the beginning")
+
+
+async def lease_ends(app: TransportApp, records: Stream) -> None:
+    """Let the lease end that a worker no longer counts on, as it does by itself in the end, and let the worker look."""
+    await records.redis.delete(records.lease)
+    app.consumer.holdings.changed.set()
 
 
 @pytest.mark.parametrize(
@@ -93,16 +100,19 @@ async def test_a_group_is_tampered_with(
         await gate.wait()
         event.value.settle()
 
-    app = await transport_app(records.name, noack=True, handle=when_told, removes_committed=True, **TTL)
+    app = await transport_app(records.name, noack=True, handle=when_told, removes_committed=True)
     await records.publish(old := names("old", 5))
     await records.committed(old)
     gate.clear()
     await records.publish(in_flight := names("in flight", 5))
     await eventually(lambda: app.counted == [*old, *in_flight])
-    for words in commands:
-        await records.redis.execute_command(*words[:2], records.name, GROUP, *words[2:])
+    async with records.redis.pipeline(transaction=True) as pipeline:  # before the worker makes a group by itself
+        for words in commands:
+            pipeline.execute_command(*words[:2], records.name, GROUP, *words[2:])
+        await pipeline.execute()
     await records.publish(new := names("new", 5))
     await eventually(lambda: said(caplog, f"the group of stream {records.name} was "))
+    await lease_ends(app, records)
     gate.set()
     await records.committed([*old, *in_flight, *new])
     assert await records.redis.xlen(records.name) == 0
@@ -117,28 +127,25 @@ async def test_cut_connections(transport_app: AppFactory, records: Stream, proxy
         published += new
         await asyncio.sleep(0)
         proxy.cut()
+
+    def is_cut_while_it_reads() -> bool:
+        proxy.cut()
+        return bool(app.observer.reads["error"] and app.observer.retries["read"])
+
+    await eventually(is_cut_while_it_reads)
     await records.committed(published)
     assert app.counts == once_each(published)
-    assert app.observer.reads["error"] > 0
-    assert app.observer.retries["read"] > 0
 
 
 async def test_lost_reply_is_found_again(transport_app: AppFactory, own: Stream, tcp_proxy: ProxyFactory) -> None:
     """Entries that Redis delivered into a dead connection are claimed at once, not after `redeliver_after_ms`."""
     proxy = await tcp_proxy("127.0.0.1", urlsplit(own.redis_url).port or 0)
     url = url_through(proxy, own.redis_url)
-    app = await transport_app(own.name, url=url, block_ms=1000, redeliver_after_ms=3_600_000)
-
-    async def waits_for_records() -> bool:
-        return bool((await own.redis.info("clients"))["blocked_clients"])
-
-    await eventually(waits_for_records)
-    proxy.stall()
+    app = await transport_app(own.name, url=url, redeliver_after_ms=3_600_000)
+    proxy.loses = lambda piece: b"lost0" in piece
     await own.publish(lost := names("lost", 5))
-    assert await own.pending() == 5
-    proxy.cut()
-    proxy.flow()
     await own.committed(lost)
+    assert proxy.loses is None
     assert app.counted == lost
     assert app.observer.total["redelivered"] == 5
 
@@ -174,7 +181,7 @@ async def test_refused_connections(transport_app: AppFactory, records: Stream, p
     await records.committed([*before, *during])
     await eventually(_is_none(app))
     assert await app.consumer.redis.why_not_ready() is None
-    assert app.counts == once_each([*before, *during])
+    await eventually(lambda: app.counts == once_each([*before, *during]))
 
 
 def _is_none(app: TransportApp) -> Any:
@@ -233,7 +240,7 @@ async def test_stream_of_the_wrong_type(
     """A key of another type in the stream's place is an error in the log and retried; once it is gone work goes on."""
     if when == "before":
         await records.redis.set(records.name, "in the way")
-    app = await transport_app(records.name, ready=when == "during")
+    app = await transport_app(records.name, ready=when == "during", **TTL)
     if when == "during":
         await records.redis.set(records.name, "in the way")
     await eventually(lambda: sum(app.observer.retries.values()) >= 3)
@@ -281,7 +288,7 @@ async def test_one_partition_among_others(
     await eventually(lambda: app.observer.total["acknowledged"] == 35 + 5 * (key != "stream"))
     assert not app.app.crashed
     await eventually(lambda: app.consumer.note() is None)
-    assert await app.consumer.why_not_ready() is None
+    await eventually(_is_none(app))
     await eventually(lambda: app.observer.unreadable == 0)
 
 

@@ -79,8 +79,8 @@ async def test_a_state_of_another_type(transport_app: AppFactory, own: Stream) -
 
 async def test_a_hot_standby_is_ready_and_says_so(transport_app: AppFactory, own: Stream) -> None:
     """Who holds nothing because others hold everything is ready, and says what it waits for."""
-    first = await transport_app(own.name, url=own.redis_url, **TTL)
-    second = await transport_app(own.name, url=own.redis_url, ready=False, **TTL)
+    first = await transport_app(own.name, url=own.redis_url)
+    second = await transport_app(own.name, url=own.redis_url, ready=False)
     await until_ready(second)
     assert first.consumer.standing_by() is None
     assert "stands by" in (second.consumer.standing_by() or "")

@@ -18,7 +18,6 @@ from faust_redis.observer import NullObserver
 from faust_redis.options import RedisOptions
 from faust_redis.redis import bounds, wire as read_connection
 from faust_redis.redis.client import connect
-from faust_redis.redis.replies import EntryId
 from faust_redis.stream.batch import RecordBatch
 from tests.conftest import ProxyFactory, ValkeyFactory
 from tests.support.waiting import eventually
@@ -180,7 +179,14 @@ async def test_lost_connections(redis: Redis, redis_url: str, stream: str, tcp_p
             await add(redis, stream, range(first, first + 20))
             proxy.cut()
             await add(redis, stream, range(first + 20, first + 40))
-        await desk.has(list(range(400)))
+
+        def is_cut_while_it_reads() -> bool:
+            proxy.cut()
+            return bool(desk.retries.operations)
+
+        await eventually(is_cut_while_it_reads)
+        await add(redis, stream, range(400, 420))
+        await desk.has(list(range(420)))
         assert set(desk.retries.operations) == {"broadcast"}
 
 
@@ -188,30 +194,15 @@ async def test_a_lost_reply_is_read_again(redis: Redis, redis_url: str, stream: 
     """Entries whose delivery got lost on the way count as read for Redis; the reader asks for them again."""
     host, port = redis_url.removeprefix("redis://").split("/")[0].split(":")
     proxy = await tcp_proxy(host, int(port))
-    async with reading(f"redis://{host}:{proxy.port}/0", stream, block_ms=2000) as desk:
+    async with reading(f"redis://{host}:{proxy.port}/0", stream) as desk:
         await add(redis, stream, range(3))
         await desk.has(list(range(3)))
-        await eventually(lambda: is_waiting(redis))
-        proxy.stall()
-        await add(redis, stream, range(3, 6))
-
-        async def taken() -> bool:
-            """Whether Redis has handed out an entry that has not arrived."""
-            third: Any = await redis.xrange(stream, count=3)
-            (group,) = await redis.xinfo_groups(stream)
-            return EntryId.parse(group["last-delivered-id"]) > EntryId.parse(third[-1][0])
-
-        await eventually(taken)
-        assert desk.numbers == list(range(3))
-        proxy.cut()
-        proxy.flow()
+        proxy.loses = lambda piece: b"lost" in piece
+        await redis.xadd(stream, {"n": 3, "lost": "once"})
+        await add(redis, stream, range(4, 6))
         await desk.has(list(range(6)))
-
-
-async def is_waiting(redis: Redis) -> bool:
-    """Tell whether a client waits in a read."""
-    clients: Any = await redis.client_list()
-    return any(client["cmd"] == "xreadgroup" and "b" in client["flags"] for client in clients)
+        assert proxy.loses is None
+        assert set(desk.retries.operations) == {"broadcast"}
 
 
 async def test_redis_starts_again_empty(valkey_factory: ValkeyFactory) -> None:
@@ -222,7 +213,7 @@ async def test_redis_starts_again_empty(valkey_factory: ValkeyFactory) -> None:
             await add(redis, "s", range(5))
         await desk.has(list(range(5)))
         server.kill()
-        await eventually(lambda: desk.reader.why_not_ready)
+        await eventually(desk.reader.why_not_ready)
         server.start()
         async with Redis.from_url(server.url) as redis:
             await add(redis, "s", range(5, 10))
@@ -292,8 +283,8 @@ async def test_failover_behind_one_address(
                 desk.open.clear()
                 await add(old_redis, stream, range(5, 6))
                 await eventually(lambda: desk.is_handed_more)
-            assert await old_redis.wait(1, 10_000) == 1
-            proxy._upstream = ("127.0.0.1", new.port)
+            assert await old_redis.wait(1, 30_000) == 1
+            proxy.retarget("127.0.0.1", new.port)
             await new_redis.replicaof("NO", "ONE")
             await old_redis.replicaof("127.0.0.1", 1)
             desk.open.set()
@@ -330,14 +321,14 @@ def where(request: pytest.FixtureRequest) -> Stream:
     return streams
 
 
-async def test_hundreds_of_streams(where: Stream) -> None:
+async def test_hundreds_of_streams(where: Stream, caplog: pytest.LogCaptureFixture) -> None:
     """A broadcast of 300 streams brings every record, and takes no connection for each."""
     async with reading(f"{where.redis_url}?max_connections=10", where.name, partitions=300) as desk:
         for number in range(300):
             await where.redis.xadd(f"{where.name}:{number}", {"n": number})
         await eventually(lambda: len(desk.numbers) == 300, timeout_s=30, message="every record arrives")
         assert sorted(desk.numbers) == list(range(300))
-        assert desk.retries.operations == []
+    assert "MaxConnectionsError" not in caplog.text
 
 
 async def test_a_reader_clears_up(

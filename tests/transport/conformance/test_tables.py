@@ -200,11 +200,11 @@ async def test_partitions_keep_their_state_apart(transport_app: AppFactory, reco
     """Each partition has a hash of its own; a partition that is given away leaves memory, the others stay."""
     for number in range(2):
         await records.publish(names(f"p{number}-", 3), stream=f"{records.name}:{number}")
-    app = await transport_app(records.name, partitions=2, lease_ttl_ms=1500)
+    app = await transport_app(records.name, partitions=2)
     await eventually(lambda: app.observer.total["acknowledged"] == 6)
     hashes = [await records.state(f"{records.name}:{number}") for number in range(2)]
     assert hashes == [dict.fromkeys(names(f"p{number}-", 3), 1) for number in range(2)]
-    other = await transport_app(records.name, partitions=2, lease_ttl_ms=1500)
+    other = await transport_app(records.name, partitions=2)
     await eventually(lambda: (len(app.partitions), len(other.partitions)) == (1, 1) and app.fetching)
     assert app.counts == hashes[app.partitions[0]]
     assert other.counts == hashes[other.partitions[0]]

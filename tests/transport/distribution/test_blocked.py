@@ -80,4 +80,4 @@ async def test_a_worker_says_so(start: Start, records: Stream, caplog: pytest.Lo
 
     await eventually(ready)
     await eventually(lambda: one.observer.backlogs[-1] == (0, 0.0))
-    assert one.observer.total["distributed"] == len(some) + len(more)
+    await eventually(lambda: one.observer.total["distributed"] == len(some) + len(more))

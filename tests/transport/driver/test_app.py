@@ -281,7 +281,7 @@ async def test_worker_tells_a_mistake_in_one_line_and_ends_with_1(tmp_path: Path
     command = [str(Path(sys.executable).parent / "faust"), "-A", "mistaken", "worker"]
     environ = {"PYTHONPATH": f"{PROJECT}:{tmp_path}", "PATH": "/usr/bin:/bin"}
     done = await asyncio.to_thread(
-        subprocess.run, command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=30, check=False
+        subprocess.run, command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 1
     assert done.stdout == ""

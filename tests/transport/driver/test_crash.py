@@ -8,6 +8,9 @@ from tests.support.waiting import eventually
 from tests.transport.apps import TransportApp, names
 from tests.transport.conftest import AppFactory, Stream
 
+#: A dropped batch is found three times in a lease's time; a busy machine renews a lease in less.
+TTL = {"lease_ttl_ms": 6000}
+
 
 class CrashingHandler:
     """Raises for the first batches after they were counted, then lets them pass."""
@@ -30,7 +33,7 @@ async def test_crashed_batch_is_read_again_and_counted_once(
 ) -> None:
     """A batch whose agent raised is read again, and the table has what a batch without a crash gives."""
     handler = CrashingHandler(0, ack=noack)
-    app = await transport_app(records.name, handle=handler, noack=noack, lease_ttl_ms=1500)
+    app = await transport_app(records.name, handle=handler, noack=noack, **TTL)
     await records.publish(before := names("a", 10))
     await records.committed(before)
     handler.left = 1
@@ -45,7 +48,7 @@ async def test_crash_among_other_batches(transport_app: AppFactory, records: Str
     """Batches that were processed after a crashed one wait for it, are read again with it, and are counted once."""
     await records.publish(published := names("r", 40))
     handler = CrashingHandler(1, ack=noack)
-    app = await transport_app(records.name, handle=handler, noack=noack, batch_size=10, lease_ttl_ms=1500)
+    app = await transport_app(records.name, handle=handler, noack=noack, batch_size=10, **TTL)
     await records.publish(more := names("s", 10))
     await records.committed([*published, *more])
     await eventually(lambda: app.counts == dict.fromkeys([*published, *more], 1))

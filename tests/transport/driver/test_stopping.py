@@ -15,7 +15,7 @@ from tests.transport.apps import GROUP, TABLE, TransportApp, names
 from tests.transport.conftest import AppFactory, Stream
 
 #: Much longer than stopping should take, much shorter than what it must not wait for.
-GENEROUS_S = 15
+GENEROUS_S = 30
 
 
 async def stop(app: TransportApp) -> None:

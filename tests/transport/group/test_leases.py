@@ -1,17 +1,18 @@
 """Who owns a partition, and what becomes of its records when that changes."""
 
 import asyncio
+import itertools
 import json
 import sys
 from typing import Any
+from urllib.parse import urlsplit
 
 from faust_redis.redis import keys
+from tests.conftest import ProxyFactory
+from tests.support.servers.proxy import url_through
 from tests.support.waiting import eventually
 from tests.transport.apps import GROUP, TransportApp, names, once_each
 from tests.transport.conftest import AppFactory, Stream
-
-#: Short enough to wait for, long enough for a busy machine to renew in time.
-TTL = {"lease_ttl_ms": 1500}
 
 
 def held(*apps: TransportApp) -> list[int]:
@@ -34,13 +35,14 @@ async def test_commit_after_losing_the_lease_changes_nothing(transport_app: AppF
     """A worker whose lease was taken commits nothing, loses the partition, and counts exactly once when it is back."""
     gate = Gate()
     await records.publish(published := names("r", 20))
-    app = await transport_app(records.name, handle=gate, noack=True, batch_size=10, **TTL)
-    await eventually(lambda: len(app.batches) == 1)
-    await records.redis.set(records.lease, "somebody else#1", px=2000)
+    app = await transport_app(records.name, handle=gate, noack=True, batch_size=10)
+    await eventually(lambda: app.observer.total["delivered"] == 20)
+    await records.redis.set(records.lease, "somebody else#1")
     gate.open.set()
     await eventually(lambda: app.observer.owned == 0)
+    await eventually(lambda: app.counts == {})
     assert (await records.state(), await records.pending()) == ({}, 20)
-    assert app.counts == {}
+    await records.redis.delete(records.lease)
     await records.committed(published)
     assert app.counts == once_each(published)
     assert app.observer.owned == 1
@@ -66,9 +68,9 @@ async def test_paused_worker_changes_nothing(transport_app: AppFactory, records:
     arguments = ["-m", "tests.transport.worker", records.redis_url, records.name, options]
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments)
     try:
-        await eventually(records.state, timeout_s=30)
+        await eventually(records.state, timeout_s=60)
         process.send_signal(19)
-        app = await transport_app(records.name, batch_size=1, lease_ttl_ms=1000, redeliver_after_ms=1000)
+        app = await transport_app(records.name, batch_size=1, redeliver_after_ms=1000)
         await records.committed(published)
         process.send_signal(18)
         await records.publish(more := names("s", 50))
@@ -79,20 +81,24 @@ async def test_paused_worker_changes_nothing(transport_app: AppFactory, records:
         await process.wait()
 
 
-async def test_killed_worker_is_replaced(transport_app: AppFactory, records: Stream) -> None:
+async def test_killed_worker_is_replaced(transport_app: AppFactory, records: Stream, tcp_proxy: ProxyFactory) -> None:
     """When a worker is killed in mid-work, another takes over when its lease ends; every record is counted once."""
     await records.publish(published := names("r", 2000))
-    options = json.dumps({"batch_size": 3, **TTL})
-    arguments = ["-m", "tests.transport.worker", records.redis_url, records.name, options]
+    server = urlsplit(records.redis_url)
+    proxy = await tcp_proxy(str(server.hostname), int(server.port or 0))
+    commits = itertools.count(1)
+    proxy.holds = lambda piece: keys.dead_letters(records.name).encode() in piece and next(commits) == 50
+    options = json.dumps({"batch_size": 3, "lease_ttl_ms": 1500})
+    arguments = ["-m", "tests.transport.worker", url_through(proxy, records.redis_url), records.name, options]
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments)
     try:
-        await eventually(records.state, timeout_s=30)
+        await eventually(lambda: proxy.holds is None, timeout_s=60, message="a commit is on its way")
     finally:
         process.kill()
         await process.wait()
     done = len(await records.state())
     assert 0 < done < 2000
-    app = await transport_app(records.name, **TTL)
+    app = await transport_app(records.name)
     await records.committed(published)
     assert len(app.counted) == 2000 - done
 
@@ -121,7 +127,7 @@ async def test_partitions_are_shared_and_handed_over(transport_app: AppFactory, 
         states = [await records.state(f"{records.name}:{number}") for number in range(4)]
         return states == [once_each(payloads) for payloads in published]
 
-    options = {"partitions": 4, "batch_size": 5, **TTL}
+    options = {"partitions": 4, "batch_size": 5}
     first = await transport_app(records.name, **options)
     await eventually(lambda: held(first) == [4])
     await publish("a")
@@ -140,8 +146,8 @@ async def test_partitions_are_shared_and_handed_over(transport_app: AppFactory, 
 
 async def test_hot_standby(transport_app: AppFactory, records: Stream) -> None:
     """With one partition a second worker stands by, takes nothing, and goes on when the first one stops."""
-    first = await transport_app(records.name, **TTL)
-    second = await transport_app(records.name, ready=False, **TTL)
+    first = await transport_app(records.name)
+    second = await transport_app(records.name, ready=False)
     await eventually(lambda: second.consumer.ownership.assigned_once and not second.app.rebalancing)
     await records.publish(before := names("a", 10))
     await records.committed(before)

@@ -121,7 +121,8 @@ async def test_one_unknown_lag_leaves_the_others_known(records: Stream, redis_ur
 
 async def test_a_lag_that_nobody_knows_is_none(records: Stream, redis_url: str) -> None:
     """When the lag of no partition is known the sum is not either, while the age of what waits is."""
-    ids = await records.publish(names("r", 3))
+    now_s = (await records.redis.time())[0]
+    ids = [await records.redis.xadd(records.name, {"payload": "r"}, id=f"{now_s * 1000 - n}-0") for n in (3, 2, 1)]
     await records.redis.xgroup_create(records.name, GROUP, id=ids[0])
     await records.redis.xdel(records.name, ids[1])
     async with keeping(redis_url, set(), lag_interval_s=0.1) as desk:

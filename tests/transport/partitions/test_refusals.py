@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from redis import Redis as Blocking
 from redis.asyncio import Redis
 
 from faust_redis.options import RedisOptions
@@ -57,20 +58,19 @@ async def test_a_key_of_another_type(topic: Topic) -> None:
         await topic.change(2)
 
 
-async def test_entries_that_come_meanwhile(topic: Topic) -> None:
+async def test_entries_that_come_meanwhile(topic: Topic, redis_url: str) -> None:
     """They are counted, nothing of them is lost, and the next run brings them to where they belong."""
     left = await topic.fill(6)
-    late = asyncio.Event()
+    late = dict.fromkeys(left, "late")
 
-    def look(_done: int, _total: int) -> None:
-        late.set()
+    def write(_done: int, _total: int) -> None:
+        """Append one for each device, while the change waits."""
+        with Blocking.from_url(redis_url) as client:
+            while late:
+                name, value = late.popitem()
+                client.xadd(topic.stream_of(name, 6), {"key": name, "payload": value})
 
-    async def write() -> None:
-        await late.wait()
-        for name in left:
-            await topic.append(name, "late", 6)
-
-    outcome, _ = await asyncio.gather(topic.change(4, progress=look), write())
+    outcome = await topic.change(4, progress=write)
     assert outcome.late == len(left)
     await topic.change(4)
     found = await topic.to_be_done(4)

@@ -38,7 +38,7 @@ async def test_cluster(transport_app: AppFactory, cluster: Stream) -> None:
         pending = [await cluster.pending(stream) for stream in streams]
         return states == [once_each(payloads) for payloads in published] and not any(pending)
 
-    options = {"url": cluster.redis_url, "partitions": 3, "batch_size": 7, "lease_ttl_ms": 1500}
+    options = {"url": cluster.redis_url, "partitions": 3, "batch_size": 7}
     await publish("a")
     first = await transport_app("s", **options)
     await eventually(all_counted)

@@ -109,7 +109,7 @@ async def test_a_node_is_killed(transport_app: AppFactory, nodes: Cluster) -> No
         victim = await nodes.master_of(STREAMS[0])
         assert victim is not None
         await asyncio.to_thread(victim.kill)
-        await eventually(lambda: producer.failures > 0)
+        await eventually(lambda: producer.failures > 0, timeout_s=PATIENCE_S)
         before = producer.rounds
         await eventually(lambda: producer.rounds > before + 20, timeout_s=PATIENCE_S, message="producing goes on")
         assert await nodes.master_of(STREAMS[0]) is not victim
@@ -123,12 +123,14 @@ async def test_a_node_is_killed(transport_app: AppFactory, nodes: Cluster) -> No
     finally:
         running.cancel()
         await close(look.client)
-    held = [number for app in apps for number in app.partitions]
-    assert sorted(held) == list(range(PARTITIONS))
-    in_memory: dict[str, int] = {}
-    for app in apps:
-        in_memory |= app.counts
-    assert in_memory == once_each(payload for payloads in producer.published.values() for payload in payloads)
+    expected = once_each(payload for payloads in producer.published.values() for payload in payloads)
+
+    def all_held_once() -> bool:
+        held = [number for app in apps for number in app.partitions]
+        in_memory = {payload: count for app in apps for payload, count in app.counts.items()}
+        return (sorted(held), in_memory) == (list(range(PARTITIONS)), expected)
+
+    await eventually(all_held_once, message="each partition is held, and its table is in memory")
     assert not any(app.app.crashed or app.observer.total["trimmed"] for app in apps)
 
 
@@ -144,7 +146,7 @@ async def test_no_node_answers(transport_app: AppFactory, valkey_factory: Valkey
     url = server.url.replace("redis://", "redis+cluster://")
     app = await transport_app("s", url=url, partitions=2, lease_ttl_ms=1500)
     await ask(server, "XADD", "s:0", "*", "payload", "before")
-    await eventually(lambda: app.counted == ["before"])
+    await eventually(lambda: app.counts == once_each(["before"]))
     await asyncio.to_thread(server.stop)
     await eventually(lambda: app.observer.reads["error"] > 4 and app.observer.retries["balance"] > 2, timeout_s=60)
     await asyncio.to_thread(server.start)

@@ -183,7 +183,9 @@ async def test_a_conflict_ends_what_redis_refused(desk: Desk) -> None:
     await desk.records.redis.set(state, "in the way")
     desk.settle(flight)
     await eventually(lambda: state in (desk.loop.failure or ""))
-    await desk.records.redis.delete(state)
-    await desk.records.redis.hset(state, "\0version", "7 another")
+    async with desk.records.redis.pipeline(transaction=True) as pipeline:  # before it is tried again
+        pipeline.delete(state)
+        pipeline.hset(state, "\0version", "7 another")
+        await pipeline.execute()
     await eventually(lambda: desk.reloads)
     assert (desk.partitions[0].refused, desk.loop.failure) == (None, None)

@@ -20,18 +20,17 @@ from faust_redis.stream.reader import Reader
 from tests.conftest import ProxyFactory
 from tests.support.observed import TransportObserved
 from tests.support.servers.proxy import TcpProxy, url_through
-from tests.support.waiting import eventually
 from tests.transport.apps import GROUP, names
 from tests.transport.conftest import Stream
 
-#: Much longer than a busy machine delays anything.
-GATHER_S = 3.0
+#: How long records gather where a read waits for it, and where none does: longer than anything takes.
+GATHER_S = {True: 1.0, False: 60.0}
 #: The loop wakes up a little early.
 CLOCK_STEP_S = 0.05
 
 
 class Desk:
-    """An intake on some partitions, and how long it took."""
+    """An intake on some partitions, and when it read last."""
 
     def __init__(self, url: str, *streams: str, **options: Any) -> None:
         self.client = connect(url)
@@ -42,16 +41,15 @@ class Desk:
         chosen = RedisOptions(observer=self.observer, block_ms=1, instance_id="me", **options)
         self.reader = Reader(self.client, group=GROUP, options=chosen)
         self.intake = Intake(self.client, self.reader, options=chosen, stopping=lambda: False)
-        self.took_s = 0.0
+        self.begun_at = 0.0
         self.ended_at = 0.0
 
     async def take(self) -> int:
         """Read once; return the number of entries."""
         loop = asyncio.get_running_loop()
-        begun_at = loop.time()
+        self.begun_at = loop.time()
         reads = await self.intake.take(self.partitions, within_s=1)
         self.ended_at = loop.time()
-        self.took_s = self.ended_at - begun_at
         return sum(len(batch) for _, batch in reads)
 
 
@@ -73,12 +71,12 @@ async def test_records_gather_after_a_small_read(
     records: Stream, redis_url: str, published: int, *, waits: bool
 ) -> None:
     """After a read of less than half a batch, as set here, the next one waits; after a fuller one it does not."""
-    pacing = Pacing(gather_s=GATHER_S, full_enough=0.5)
+    pacing = Pacing(gather_s=GATHER_S[waits], full_enough=0.5)
     async with reading(redis_url, records.name, batch_size=10, pacing=pacing) as desk:
         await records.publish(names("r", published))
         assert await desk.take() == published
-        assert desk.took_s < GATHER_S
-        gathers_until = desk.ended_at + GATHER_S
+        gathers_until = desk.begun_at + GATHER_S[waits]
+        assert waits or desk.ended_at < gathers_until
         await records.publish(["next"])
         assert await desk.take() == 1
         assert (desk.ended_at >= gathers_until - CLOCK_STEP_S) is waits
@@ -90,12 +88,12 @@ async def test_small_batches_gather_however_many(
 ) -> None:
     """Little from each of two partitions is not enough together; a backlog of one of them is read at once."""
     streams = [f"{records.name}:{number}" for number in range(2)]
-    pacing = Pacing(gather_s=GATHER_S, full_enough=0.5)
+    pacing = Pacing(gather_s=GATHER_S[waits], full_enough=0.5)
     async with reading(redis_url, *streams, batch_size=10, pacing=pacing) as desk:
         for stream, published in zip(streams, each, strict=True):
             await records.publish(names("r", published), stream=stream)
         assert await desk.take() == sum(each)
-        gathers_until = desk.ended_at + GATHER_S
+        gathers_until = desk.begun_at + GATHER_S[waits]
         await records.publish(["next"], stream=streams[0])
         assert await desk.take() == 1
         assert (desk.ended_at >= gathers_until - CLOCK_STEP_S) is waits
@@ -103,15 +101,14 @@ async def test_small_batches_gather_however_many(
 
 async def test_a_record_that_comes_alone_does_not_wait(records: Stream, redis_url: str) -> None:
     """When nothing was read for longer than records gather, the next one is read at once."""
-    async with reading(redis_url, records.name, pacing=Pacing(gather_s=0.3)) as desk:
+    gather_s = GATHER_S[False]
+    async with reading(redis_url, records.name, pacing=Pacing(gather_s=gather_s)) as desk:
         assert await desk.take() == 0
-        assert await desk.take() == 0
-        assert desk.took_s >= 0.2
-        again_at = asyncio.get_running_loop().time() + 0.4
-        await eventually(lambda: asyncio.get_running_loop().time() > again_at)
+        assert desk.intake._gather_until >= desk.begun_at + gather_s
+        desk.intake._gather_until -= gather_s  # as long ago as that
         await records.publish(["alone"])
         assert await desk.take() == 1
-        assert desk.took_s < 0.3
+        assert desk.ended_at < desk.begun_at + gather_s
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ async def test_one_event_for_each_read(transport_app: AppFactory, records: Strea
     assert [entry_id for batch in app.batches for entry_id, _ in batch] == ids
     assert [fields for batch in app.batches for _, fields in batch] == [[b"payload", n.encode()] for n in published]
     assert app.offsets == [0, 1, 2]
-    assert app.observer.total == {"delivered": 25, "acknowledged": 25}
+    await eventually(lambda: app.observer.total == {"delivered": 25, "acknowledged": 25})
     assert (app.observer.reads["ok"], app.observer.owned, app.observer.sizes) == (3, 1, {"counts": 25})
     await eventually(lambda: app.observer.reads["empty"] > 0)
 
@@ -64,7 +64,7 @@ async def test_lag_is_what_was_not_read(transport_app: AppFactory, records: Stre
     for number in range(2):
         await records.publish(names(f"p{number}-", 50), stream=f"{records.name}:{number}")
     app = await transport_app(records.name, partitions=2, batch_size=1, handle=wait, lag_interval_s=0.1)
-    await eventually(lambda: 0 < (app.observer.lags[-1] or 0) < 100)
+    await eventually(lambda: app.observer.lags and 0 < (app.observer.lags[-1] or 0) < 100)
     hold.set()
     await eventually(lambda: app.observer.lags[-1] == 0)
 
@@ -78,6 +78,8 @@ async def test_a_full_agent_stops_the_reading(transport_app: AppFactory, records
 
     await records.publish(published := names("r", 100))
     app = await transport_app(records.name, batch_size=1, handle=wait, lag_interval_s=0.1)
+    await eventually(lambda: app.batches)
+    app.observer.lags.clear()
     await eventually(lambda: len(app.observer.lags) > 3 and app.observer.lags[-1] == app.observer.lags[-3])
     assert app.observer.total["delivered"] < 10
     hold.set()

@@ -89,7 +89,7 @@ async def test_pending_of_a_dead_owner_come_first(transport_app: AppFactory, rec
     await records.committed([*old, *new])
     assert app.counted == [*old, *new]
     assert [len(batch) for batch in app.batches if batch.redelivered] == [40] * 6 + [10]
-    assert app.observer.total == {"delivered": 300, "acknowledged": 300, "redelivered": 250}
+    await eventually(lambda: app.observer.total == {"delivered": 300, "acknowledged": 300, "redelivered": 250})
 
 
 async def test_replayed_dead_letter_is_processed(transport_app: AppFactory, records: Stream, redis_url: str) -> None:
