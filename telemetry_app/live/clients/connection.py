@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from os import write
 from typing import TYPE_CHECKING, Final
 
 from telemetry_app.live.wire.frames import PING, close_frame, text_frame
@@ -20,7 +21,7 @@ _POLL_S: Final = 0.05
 
 
 class Connection:
-    """Writes to a client's socket, and never keeps more for it than `slow_client_bytes`.
+    """Writes to a client's socket, which has no TLS, and never keeps more for it than `slow_client_bytes`.
 
     Frames are written whole, so they never interleave. Positions may be held for a moment, so that a round to many
     clients is written bit by bit; anything else is written behind them. What the socket does not take, the transport
@@ -40,6 +41,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_descriptor",
         "_has_rest",
         "_held",
         "_limits",
@@ -69,6 +71,7 @@ class Connection:
         deflates: bool,
     ) -> None:
         self._transport = transport
+        self._descriptor: int = transport.get_extra_info("socket").fileno()
         self._limits = limits
         self._observer = observer
         self._loop = asyncio.get_running_loop()
@@ -115,7 +118,12 @@ class Connection:
                 self.close_as_slow()
             await asyncio.sleep(_POLL_S)
         # It has read, which is a sign of life; what it sent meanwhile has not been read.
+        self.hear()
+
+    def hear(self) -> float:
+        """Note a sign of life; return when it came, in loop time."""
         self.heard_at = self._loop.time()
+        return self.heard_at
 
     def send(self, payload: bytes) -> None:
         """Send an answer: a text frame of JSON. Answers are not conflated; requests wait while the client is slow."""
@@ -135,7 +143,18 @@ class Connection:
     def release(self) -> None:
         """Write what is held."""
         frames, self._held = self._held, b""
-        if frames and not self.closing and not self._transport.is_closing():
+        if not frames or self.closing or self._transport.is_closing():
+            return
+        if not self._has_rest:
+            # The transport's own way takes a twentieth more. What the socket does not take, or refuses, is left to it.
+            try:
+                sent = write(self._descriptor, frames)
+            except OSError:
+                sent = 0
+            if sent == len(frames):
+                return
+            frames = frames[sent:]
+        if frames:
             self._transport.write(frames)
             self._has_rest = self._transport.get_write_buffer_size() > 0
 

@@ -52,15 +52,16 @@ class LiveSocket(web.WebSocketResponse):
         if extension is not None:
             self.headers["Sec-WebSocket-Extensions"] = extension
 
-    def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: WebSocketWriter) -> None:
-        """Do what aiohttp does, with a reader that inflates."""
-        if not self.deflates:
-            super()._post_start(request, protocol, writer)
-            return
+    def _post_start(self, request: web.BaseRequest, protocol: str | None, writer: WebSocketWriter) -> None:  # noqa: ARG002 - aiohttp's signature
+        """Do what aiohttp does, with a reader of our own."""
         self._reader = WebSocketDataQueue(request.protocol, _READ_AHEAD_BYTES, loop=asyncio.get_running_loop())
-        self._parser = InflatingReader(self._reader, self._limits.max_frame_bytes)
+        self.reader = self._parser = LiveReader(self._reader, self._limits, deflates=self.deflates)
         request.protocol.set_parser(self._parser)
         request.protocol.keep_alive(False)  # noqa: FBT003 - aiohttp's signature
+
+    def serve(self, connection: Connection) -> None:
+        """Read for a client from now on."""
+        self.connection = self.reader.connection = connection
 
     async def close(self, *, code: int = CloseCode.SHUTDOWN, message: bytes = b"", drain: bool = True) -> bool:  # noqa: ARG002 - aiohttp's signature
         """Say why, without waiting. aiohttp calls this when a client breaks the protocol, and at the end."""
@@ -69,19 +70,29 @@ class LiveSocket(web.WebSocketResponse):
         return True
 
 
-class InflatingReader(WebSocketReader):
-    """Reads frames of a client that agreed to compression, and keeps nothing of one message for the next.
+class LiveReader(WebSocketReader):
+    """Reads the frames of a client, and keeps nothing of one compressed message for the next.
 
-    A compressed message in several fragments is left to aiohttp, which is bounded too.
+    A compressed message in several fragments is left to aiohttp, which is bounded too. A sign of life is taken at once:
+    to wake the client's task for it takes as long as all the rest, and of thousands of clients hundreds come a second.
+
+    Attributes:
+        connection: The client's, once it is served.
+        budget: What it may send.
     """
 
-    __slots__ = ("_max_bytes",)
+    __slots__ = ("_max_bytes", "budget", "connection")
 
-    def __init__(self, queue: WebSocketDataQueue, max_bytes: int) -> None:
-        super().__init__(queue, max_bytes, compress=True, decode_text=False)
-        self._max_bytes = max_bytes
+    def __init__(self, queue: WebSocketDataQueue, limits: LiveLimits, *, deflates: bool) -> None:
+        super().__init__(queue, limits.max_frame_bytes, compress=deflates, decode_text=False)
+        self._max_bytes = limits.max_frame_bytes
+        self.connection: Connection | None = None
+        self.budget = Budget(limits.frames_per_s, limits.frames_burst, asyncio.get_running_loop().time())
 
     def _handle_frame(self, fin: bool, opcode: int, payload: bytes | bytearray, compressed: int) -> None:  # noqa: FBT001 - aiohttp's signature
+        # One too many is left to the client's task, which ends the connection.
+        if opcode == WSMsgType.PONG and self.connection and self.budget.take(self.connection.hear()):
+            return
         try:
             if compressed and fin and opcode in {WSMsgType.TEXT, WSMsgType.BINARY}:
                 payload, compressed = inflated(bytes(payload), self._max_bytes + 1), 0
@@ -113,11 +124,11 @@ class Budget:
 
 async def converse(socket: LiveSocket, connection: Connection, requests: RequestHandler) -> None:
     """Answer what a client sends until either side closes, then wait for the other to agree."""
-    loop, limits = asyncio.get_running_loop(), requests.limits
-    budget = Budget(limits.frames_per_s, limits.frames_burst, loop.time())
+    socket.serve(connection)
+    limits, budget = requests.limits, socket.reader.budget
     while not connection.gone:
         message = await socket.receive()
-        connection.heard_at = loop.time()
+        now = connection.hear()
         if message.type is WSMsgType.CLOSE:
             connection.close(_answer_to(message.data))
             break
@@ -125,7 +136,7 @@ async def converse(socket: LiveSocket, connection: Connection, requests: Request
             break
         if connection.closing:
             continue
-        if not budget.take(loop.time()):
+        if not budget.take(now):
             connection.close(CloseCode.TOO_MANY_REQUESTS)
         elif message.type is not WSMsgType.PONG:
             # Answers to a client that asks but does not read must not pile up.

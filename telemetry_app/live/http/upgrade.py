@@ -118,6 +118,6 @@ class Upgrade:
         transport = request.transport
         # The client may have left, or the server begun to stop, meanwhile.
         if transport is not None and live.accepting:
-            with live.connection(transport, credentials, deflates=socket.deflates) as socket.connection:
-                await converse(socket, socket.connection, live.requests)
+            with live.connection(transport, credentials, deflates=socket.deflates) as connection:
+                await converse(socket, connection, live.requests)
         return socket
