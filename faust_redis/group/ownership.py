@@ -93,6 +93,8 @@ class Ownership(Service):
         self._seen: dict[str, Sight | None] = {}
         self._orphans: dict[str, str] = {}
         self._unreadable: dict[str, str] = {}
+        #: Those whose leases are ours and that are not held yet: to take many may last longer than a lease.
+        self._taken: list[Partition] = []
         self.assigned_once = False
         self.failure: str | None = None
         super().__init__(**kwargs)
@@ -165,7 +167,7 @@ class Ownership(Service):
             await drop_connections(self._client, error)
 
     async def _renew(self) -> None:
-        held = {partition.stream: partition for partition in self._holdings.values() if not partition.lost}
+        held = {p.stream: p for p in (*self._taken, *self._holdings.values()) if not p.lost}
         if not held:
             return
         asked_s = time.monotonic()
@@ -226,6 +228,8 @@ class Ownership(Service):
                 self._observer.standing_by(False)  # noqa: FBT003 - one fact
                 logger.log(severity(error), "could not share out partitions: %s", error)
                 await drop_connections(self._client, error)
+            finally:
+                self._taken.clear()
 
     async def _wait_for_turn(self) -> None:
         changed = self._holdings.changed
@@ -298,6 +302,7 @@ class Ownership(Service):
             return None
         partition = Partition(tp, stream, token)
         partition.leased_until_s = self._end_of_lease(asked_s)
+        self._taken.append(partition)
         try:
             await retry_until_stopped(
                 partial(self._ensure_group, partition),
@@ -307,6 +312,7 @@ class Ownership(Service):
                 passing=PASSING_ERRORS,
             )
         except PartitionLost as lost:
+            partition.lost = True
             logger.warning("%s", lost)
             self._seen[tp[0]] = None  # look again soon, as nobody may tell that it is free
             return None
@@ -316,6 +322,7 @@ class Ownership(Service):
             if stream not in self._unreadable:
                 logger.error("cannot read %s, leaving it: %s", stream, error)  # noqa: TRY400 - it says it
             self._unreadable[stream] = f"{stream} cannot be read ({type(error).__name__}: {error})"
+            partition.lost = True
             await self._give_back(partition)
             return None
         self._unreadable.pop(stream, None)

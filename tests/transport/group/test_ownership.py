@@ -27,6 +27,8 @@ from tests.transport.apps import GROUP
 
 #: Long enough for a busy machine to renew in time.
 TTL_MS = 6000
+#: What is left of a lease that is about to be renewed.
+LEFT_MS = 4500
 
 
 class Worker:
@@ -43,7 +45,9 @@ class Worker:
         self.is_changing = False
         self.stops = False
         self.leases_to_end = 0
-        self._topics = topics
+        self.may_take = asyncio.Event()
+        self.may_take.set()
+        self.topics = topics
         options = RedisOptions(instance_id=name, lease_ttl_ms=ttl_ms, observer=self.observer)
         self._reader = Reader(self.client, group=GROUP, options=options)
         self.ownership = Ownership(
@@ -58,13 +62,15 @@ class Worker:
         )
 
     async def ensure_group(self, partition: Partition) -> bool:
+        if partition.tp[1]:
+            await self.may_take.wait()
         if self.leases_to_end:
             self.leases_to_end -= 1
             await self.client.delete(keys.lease(partition.stream, GROUP))
         return await self._reader.ensure_group(partition)
 
     def streams_of(self, topic: str) -> list[str]:
-        return [keys.partition_stream(topic, n, self._topics[topic]) for n in range(self._topics[topic])]
+        return [keys.partition_stream(topic, n, self.topics[topic]) for n in range(self.topics[topic])]
 
     @contextlib.asynccontextmanager
     async def rebalance(self, leaving: Sequence[Partition], anew: Sequence[Partition]) -> AsyncIterator[None]:
@@ -106,10 +112,13 @@ class Workers:
         wanted = topics or {self.topic: partitions}
         worker = Worker(self._url, name, wanted, ttl_ms)
         worker.leases_to_end = leases_to_end
-        worker.ownership.want(wanted)
+        await self.begin(worker)
+        return worker
+
+    async def begin(self, worker: Worker) -> None:
+        worker.ownership.want(worker.topics)
         self._stack.push_async_callback(close, worker.client)
         await self._stack.enter_async_context(worker.ownership)
-        return worker
 
     async def lease(self, stream: str | None = None) -> str | None:
         token = await self.redis.get(keys.lease(stream or self.topic, GROUP))
@@ -144,6 +153,25 @@ async def test_a_lease_that_ends_while_it_is_taken(workers: Workers) -> None:
     await eventually(lambda: worker.held == [0])
     assert worker.leases_to_end == 0
     assert await workers.lease() == worker.only.token
+
+
+async def test_a_lease_is_renewed_while_others_are_taken(workers: Workers) -> None:
+    """However long it takes until all are taken, as of hundreds on a slow line, none ends meanwhile."""
+    worker = Worker(workers._url, "one", {workers.topic: 2}, TTL_MS)
+    worker.may_take.clear()
+    await workers.begin(worker)
+    first = f"{workers.topic}:0"
+    token = await eventually(lambda: workers.lease(first))
+    await workers.redis.pexpire(keys.lease(first, GROUP), LEFT_MS)
+
+    async def is_renewed() -> bool:
+        return bool(await workers.redis.pttl(keys.lease(first, GROUP)) > LEFT_MS)
+
+    await eventually(is_renewed)
+    assert worker.held == []
+    worker.may_take.set()
+    await eventually(lambda: worker.held == [0, 1])
+    assert await workers.lease(first) == token
 
 
 async def test_a_held_partition_is_left_alone(workers: Workers) -> None:
