@@ -48,17 +48,17 @@ def compose(name: str, *arguments: str, **variables: str) -> subprocess.Complete
     )
 
 
-def resolved(name: str) -> dict[str, Any]:
+def resolved(name: str, **variables: str) -> dict[str, Any]:
     """Return a compose file as compose itself reads it."""
-    done = compose(name, "--format", "json", **ANSWERS)
+    done = compose(name, "--format", "json", **ANSWERS, **variables)
     assert (done.returncode, done.stderr) == (0, "")
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-def workers(name: str) -> dict[str, dict[str, Any]]:
+def workers(name: str, **variables: str) -> dict[str, dict[str, Any]]:
     """Return the services that run our image."""
-    services = resolved(name)["services"]
+    services = resolved(name, **variables)["services"]
     ours = {each: s for each, s in services.items() if "build" in s or s.get("image") == ANSWERS["IMAGE"]}
     assert ours
     return ours
@@ -123,6 +123,18 @@ def test_workers_may_do_nothing_else(name: str) -> None:
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
         assert float(service["stop_grace_period"].removesuffix("s")) > longest_statement_s()
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "source"), [({}, "volume", "maps"), ({"MAPS": "/srv/maps"}, "bind", "/srv/maps")]
+)
+def test_who_shows_reads_the_base_map(given: dict[str, str], kind: str, source: str) -> None:
+    """The folder with the base map is where the handbook says, for those who show, who only read it."""
+    for name, service in workers("compose.prod.yaml", **given).items():
+        volumes = [(each["type"], each["source"], each["target"]) for each in service.get("volumes", ())]
+        assert volumes == ([(kind, source, "/maps")] if name.startswith("live") else [])
+        assert all(volume["read_only"] for volume in service.get("volumes", ()))
+    assert "LIVE_BASEMAP=/maps/" in (PROJECT / "docs" / "operations.md").read_text()
 
 
 def test_production_has_two_of_each() -> None:

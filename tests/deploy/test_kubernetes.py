@@ -39,13 +39,18 @@ def base() -> list[Manifest]:
     return [*build(FOLDER / "base"), yaml.safe_load((FOLDER / "base" / "servers.example.yaml").read_text())]
 
 
+def overlaid(folder: Path, component: str) -> list[Manifest]:
+    """Return the manifests of an overlay with a component."""
+    relative = os.path.relpath(FOLDER, folder)
+    overlay = {"resources": [f"{relative}/base"], "components": [f"{relative}/{component}"]}
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    return build(folder)
+
+
 @pytest.fixture
 def scaled(tmp_path: Path) -> list[Manifest]:
     """The manifests of an overlay with KEDA."""
-    relative = os.path.relpath(FOLDER, tmp_path)
-    overlay = {"resources": [f"{relative}/base"], "components": [f"{relative}/keda"]}
-    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
-    return build(tmp_path)
+    return overlaid(tmp_path, "keda")
 
 
 def of_kind(manifests: list[Manifest], kind: str) -> dict[str, Manifest]:
@@ -189,3 +194,21 @@ def test_the_lag_decides_how_many(scaled: list[Manifest]) -> None:
     # Values of a trigger are strings, or KEDA refuses the object.
     assert {type(value) for value in trigger["metadata"].values()} == {str}
     assert scaler["metadata"]["namespace"] in trigger["metadata"]["query"]
+
+
+def test_the_base_map(tmp_path: Path) -> None:
+    """With a base map, who shows reads its file from a volume for all nodes, by a setting that there is."""
+    manifests = overlaid(tmp_path, "basemap")
+    for manifest in manifests:
+        kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
+    claim, deployments = of_kind(manifests, "PersistentVolumeClaim")["maps"], of_kind(manifests, "Deployment")
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    (volume,) = pod_of(deployments["live"])["volumes"]
+    assert volume["persistentVolumeClaim"] == {"claimName": claim["metadata"]["name"], "readOnly": True}
+    worker = worker_of(deployments["live"])
+    (mount,) = worker["volumeMounts"]
+    assert (mount["name"], mount["readOnly"]) == (volume["name"], True)
+    variables = {variable["name"]: variable["value"] for variable in worker["env"]}
+    assert set(variables) == {"ROLES", "LIVE_BASEMAP"}
+    assert Path(variables["LIVE_BASEMAP"]).parent == Path(mount["mountPath"])
+    assert "volumes" not in pod_of(deployments["write"])
