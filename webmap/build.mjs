@@ -87,7 +87,12 @@ async function bundle(entryPoints, options) {
 /** The page, which names the files that it begins with as they are called now. */
 async function writePage(names) {
   const page = await readFile(path.join(here, "index.html"), "utf8");
-  await writeFile(path.join(output, "index.html"), page.replace(/(?<=(?:src|href)=")app\.\w+(?=")/g, (name) => names[name]));
+  const script = await readFile(path.join(output, names["app.js"]), "utf8");
+  // Otherwise the browser would learn of them, and ask, when it has read the script.
+  const imported = new Set([...script.matchAll(/(?<=\bfrom"|\bimport")\.\/([\w.-]+)(?=")/g)].map(([, name]) => name));
+  const preloads = [...imported].map((name) => `<link rel="modulepreload" href="${name}" />\n    `);
+  const named = page.replace(/(?<=(?:src|href)=")app\.\w+(?=")/g, (name) => names[name]);
+  await writeFile(path.join(output, "index.html"), named.replace("<script ", `${preloads.join("")}<script `));
 }
 
 async function buildApp() {

@@ -15,7 +15,6 @@ import { SessionWatch } from "./feed/session.ts";
 import type { FeedState } from "./feed/state.ts";
 import { Archive } from "./history/archive.ts";
 import { reachBack } from "./history/reach.ts";
-import { loadWorld } from "./map/base/world.ts";
 import type { LiveMap } from "./map/map.ts";
 import { SpeedScale, speedColor } from "./map/speed.ts";
 import { ServerClock } from "./page/clock.ts";
@@ -39,6 +38,7 @@ const LOST_AFTER_MS = 5_000;
 const CONFIG_URL = new URL("config.json", document.baseURI).href;
 const HISTORY_URL = new URL("live/history", document.baseURI).href;
 const BASEMAP_URL = new URL("live/basemap", document.baseURI).href;
+const WORLD_URL = asset("world.json");
 const COURSE_URL = new URL("live/course", document.baseURI).href;
 
 class App {
@@ -140,8 +140,8 @@ class App {
     const container = byId("map", HTMLElement);
     try {
       // After the shell: the map is most of what there is to load.
-      const [{ LiveMap }, world] = await Promise.all([import("./map/map.ts"), loadWorld(asset("world.json"))]);
-      this.map = new LiveMap(this.store, world, {
+      const { LiveMap } = await import("./map/map.ts");
+      this.map = new LiveMap(this.store, {
         container,
         workerUrl: asset("map-worker.js"),
         dark: this.theme.dark,
@@ -175,8 +175,10 @@ class App {
 
   /** Draw what the race is in, once the race itself can be seen. */
   private drawBase(): void {
+    if (this.unseen !== undefined) return;
     const version = this.config?.basemap;
-    if (version !== undefined && this.unseen === undefined) void this.map?.setTiles(`${BASEMAP_URL}/${version}.pmtiles`);
+    if (version !== undefined) void this.map?.setTiles(`${BASEMAP_URL}/${version}.pmtiles`);
+    void this.map?.setOutlines(WORLD_URL);
   }
 
   private showState(state: FeedState): void {
@@ -229,8 +231,10 @@ class App {
     if (state.name === "forbidden" || state.name === "signed-out") this.forget();
     this.feedState = state;
     this.showState(state);
-    if (state.name === "live") this.map?.mendTiles();
-    if (state.name === "live" && this.eventId !== undefined) void this.courses.load(this.eventId);
+    if (state.name !== "live" || this.eventId === undefined) return;
+    this.drawBase();
+    this.map?.mendTiles();
+    void this.courses.load(this.eventId);
   }
 
   private setCourse(course: Course | undefined): void {

@@ -11,8 +11,9 @@ import type { Course } from "../course/course.ts";
 import { latitude, longitude, mercatorX, mercatorY } from "../devices/mercator.ts";
 import type { DeviceStore } from "../devices/store.ts";
 import { visitMarkers } from "./markers.ts";
-import { mapStyle, type WorldData } from "./base/style.ts";
+import { mapStyle, NO_WORLD } from "./base/style.ts";
 import type { Tiles } from "./base/tiles.ts";
+import { loadWorld } from "./base/world.ts";
 import { project, type View } from "./gl/view.ts";
 
 const PICK_RADIUS_PX = 18;
@@ -51,6 +52,8 @@ export class LiveMap {
   private readonly labels: Labels;
   private dark: boolean;
   private course: Course | undefined;
+  private world = NO_WORLD;
+  private outlining = false;
   private tiles: Tiles | undefined;
   private opening = false;
   /** Tiles that did not come, for which the map does not ask again, each by its key. */
@@ -62,7 +65,6 @@ export class LiveMap {
 
   constructor(
     private readonly store: DeviceStore,
-    private readonly world: WorldData,
     private readonly options: MapOptions,
   ) {
     setWorkerUrl(options.workerUrl);
@@ -116,6 +118,19 @@ export class LiveMap {
     this.course = course;
     void this.source(COURSE_SOURCE)?.setData(courseData(course));
     if (course !== undefined && !this.moved && this.layer.look.selected === undefined) this.fit(false);
+  }
+
+  /** Draw the outlines of countries. */
+  async setOutlines(url: string): Promise<void> {
+    if (this.outlining || this.world !== NO_WORLD) return;
+    this.outlining = true;
+    try {
+      this.world = await loadWorld(url);
+      for (const name of ["countries", "names"] as const) void this.source(name)?.setData(this.world[name]);
+    } catch (error) {
+      console.warn("The outlines of countries cannot be read.", error);
+    }
+    this.outlining = false;
   }
 
   /** Draw on the tiles of an archive, above the outlines: these stay around it, and when it cannot be read. */

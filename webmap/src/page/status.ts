@@ -11,6 +11,14 @@ const NOTICES: Partial<Record<StateName, string>> = {
   error: "Please try again, or tell whoever runs this server.",
 };
 
+/** In a frame there is nothing above the map, and no list beside it. */
+const NOTICES_IN_A_FRAME: Partial<Record<StateName, string>> = {
+  ...NOTICES,
+  idle: "Open the whole map to choose one.",
+  "not-found": "Open the whole map to choose another one.",
+  "no-map": "To see the map, which needs WebGL 2, reload the page.",
+};
+
 const RETRYABLE: ReadonlySet<StateName> = new Set(["reconnecting", "forbidden", "not-found", "signed-out", "no-map", "error"]);
 
 export class StatusBar {
@@ -36,7 +44,7 @@ export class StatusBar {
     setText(this.spoken, state.text);
     this.retry.hidden = !RETRYABLE.has(state.name);
     setText(this.retry, state.name === "no-map" ? "Reload" : "Try again");
-    const notice = NOTICES[state.name];
+    const notice = ("embed" in document.body.dataset ? NOTICES_IN_A_FRAME : NOTICES)[state.name];
     this.notice.hidden = notice === undefined;
     setText(byId("notice-title", HTMLElement), state.text);
     setText(byId("notice-text", HTMLElement), notice ?? "");

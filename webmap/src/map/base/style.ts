@@ -38,6 +38,8 @@ export interface WorldData {
 }
 
 const EMPTY: FeatureCollection = { type: "FeatureCollection", features: [] };
+/** What there is of the world before it has come. */
+export const NO_WORLD: WorldData = { countries: EMPTY, names: EMPTY };
 
 export function mapStyle(world: WorldData, dark: boolean): StyleSpecification {
   const palette = dark ? DARK : LIGHT;

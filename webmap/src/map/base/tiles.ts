@@ -57,7 +57,9 @@ export interface Tiles {
 export async function openTiles(url: string, addProtocol: (name: string, action: AddProtocolAction) => void): Promise<Tiles> {
   // The library's other cache keeps what failed, so that a moment without network would leave holes for good.
   const archive = new PMTiles(url, new ResolvedValueCache());
-  const [header, metadata] = await Promise.all([archive.getHeader(), archive.getMetadata()]);
+  // One after the other: side by side each would ask for the archive's beginning.
+  const header = await archive.getHeader();
+  const metadata = await archive.getMetadata();
   addProtocol(TILES, async (request, { signal }) => {
     const [z, x, y] = request.url.slice(`${TILES}://`.length).split("/").map(Number);
     const tile = await archive.getZxy(z ?? 0, x ?? 0, y ?? 0, signal);

@@ -8,7 +8,7 @@ import type { WorldData } from "./style.ts";
 type Atlas = Topology<{ countries: GeometryCollection<{ name: string }> }>;
 
 export async function loadWorld(url: string): Promise<WorldData> {
-  const response = await fetch(url);
+  const response = await fetch(url, { priority: "low" });
   if (!response.ok) throw new Error(`The world outlines could not be loaded (HTTP ${response.status}).`);
   const atlas = (await response.json()) as Atlas;
   const countries = feature(atlas, atlas.objects.countries);

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import tempfile
 from functools import partial
-from statistics import linear_regression
+from pathlib import Path
+from statistics import linear_regression, median
 from typing import Any
 
 from playwright.async_api import Browser, Page
 from rich.console import Console
 
+from telemetry_app.tools.place import write_place
 from tests.app.live.browsing import browser
+from tests.app.live.http.map.crowd.devtools import devtools
+from tests.app.live.http.map.crowd.first import Load, load_once
 from tests.app.live.http.map.crowd.measure import TRACED, WATCH, WITHOUT_DRAWING, Heaps, resident_bytes, tasks_in
 from tests.app.live.http.map.crowd.server import EVENT, Crowd, serving
 from tests.support.waiting import eventually
@@ -22,6 +27,8 @@ LONG_MS = 50
 PROMPT_MS = 200
 SAMPLES = 12
 STALLED_S = 3600
+#: As many as a race has whose spectators wait by the track.
+DEVICES_OF_A_RACE = 40
 MB = 1_000_000
 say = Console(highlight=False, soft_wrap=True).print
 
@@ -102,8 +109,34 @@ async def measure_memory(running: Browser, address: str, crowd: Crowd, options: 
     await page.close()
 
 
+async def measure_first(options: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "place.pmtiles"
+        write_place(place)
+        for kind, basemap in (("without a base map", None), ("with a base map", place)):
+            crowd = Crowd(DEVICES_OF_A_RACE)
+            async with serving(crowd, basemap) as address, devtools("--window-size=1280,800") as tools:
+                loads = [await load_once(tools, f"{address}#event={EVENT}") for _ in range(options.loads)]
+            say(f"{kind}, {len(loads)} loads by a browser that knows nothing of the page:")
+            show_loads(loads)
+
+
+def show_loads(loads: list[Load]) -> None:
+    for mark in ("shell", "dot", "live"):
+        ms = [load.marks[mark] for load in loads]
+        say(f"  {mark}: {min(ms):.0f} ms at least, {median(ms):.0f} ms in the middle, {max(ms):.0f} ms at most")
+    quickest = min(loads, key=lambda load: load.marks["dot"])
+    whole = sum(resource.bytes for resource in quickest.resources)
+    say(f"  {quickest.bytes_until_dot:,} bytes had come before the first dot, {whole:,} in all; the quickest load:")
+    for name, start_ms, end_ms, size in quickest.resources:
+        say(f"  {start_ms:6.0f} to {end_ms:6.0f} ms {size:8,} bytes  {name}")
+
+
 async def main(options: argparse.Namespace) -> None:
     for part in options.parts:
+        if part == "first":
+            await measure_first(options)
+            continue
         crowd = Crowd(options.devices)
         async with serving(crowd) as address, browser() as running:
             if part == "time":
@@ -113,9 +146,10 @@ async def main(options: argparse.Namespace) -> None:
 
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("parts", nargs="*", choices=["time", "memory"], default=["time", "memory"])
+parser.add_argument("parts", nargs="*", choices=["time", "memory", "first"], default=["time", "memory"])
 parser.add_argument("--devices", type=int, default=20_000, help="each reports once a second")
 parser.add_argument("--seconds", type=float, default=30, help="of panning, zooming, choosing and filtering")
 parser.add_argument("--minutes", type=float, default=60, help="of frames, sent as fast as the page takes them")
+parser.add_argument("--loads", type=int, default=5, help="of the page on a slow line, until its first dot")
 parser.add_argument("--drawing", action="store_true", help="draw, too; without a graphics card the processor does it")
 asyncio.run(main(parser.parse_args()))

@@ -109,7 +109,15 @@ async def _serve_socket(request: web.Request) -> web.WebSocketResponse:
     return socket
 
 
+async def _serve_place(request: web.Request) -> web.FileResponse:
+    place = request.app[_PLACE]
+    if place is None:
+        raise web.HTTPNotFound
+    return web.FileResponse(place)
+
+
 _CROWD: Final = web.AppKey("crowd", Crowd)
+_PLACE: Final = web.AppKey[Path | None]("place")
 
 
 async def _serve_json(request: web.Request) -> web.Response:
@@ -118,7 +126,7 @@ async def _serve_json(request: web.Request) -> web.Response:
             "path": "/live",
             "events": [{"id": EVENT, "name": "Crowd"}],
             "auth": "none",
-            "basemap": None,
+            "basemap": request.app[_PLACE] and "place",
             "now": round(time.time() * 1000),
         },
         "/live/history": {"devices": [], "to": 0},
@@ -132,13 +140,14 @@ async def _serve_file(request: web.Request) -> web.FileResponse:
 
 
 @contextlib.asynccontextmanager
-async def serving(crowd: Crowd) -> AsyncIterator[str]:
-    """Serve the map with a crowd; yield the address of the page."""
+async def serving(crowd: Crowd, place: Path | None = None) -> AsyncIterator[str]:
+    """Serve the map with a crowd, and with a base map where that is given; yield the address of the page."""
     app = web.Application()
-    app[_CROWD] = crowd
+    app[_CROWD], app[_PLACE] = crowd, place
     app.router.add_get("/live", _serve_socket)
     for path in ("/config.json", "/live/history", "/live/course"):
         app.router.add_get(path, _serve_json)
+    app.router.add_get("/live/basemap/place.pmtiles", _serve_place)
     app.router.add_get("/", _serve_file)
     app.router.add_get("/{name}", _serve_file)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
