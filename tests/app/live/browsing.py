@@ -14,8 +14,9 @@ from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_p
 from tests.support.servers.chromium import ARGS, chromium
 from tests.support.waiting import eventually
 
-#: Starting a worker, finding it again after a few attempts: on a busy machine this takes its time.
-TIMEOUT_S = 40
+#: Starting a browser, finding a worker again after a few attempts: on a busy machine this takes its time.
+TIMEOUT_S = 60
+expect.set_options(timeout=1000 * TIMEOUT_S)
 
 _TABLES = """
 CREATE TABLE events (id text PRIMARY KEY, name text NOT NULL);
@@ -29,16 +30,16 @@ _REPORT_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} forbids ${event.blockedURI}`));
 """
+_DEVICE_IDS = "(rows) => rows.map((row) => row.dataset.deviceId)"
 _ONLY_THE_MAP = "header, main > :not(#map) { visibility: hidden }"
-_ON_PICTURE = """async ([picture, measure]) => {
-  const image = new Image();
-  image.src = `data:image/png;base64,${picture}`;
-  await image.decode();
-  const canvas = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height });
-  const context = canvas.getContext("2d");
+# Neither an image with an address nor `eval`: the page's policy allows none of them.
+_ON_PICTURE = """async (picture) => {{
+  const bytes = Uint8Array.from(atob(picture), (character) => character.charCodeAt(0));
+  const image = await createImageBitmap(new Blob([bytes], {{ type: "image/png" }}));
+  const context = new OffscreenCanvas(image.width, image.height).getContext("2d");
   context.drawImage(image, 0, 0);
-  return eval(measure)(context.getImageData(0, 0, image.width, image.height));
-}"""
+  return ({measure})(context.getImageData(0, 0, image.width, image.height));
+}}"""
 _COLOURS = """({ data }) => {
   const counts = {};
   for (let at = 0; at < data.length; at += 4) {
@@ -85,7 +86,7 @@ class MapPage:
 
     async def until(self, state: str) -> None:
         """Wait until the page says that this is the state of its connection."""
-        await expect(self.page.locator("body")).to_have_attribute("data-state", state, timeout=TIMEOUT_S * 1000)
+        await expect(self.page.locator("body")).to_have_attribute("data-state", state)
 
     async def devices(self) -> dict[str, float]:
         """Return the latitude of each device shown."""
@@ -111,9 +112,18 @@ class MapPage:
         points = await self.page.evaluate("(deviceId) => window.telemetryMap.trail(deviceId)", device_id)
         return [round(point["lat"], 6) for point in points]
 
-    async def rows(self) -> list[str | None]:
+    async def rows(self) -> list[str]:
         """Return the devices of the list, from top to bottom."""
-        return [await row.get_attribute("data-device-id") for row in await self.page.locator("#devices li").all()]
+        rows: list[str] = await self.page.locator("#devices li").evaluate_all(_DEVICE_IDS)
+        return rows
+
+    async def until_rows(self, *expected: str) -> None:
+        """Wait until the list has these devices, from top to bottom: a row moves when another one comes above it."""
+
+        async def as_expected() -> bool:
+            return await self.rows() == list(expected)
+
+        await eventually(as_expected, timeout_s=TIMEOUT_S, message=f"the list has {expected}")
 
     async def map_colours(self) -> list[tuple[int, int, int, int]]:
         """Return red, green, blue and number of pixels of each colour on the map itself, without what lies on it."""
@@ -123,9 +133,7 @@ class MapPage:
     async def on_picture(self, measure: str) -> Any:
         """Return what a function of JavaScript says of the pixels of the map itself, which it gets as ImageData."""
         picture = base64.b64encode(await self.page.locator("#map").screenshot(style=_ONLY_THE_MAP)).decode()
-        # A page without a policy of its own, which would have to allow this.
-        async with await self.page.context.new_page() as blank:
-            return await blank.evaluate(_ON_PICTURE, [picture, measure])
+        return await self.page.evaluate(_ON_PICTURE.format(measure=measure), picture)
 
     def _listen(self, message: ConsoleMessage) -> None:
         if message.type == "error":
@@ -143,7 +151,10 @@ async def browser() -> AsyncIterator[Browser]:
     isolated = [*ARGS, "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE ::1"]
     async with async_playwright() as playwright:
         running = await playwright.chromium.launch(
-            executable_path=program.executable, args=isolated, env={**os.environ, **program.env}
+            executable_path=program.executable,
+            args=isolated,
+            env={**os.environ, **program.env},
+            timeout=1000 * TIMEOUT_S,
         )
         async with running:
             yield running
@@ -153,5 +164,6 @@ async def browser() -> AsyncIterator[Browser]:
 async def map_page(browser: Browser, address: str, **options: Any) -> AsyncIterator[MapPage]:
     """Open an empty tab with a profile of its own for the map of the live port at `address`."""
     async with await browser.new_context(**options) as context:
+        context.set_default_timeout(1000 * TIMEOUT_S)
         await context.add_init_script(_REPORT_VIOLATIONS)
         yield MapPage(await context.new_page(), address)

@@ -16,7 +16,7 @@ from playwright.async_api import Browser
 from telemetry_app.live.clients.limits import LiveLimits
 from telemetry_app.live.wire.deflate import deflated
 from telemetry_app.live.wire.encoding import Form
-from tests.app.live.browsing import browser
+from tests.app.live.browsing import TIMEOUT_S, browser
 from tests.app.live.directus.rights import SEVEN, TOPIC_7
 from tests.app.live.harness import LiveFactory, Side, ask, publish, race_ms, receive
 from tests.app.live.rawsocket import RawClient
@@ -285,7 +285,9 @@ async def test_browsers_and_node_read_it(live: LiveFactory) -> None:
         for device in DEVICES:
             side.stored.store(live_position(device, ts))
         watching = [asyncio.create_task(by_chromium(side, running)), asyncio.create_task(by_node(side))]
-        await eventually(lambda: len(list(side.live.registry)) == 2 or any(task.done() for task in watching))
+        await eventually(
+            lambda: len(list(side.live.registry)) == 2 or any(task.done() for task in watching), timeout_s=TIMEOUT_S
+        )
         assert {subscription.form for subscription in side.live.registry} == {Form.DEFLATED}
         for number in (1, 2):
             await publish_round(side, ts + number)

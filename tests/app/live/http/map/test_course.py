@@ -55,8 +55,8 @@ async def test_the_course_is_shown(site: Site) -> None:
         everything = ("Start", "Finish", "Feed zone", "10 km", "20 km", "100 km")
         await until_shown(page, *everything, hidden=("1 km", "5 km"))
         await site.publish({ONE: 41.0})
-        await page.until_devices({ONE: 41.0})
-        await eventually(lambda: drawn(page), timeout_s=60, message="the line is drawn")
+        await page.until_rows(ONE)
+        await eventually(lambda: drawn(page), timeout_s=TIMEOUT_S, message="the line is drawn")
         await page.page.locator(f"li[data-device-id='{ONE}']").click()
         await until_shown(page, "Start", "1 km", "2 km", hidden=("Finish", "100 km"))
         for _ in range(2):

@@ -8,9 +8,9 @@ from pathlib import Path
 import trustme
 from playwright.async_api import Route, expect
 
-from tests.app.live.browsing import enter, map_page
+from tests.app.live.browsing import TIMEOUT_S, enter, map_page
 from tests.app.live.harness import now_ms, publish
-from tests.app.live.http.map.test_map import ONE, PHONE, TWO, Site, painted, site
+from tests.app.live.http.map.test_map import AHEAD_S, ONE, PHONE, TWO, Site, site, until_painted
 from tests.deploy.proxies import running_nginx, write_certificate
 from tests.deploy.test_container import LOOPBACK
 from tests.support.servers.proxy import TcpProxy
@@ -37,18 +37,30 @@ _LOSE = """() => {
   window.graphics = context.getExtension("WEBGL_lose_context");
   window.graphics.loseContext();
 }"""
+#: Returns what the page says meanwhile, and before it gives up.
+_LOSE_FOR_A_MOMENT = f"""() => new Promise((done) => {{
+  const {{ dataset }} = document.body;
+  new MutationObserver((_, observer) => {{
+    if (dataset.state === "live") return;
+    observer.disconnect();
+    done(dataset.state);
+    // Not before everybody has heard that they are lost.
+    setTimeout(() => window.graphics.restoreContext());
+  }}).observe(document.body, {{ attributeFilter: ["data-state"] }});
+  ({_LOSE})();
+}})"""
 
 
 async def test_a_race_across_180_degrees(site: Site) -> None:
     """The race is shown and not the world: its devices are at both sides of the map, where a click finds them."""
-    async with site.watching(ONE, TWO) as tab:
+    async with site.watching(ONE, TWO, reduced_motion="reduce") as tab:
         page = tab.page
         for device, longitude in ((ONE, 179.7), (TWO, -179.7)):
-            await publish(site.redis, site.stream, device, now_ms(), lat=-17.0, lon=longitude)
+            await publish(site.redis, site.stream, device, now_ms() + 1000 * AHEAD_S, lat=-17.0, lon=longitude)
         await tab.until_devices({ONE: -17.0, TWO: -17.0})
         await page.get_by_role("button", name="Show all").click()
         # A bar of at most 120 pixels: the 64 km of the race are some 800 wide.
-        await expect(page.locator(".maplibregl-ctrl-scale")).to_have_text("5 km", timeout=20_000)
+        await expect(page.locator(".maplibregl-ctrl-scale")).to_have_text("5 km")
         box = await page.locator("#map").bounding_box()
         assert box is not None
         middle = box["y"] + box["height"] / 2
@@ -56,7 +68,7 @@ async def test_a_race_across_180_degrees(site: Site) -> None:
             await page.mouse.click(x, middle)
             await expect(page.locator("#panel-id")).to_have_text(device)
             await page.keyboard.press("Escape")
-        await eventually(lambda: painted(tab, dark=False, markers=True), timeout_s=60, message="they are painted")
+        await until_painted(tab, dark=False, markers=True)
         assert tab.complaints == []
 
 
@@ -100,6 +112,7 @@ async def test_a_phone_held_sideways(site: Site) -> None:
     async with site.watching(ONE, TWO, **sideways, reduced_motion="reduce") as tab:
         page = tab.page
         await site.publish({ONE: 41.1, TWO: 41.2})
+        await tab.until_rows(ONE, TWO)
         await page.locator(f"li[data-device-id='{TWO}']").tap()
         await page.get_by_role("button", name="Follow").tap()
         assert await page.evaluate(_COVERED) == []
@@ -111,7 +124,7 @@ async def test_a_phone_held_sideways(site: Site) -> None:
             await page.touchscreen.tap(*place)
             return await page.locator("#panel").is_visible()
 
-        await eventually(found, timeout_s=60, message="the device is where nothing covers it")
+        await eventually(found, timeout_s=TIMEOUT_S, message="the device is where nothing covers it")
         await expect(page.locator("#panel-id")).to_have_text(TWO)
         assert tab.complaints == []
 
@@ -133,7 +146,7 @@ async def test_below_a_path(site: Site, tmp_path: Path) -> None:
                 await page.open("7")
                 await page.until("live")
                 await page.until_devices({ONE: 41.1})
-                await page.page.wait_for_function(_TEXTS, timeout=20_000)
+                await page.page.wait_for_function(_TEXTS)
                 async with page.page.expect_response("**/live/history/extent?*") as past:
                     await page.page.get_by_role("button", name="Replay").click()
                 assert (await past.value).status == 200
@@ -157,12 +170,10 @@ async def test_graphics_that_do_not_come_back(site: Site) -> None:
     """Without its graphics the page does not say that it is live, but why; the list goes on, and a reload helps."""
     async with site.watching(ONE) as tab:
         page = tab.page
-        await page.evaluate(_LOSE)
-        await tab.until("connecting")
-        await page.evaluate("() => window.graphics.restoreContext()")
+        assert await page.evaluate(_LOSE_FOR_A_MOMENT) == "connecting"
         await tab.until("live")
-        await site.publish({ONE: 41.1})
-        await eventually(lambda: painted(tab, dark=False, markers=True), timeout_s=60, message="it is back")
+        await site.publish({ONE: 41.1}, ahead_s=AHEAD_S)
+        await until_painted(tab, dark=False, markers=True)
         await page.evaluate(_LOSE)
         await tab.until("no-map")
         await expect(page.get_by_role("heading", name="This browser cannot draw the map.")).to_be_visible()

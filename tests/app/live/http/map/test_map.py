@@ -15,7 +15,7 @@ from playwright.async_api import Browser, expect
 from redis.asyncio import Redis
 
 from telemetry_app.tools.embedded.worker import WorkerProcess
-from tests.app.live.browsing import MapPage, browser, enter, map_page
+from tests.app.live.browsing import TIMEOUT_S, MapPage, browser, enter, map_page
 from tests.app.live.directus.stand_in import DirectusServer
 from tests.app.live.harness import now_ms, publish
 from tests.conftest import WorkerFactory
@@ -38,6 +38,10 @@ _VISIBLE_MIDDLE = """() => {
     const box = (selector) => document.querySelector(selector).getBoundingClientRect();
     return [innerWidth / 2, (box("#panel").bottom + box(".side").top) / 2];
 }"""
+#: A device that is so far ahead of the clocks is overdue, and grey, in more than four minutes.
+AHEAD_S = 200
+#: What the browser itself says of a server that is away, or starts.
+_UNREACHED = ("console: WebSocket connection to ", "console: Failed to load resource")
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True, "has_touch": True}
 
 
@@ -71,14 +75,14 @@ class Site:
         async def reached() -> bool:
             return bool(await self.database.fetchval("SELECT count(*) FROM positions") == rows)
 
-        await eventually(reached, timeout_s=30, message=f"{rows} positions are stored")
+        await eventually(reached, timeout_s=TIMEOUT_S, message=f"{rows} positions are stored")
 
     async def leave_behind(self, latitudes: dict[str, float]) -> None:
         """Let a worker store positions and end; of what it read only the database knows."""
         worker = await self.serve()
         await self.publish(latitudes)
         await self.stored(len(latitudes))
-        await worker.stop()
+        await worker.stop(timeout_s=TIMEOUT_S)
         await self.redis.delete(self.stream)
 
     def page(self, worker: WorkerProcess, **options: Any) -> contextlib.AbstractAsyncContextManager[MapPage]:
@@ -126,8 +130,7 @@ async def test_devices_appear_and_move(site: Site) -> None:
         await seven.until_devices({ONE: 41.1, TWO: 41.2})
         await eight.until_devices({TWO: 41.2, OTHER: 41.5})
         await expect(seven.page.locator("body")).to_have_attribute("data-device-count", "2")
-        await expect(seven.page.locator("#devices li")).to_have_count(2)
-        assert await seven.rows() == [ONE, TWO]
+        await seven.until_rows(ONE, TWO)
         await site.publish({OTHER: 41.6, TWO: 41.3})
         await seven.until_devices({ONE: 41.1, TWO: 41.3})
         await eight.until_devices({TWO: 41.3, OTHER: 41.6})
@@ -141,7 +144,7 @@ async def test_a_clock_that_is_set_right_is_followed(site: Site) -> None:
     async with site.page(worker) as page:
         await page.open("7")
         await page.until("live")
-        await site.publish({ONE: 41.1}, ahead_s=200)
+        await site.publish({ONE: 41.1}, ahead_s=AHEAD_S)
         await page.until_devices({ONE: 41.1})
         await site.publish({ONE: 41.2}, ahead_s=23 * 3600)
         await site.publish({ONE: 41.3})
@@ -168,7 +171,7 @@ async def test_list_by_keyboard(site: Site) -> None:
     async with site.watching(ONE, TWO, OTHER) as map_page:
         page, keyboard = map_page.page, map_page.page.keyboard
         await site.publish({ONE: 41.1, TWO: 41.2, OTHER: 41.3})
-        await expect(page.locator("#devices li")).to_have_count(3)
+        await map_page.until_rows(ONE, TWO, OTHER)
         await keyboard.press("Tab")
         await keyboard.press("Enter")
         await expect(page.locator("#devices")).to_be_focused()
@@ -181,8 +184,7 @@ async def test_list_by_keyboard(site: Site) -> None:
         await keyboard.press("Shift+Tab")
         await expect(page.locator("#filter")).to_be_focused()
         await keyboard.type("9999")
-        await expect(page.locator("#devices li")).to_have_count(1)
-        assert await map_page.rows() == [OTHER]
+        await map_page.until_rows(OTHER)
         await keyboard.press("ArrowDown")
         await keyboard.press("ArrowDown")
         await keyboard.press("Enter")
@@ -209,8 +211,7 @@ async def test_page_outlives_its_worker(site: Site) -> None:
         await site.publish({TWO: 41.4})
         await page.until_devices({ONE: 41.2, TWO: 41.4})
         assert await page.page.evaluate("() => window.marker") == "not reloaded"
-        refused = [complaint for complaint in page.complaints if "net::ERR_" in complaint]
-        assert refused == page.complaints
+        assert [complaint for complaint in page.complaints if not complaint.startswith(_UNREACHED)] == []
 
 
 async def test_forbidden_event_says_so(site: Site, directus: DirectusServer) -> None:
@@ -274,6 +275,7 @@ async def test_phone(site: Site, width: int) -> None:
         await map_page.open("7")
         await map_page.until("live")
         await site.publish({ONE: 41.1, TWO: 41.2})
+        await map_page.until_rows(ONE, TWO)
         row = page.locator(f"li[data-device-id='{TWO}']")
         await expect(row).to_be_in_viewport(ratio=1)
         await row.tap()
@@ -299,6 +301,7 @@ async def test_phone_shows_the_chosen_device_where_nothing_covers_it(site: Site)
         await map_page.open("7")
         await map_page.until("live")
         await site.publish({ONE: 41.1, TWO: 41.2})
+        await map_page.until_rows(ONE, TWO)
         await page.locator(f"li[data-device-id='{TWO}']").tap()
         await expect(page.locator("#panel-id")).to_have_text(TWO)
         middle: list[float] = await page.evaluate(_VISIBLE_MIDDLE)
@@ -308,7 +311,7 @@ async def test_phone_shows_the_chosen_device_where_nothing_covers_it(site: Site)
             await page.touchscreen.tap(*middle)
             return await page.locator("#panel").is_visible()
 
-        await eventually(found, timeout_s=60)
+        await eventually(found, timeout_s=TIMEOUT_S, message="the device is where nothing covers it")
         await expect(page.locator("#panel-id")).to_have_text(TWO)
         assert map_page.complaints == []
 
@@ -320,24 +323,28 @@ async def test_map_is_painted_dark_or_light(site: Site) -> None:
     async with site.page(worker, color_scheme="dark") as page:
         await page.open("7")
         await page.until("live")
-        await eventually(lambda: painted(page, dark=True), timeout_s=60, message="a dark map without markers")
-        await site.publish({ONE: 41.1, TWO: 41.2})
-        await eventually(lambda: painted(page, dark=True, markers=True), timeout_s=60, message="markers in the dark")
+        await until_painted(page, dark=True)
+        await site.publish({ONE: 41.1, TWO: 41.2}, ahead_s=AHEAD_S)
+        await until_painted(page, dark=True, markers=True)
         await page.page.emulate_media(color_scheme="light")
-        await eventually(lambda: painted(page, dark=False, markers=True), timeout_s=60, message="markers in the light")
+        await until_painted(page, dark=False, markers=True)
         await page.page.reload()
-        await eventually(lambda: painted(page, dark=False, markers=True), timeout_s=60, message="still light")
+        await until_painted(page, dark=False, markers=True)
         assert page.complaints == []
 
 
-async def painted(page: MapPage, *, dark: bool, markers: bool = False) -> bool:
-    """Tell whether the map is as dark or light, and has vivid colours or none, as expected."""
-    colours = await page.map_colours()
-    pixels = sum(count for *_, count in colours)
-    brightness = sum(max(rgb) * count for *rgb, count in colours) / pixels
-    vivid = sum(count for *rgb, count in colours if max(rgb) - min(rgb) > 110)
-    is_map = len(colours) > 20
-    return is_map and (brightness < 80 if dark else brightness > 200) and (vivid > 20 if markers else vivid == 0)
+async def until_painted(page: MapPage, *, dark: bool, markers: bool = False) -> None:
+    """Wait until the map is as dark or light, and has vivid colours or none, as expected."""
+
+    async def as_expected() -> bool:
+        colours = await page.map_colours()
+        pixels = sum(count for *_, count in colours)
+        brightness = sum(max(rgb) * count for *rgb, count in colours) / pixels
+        vivid = sum(count for *rgb, count in colours if max(rgb) - min(rgb) > 110)
+        is_map = len(colours) > 20
+        return is_map and (brightness < 80 if dark else brightness > 200) and (vivid > 20 if markers else vivid == 0)
+
+    await eventually(as_expected, timeout_s=TIMEOUT_S, message=f"the map is painted, {dark=}, {markers=}")
 
 
 def test_no_chromium_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

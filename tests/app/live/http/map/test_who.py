@@ -7,8 +7,8 @@ import re
 import asyncpg
 from playwright.async_api import expect
 
-from tests.app.live.browsing import MapPage, enter
-from tests.app.live.http.map.test_map import ONE, OTHER, PHONE, TWO, Site, site
+from tests.app.live.browsing import TIMEOUT_S, MapPage, enter
+from tests.app.live.http.map.test_map import AHEAD_S, ONE, OTHER, PHONE, TWO, Site, site
 from tests.support.waiting import eventually
 
 __all__ = ("site",)
@@ -44,22 +44,20 @@ async def test_riders_have_names(site: Site) -> None:
         page = map_page.page
         await map_page.open("7")
         await map_page.until("live")
-        await site.publish({ONE: 41.1, TWO: 41.2, OTHER: 41.3})
-        await expect(page.locator("#devices li")).to_have_count(3)
-        assert await map_page.rows() == [TWO, ONE, OTHER]
-        assert await page.locator("#devices .name").all_text_contents() == ["Bo Jensen", HOSTILE, OTHER]
+        await site.publish({ONE: 41.1, TWO: 41.2, OTHER: 41.3}, ahead_s=AHEAD_S)
+        await map_page.until_rows(TWO, ONE, OTHER)
+        await expect(page.locator("#devices .name")).to_have_text(["Bo Jensen", HOSTILE, OTHER])
         option = page.get_by_role("option", name=f"12 {HOSTILE} Juniors 33 km/h")
         await expect(option.locator(".number")).to_have_css("background-color", f"rgb{RED}")
-        await eventually(lambda: marked(map_page), timeout_s=60, message="the number is on the map")
+        await eventually(lambda: marked(map_page), timeout_s=TIMEOUT_S, message="the number is on the map")
         await option.click()
         panel = page.get_by_role("complementary", name="Selected device")
         await expect(panel.get_by_role("heading")).to_have_text(re.compile(rf"12\s*{re.escape(HOSTILE)}"))
         for text in ("Juniors", "Vardar", ONE):
             await expect(panel.get_by_text(text, exact=True)).to_be_visible()
-        for wanted, found in (("junior", [ONE]), ("jensen", [TWO]), ("vardar", [ONE]), (OTHER[-4:], [OTHER])):
+        for wanted, found in (("junior", ONE), ("jensen", TWO), ("vardar", ONE), (OTHER[-4:], OTHER)):
             await page.locator("#filter").fill(wanted)
-            await expect(page.locator("#devices li")).to_have_count(1)
-            assert await map_page.rows() == found
+            await map_page.until_rows(found)
         await page.locator(f"li[data-device-id='{OTHER}']").click()
         await expect(panel.get_by_role("heading")).to_have_text(OTHER)
         await expect(page.locator("#panel-number")).to_be_hidden()
@@ -76,6 +74,7 @@ async def test_long_names_on_a_phone(site: Site) -> None:
         await map_page.open("7")
         await map_page.until("live")
         await site.publish({ONE: 41.1, TWO: 41.2})
+        await map_page.until_rows(TWO, ONE)
         await page.locator(f"li[data-device-id='{ONE}']").tap()
         await expect(page.locator("#panel-id")).to_contain_text("Bartholomew")
         await expect(page.locator("#panel")).to_be_in_viewport(ratio=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.async_api import expect
 
-from tests.app.live.browsing import browser, map_page
+from tests.app.live.browsing import TIMEOUT_S, browser, map_page
 from tests.app.live.http.map.crowd.measure import WITHOUT_DRAWING
 from tests.app.live.http.map.crowd.server import EVENT, Crowd, serving
 from tests.support.waiting import eventually
@@ -30,7 +30,7 @@ async def test_a_crowd_is_shown() -> None:
         async def all_went_on() -> bool:
             return bool(await page.evaluate(OLDEST) > shown_ms)
 
-        await eventually(all_went_on, timeout_s=60, message="every device has gone on")
+        await eventually(all_went_on, timeout_s=TIMEOUT_S, message="every device has gone on")
         await page.locator("#filter").fill("aïcha h")
         await expect(page.locator("#devices li .name").first).to_have_text("Aïcha Haddad")
         assert tab.complaints == []
