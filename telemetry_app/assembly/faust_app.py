@@ -42,8 +42,6 @@ _DISTRIBUTION_MODULES: Final = ("agents.distribute",)
 _LIVE_MODULES: Final = ("agents.broadcast",)
 #: How long a start waits for Redis before it goes on without.
 _FIRST_LOOK_S: Final = 2.0
-#: When the garbage collector settles, after the start.
-_SETTLE_AFTER_S: Final = 1.0
 
 
 class Boot(BootStrategy):
@@ -148,13 +146,12 @@ class App(faust_redis.App):
         await super().on_first_start()
 
     async def on_started(self) -> None:
-        """Say where clients are served; settle the garbage collector soon after everything has started."""
+        """Say where clients are served; settle the garbage collector, since everything is loaded."""
         if self.live_side:
             address = shown(self.settings.live_host, self.settings.live_port)
             logger.info("live maps on http://%s, their WebSocket on %s", address, self.settings.live_path)
         await super().on_started()
-        # Not at once: it takes a tenth of a second, in which a worker that is ready could not say so.
-        self.loop.call_later(_SETTLE_AFTER_S, collector.spare_what_is_loaded)
+        collector.spare_what_is_loaded()
 
     async def on_stop(self) -> None:
         """Tell the sides to come to an end, then let Faust drain its streams."""
