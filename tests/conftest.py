@@ -66,7 +66,7 @@ def redis_url(valkey_server: Server) -> str:
 
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client = Redis.from_url(redis_url)
+    client = Redis.from_url(redis_url, socket_timeout=60)  # a hundred megabytes take long on a busy machine
     try:
         yield client
     finally:
