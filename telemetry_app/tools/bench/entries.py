@@ -16,7 +16,7 @@ _ID_MS: Final = b"0000000000000"
 _FIRST_SEQUENCE: Final = 1000
 #: Entries left in the stream: more than are ever under way.
 _KEPT: Final = 20_000
-_TIMEOUT_S: Final = 10.0
+_TIMEOUT_S: Final = 30.0
 
 
 class Chunk:

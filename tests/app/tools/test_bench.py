@@ -22,6 +22,9 @@ from telemetry_app.tools.bench.write import Drain, Measured, RawLimit, WriteResu
 from telemetry_app.tools.bench.wsclient import Address, payloads, subscribe_all
 from tests.app.tools.benching import bench, result_of
 
+# They start several servers and workers, which takes a busy machine its time.
+pytestmark = pytest.mark.timeout(400)
+
 
 def test_write(tmp_path: Path) -> None:
     """`bench write` tells what the database takes and what a worker reached with each kind of record."""
@@ -188,7 +191,7 @@ async def test_helper_that_ends() -> None:
     """A helper that ends on its own is reported with its status."""
     async with Helper("telemetry_app.cli.commands.worker.nothing") as helper:
         with pytest.raises(RuntimeError, match="ended with status 1"):
-            await asyncio.wait_for(helper.ask(Connected(0), Connected), 20)
+            await asyncio.wait_for(helper.ask(Connected(0), Connected), 60)
 
 
 def test_chunks_are_alike() -> None:

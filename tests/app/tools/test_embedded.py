@@ -64,7 +64,7 @@ async def get(server: EmbeddedValkey) -> bytes | str | None:
 
 
 async def query(server: EmbeddedPostgres, statement: str) -> object:
-    connection = await asyncpg.connect(server.url, timeout=5)
+    connection = await asyncpg.connect(server.url)
     try:
         return await connection.fetchval(statement)
     finally:
@@ -96,6 +96,7 @@ def test_server_is_never_root(server: EmbeddedServer) -> None:
     """As root, every process of a server runs as nobody with no group of ours; else as ourselves."""
     server.start()
     expected = NOBODY if os.geteuid() == 0 else os.geteuid()
+    server.pause()  # none of them ends meanwhile
     for process in family(server.pid):
         assert set(process.uids()) == {expected}
         if os.geteuid() == 0:
@@ -209,7 +210,7 @@ def test_child_that_ignores_the_signal_is_killed(folder: Path) -> None:
     log = folder / "log"
     child = ChildProcess(Command([sys.executable, "-c", program], folder, log, {"PATH": os.defpath}))
     child.start()
-    child.wait_until(lambda: "set" in log.read_text() and len(family(child.pid)) > 1, timeout_s=10)
+    child.wait_until(lambda: "set" in log.read_text() and len(family(child.pid)) > 1, timeout_s=30)
     processes = family(child.pid)
     assert child.terminate(timeout_s=0.1) == -signal.SIGKILL
     assert all(map(gone, processes))

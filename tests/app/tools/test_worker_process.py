@@ -21,8 +21,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"database missing")
     def log_message(self, *_):
         pass  # a line for each probe would push the others out of the log's end
+server = http.server.HTTPServer((os.environ["METRICS_HOST"], int(os.environ["METRICS_PORT"])), Handler)
 print("serving", flush=True)
-http.server.HTTPServer((os.environ["METRICS_HOST"], int(os.environ["METRICS_PORT"])), Handler).serve_forever()
+server.serve_forever()
 """
 DEAF = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(999)"
 
@@ -49,6 +50,7 @@ async def test_killed_worker_reports_the_signal(worker_process: WorkerFactory) -
 async def test_unready_worker_is_an_error_with_answer_and_log(worker_process: WorkerFactory) -> None:
     """A worker that does not get ready is an error with the probe's answer and the worker's log."""
     worker = worker_process({"READY": "503"}, [sys.executable, "-c", WORKER])
+    await eventually(lambda: "serving" in worker.log_tail())
     with pytest.raises(EmbeddedServerError, match="was not ready within 1 s") as error:
         await worker.wait_ready(timeout_s=1)
     assert "503 database missing" in str(error.value)

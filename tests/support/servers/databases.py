@@ -3,11 +3,13 @@
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
+from functools import partial
 from urllib.parse import urlsplit
 
 import asyncpg
 
 from telemetry_app.database.migrate import migrate
+from tests.support.waiting import eventually
 
 
 @contextlib.asynccontextmanager
@@ -18,11 +20,11 @@ async def fresh_database(server_url: str, template: str = "template0") -> AsyncI
     work in template1, and cloning a template in use fails.
     """
     name = f"test_{uuid.uuid4().hex}"
-    await _execute(server_url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    await eventually(partial(_is_done, server_url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
     try:
         yield urlsplit(server_url)._replace(path=f"/{name}").geturl()
     finally:
-        await _execute(server_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+        await eventually(partial(_is_done, server_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
 
 
 @contextlib.asynccontextmanager
@@ -35,6 +37,15 @@ async def migrated_template(server_url: str) -> AsyncIterator[str]:
         await _execute(server_url, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
         await _execute(server_url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
         yield name
+
+
+async def _is_done(server_url: str, statement: str) -> bool:
+    """Do what can be done only without other sessions in the database, for whose end the server waits 5 s at most."""
+    try:
+        await _execute(server_url, statement)
+    except asyncpg.ObjectInUseError:
+        return False
+    return True
 
 
 async def _execute(server_url: str, statement: str, *arguments: str) -> None:

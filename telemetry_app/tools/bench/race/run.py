@@ -33,7 +33,7 @@ _MOST_FOR_EACH: Final = 1000
 _FEW: Final = 10
 _WARM_UP_ROUNDS: Final = 2
 _WARM_UP_SPECTATORS: Final = 500
-_STORED_TIMEOUT_S: Final = 10.0
+_STORED_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.02
 #: Files that a process has open in addition to its sockets.
 _OTHER_FILES: Final = 300

@@ -23,7 +23,7 @@ _WITNESSES: Final = 500
 _OF_ONE_ADDRESS: Final = 500
 _READ_BYTES: Final = 1 << 18
 #: When nothing came for this long, nothing will.
-_STALLED_S: Final = 10.0
+_STALLED_S: Final = 30.0
 _EXTENSIONS: Final = (
     b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
 )
