@@ -151,7 +151,7 @@ class App(faust_redis.App):
             address = shown(self.settings.live_host, self.settings.live_port)
             logger.info("live maps on http://%s, their WebSocket on %s", address, self.settings.live_path)
         await super().on_started()
-        collector.spare_what_is_loaded()
+        collector.spare_what_lives()
 
     async def on_stop(self) -> None:
         """Tell the sides to come to an end, then let Faust drain its streams."""

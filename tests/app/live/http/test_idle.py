@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from telemetry_app.live.clients.limits import LiveLimits
 from telemetry_app.live.http import pages, sending
 from telemetry_app.live.http.routes import APPLICATION_OPTIONS
-from tests.app.live.directus.rights import SEVEN, TOPIC_7
-from tests.app.live.harness import LiveFactory, ask
+from tests.app.live.directus.rights import SEVEN, TOPIC_7, Spectator
+from tests.app.live.harness import LiveFactory, ask, close_code, receive
+from tests.support.servers.proxy import TcpProxy
 from tests.support.waiting import eventually
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
@@ -53,6 +55,32 @@ async def test_connections_without_requests_end(
                 answer = await read_all(connection)
         assert answer[:9] == begins
         assert (await ask(watching, type="subscribe", topic=TOPIC_7))["type"] == "subscribed"
+
+
+async def test_signs_of_life_while_a_question_is_asked(
+    live: LiveFactory, directus_line: TcpProxy, spectator: Spectator
+) -> None:
+    """A client that waits for an answer from Directus is heard meanwhile."""
+    async with live(devices={SEVEN: ["a"]}) as side:
+        watching = await side.connect()
+        (connection,) = side.live.registry.connections
+        directus_line.stall()
+        await watching.send_json({"type": "subscribe", "topic": TOPIC_7})
+        await eventually(lambda: spectator.questions[SEVEN] > 0, message="Directus is asked")
+        heard_at = connection.heard_at
+        await watching.pong()
+        await eventually(lambda: connection.heard_at > heard_at, message="the sign of life is taken")
+        directus_line.flow()
+        assert (await receive(watching))["type"] == "subscribed"
+
+
+async def test_too_many_signs_of_life(live: LiveFactory) -> None:
+    """Pongs count like all that a client sends."""
+    async with live(devices={SEVEN: ["a"]}, limits=LiveLimits(frames_per_s=0.01, frames_burst=5)) as side:
+        watching = await side.connect()
+        for _ in range(20):
+            await watching.pong()
+        assert await close_code(watching) == 4429
 
 
 async def test_a_page_that_is_not_read(live: LiveFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -273,31 +273,6 @@ async def test_too_many_frames(live: LiveFactory, spectator: Spectator) -> None:
         assert spectator.questions[SEVEN] <= 5
 
 
-async def test_signs_of_life_while_a_question_is_asked(
-    side: Side, directus_line: TcpProxy, spectator: Spectator
-) -> None:
-    """A client that waits for an answer from Directus is heard meanwhile."""
-    socket = await side.connect()
-    (connection,) = side.live.registry.connections
-    directus_line.stall()
-    await socket.send_json({"type": "subscribe", "topic": TOPIC_7})
-    await eventually(lambda: spectator.questions[SEVEN] > 0, message="Directus is asked")
-    heard_at = connection.heard_at
-    await socket.pong()
-    await eventually(lambda: connection.heard_at > heard_at, message="the sign of life is taken")
-    directus_line.flow()
-    assert (await receive(socket))["type"] == "subscribed"
-
-
-async def test_too_many_signs_of_life(live: LiveFactory) -> None:
-    """Pongs count like all that a client sends."""
-    async with live(devices=DEVICES, limits=LiveLimits(frames_per_s=0.01, frames_burst=5)) as side:
-        socket = await side.connect()
-        for _ in range(20):
-            await socket.pong()
-        assert await close_code(socket) == 4429
-
-
 async def test_losing_a_right(
     live: LiveFactory, directus: DirectusServer, directus_line: TcpProxy, spectator: Spectator
 ) -> None:
