@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 LOG_TAIL_LINES = 12
-KILL_TIMEOUT_S = 10.0
+KILL_TIMEOUT_S = 30.0
 POLL_S = 0.01
 
 _PR_SET_PDEATHSIG = 1

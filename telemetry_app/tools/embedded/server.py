@@ -11,7 +11,7 @@ from telemetry_app.tools.embedded.ports import free_port
 from telemetry_app.tools.embedded.process import ChildProcess, Command, EmbeddedServerError, unprivileged_account
 
 START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = 30.0
 
 
 class EmbeddedServer(ABC):

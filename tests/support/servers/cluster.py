@@ -108,6 +108,6 @@ class Cluster:
 
 async def ask(node: EmbeddedValkey, *command: Any) -> Any:
     """Send one command to one node and return its reply as it is."""
-    async with Redis(port=node.port, socket_timeout=2, protocol=2) as redis:
+    async with Redis(port=node.port, socket_timeout=20, protocol=2) as redis:
         # In words of their own the client knows no shape of the reply.
         return await execute(redis, *command, NEVER_DECODE=True)
