@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import socket
@@ -120,9 +121,11 @@ class RawClient:
                 frames.append(json.loads(frame[1]))
             elif frame[0] == _CLOSE:
                 (code,) = struct.unpack("!H", frame[1][:2])
-                await self.send(frame[1], _CLOSE)
-                # After an error of the protocol the server reads no frame: only this tells it that we are done.
-                self._socket.shutdown(socket.SHUT_WR)
+                # The server may have waited long enough, and closed the socket.
+                with contextlib.suppress(OSError):
+                    await self.send(frame[1], _CLOSE)
+                    # After an error of the protocol the server reads no frame: only this tells it that we are done.
+                    self._socket.shutdown(socket.SHUT_WR)
         return frames, code
 
     def close(self) -> None:
