@@ -50,8 +50,10 @@ _NOT_AN_OBJECT = re.compile(rb"\x00(?!\{)")
 # One for each case: a leading literal is looked for ten times faster than a set of characters.
 _EXPONENT, _UPPER_EXPONENT = re.compile(rb"e[+-]?[0-9]"), re.compile(rb"E[+-]?[0-9]")
 # A double has at most 309 digits before its point. Looking for so long a run costs next to nothing: one byte that is
-# no zero rules out all the places around it.
+# no zero rules out all the places around it. Only where all of every eighth bytes are digits there may be one.
 _LONG_RUN = b"0" * 300
+_SAMPLE = 8
+_SAMPLED_RUN = b"0" * (len(_LONG_RUN) // _SAMPLE)
 _DIGITS_TO_ZEROS = bytes.maketrans(b"123456789", b"000000000")
 _DECIMAL = re.compile(r"-?[0-9]+", re.ASCII)
 # A string that never ends swallows the rest, so that nothing is scanned twice.
@@ -117,7 +119,10 @@ def _doubtful(rest: bytes) -> bool:
         or (_UNDERSCORE in rest and _MARK in rest)
         or _EXPONENT.search(rest)
         or (_UPPER_E in rest and _UPPER_EXPONENT.search(rest))
-        or _LONG_RUN in rest.translate(_DIGITS_TO_ZEROS)
+        or (
+            _SAMPLED_RUN in rest[::_SAMPLE].translate(_DIGITS_TO_ZEROS)
+            and _LONG_RUN in rest.translate(_DIGITS_TO_ZEROS)
+        )
     )
 
 
