@@ -92,7 +92,7 @@ def decode(payload: bytes, *, latest: datetime, codec: str | None = None) -> Pos
     )
 
 
-def read_entry(fields: Sequence[bytes], *, latest: datetime) -> Position:
+def read_entry(fields: Sequence[bytes], latest: datetime) -> Position:
     """Decode one stream entry except for its attributes, which the caller checks, many at once.
 
     Raises:

@@ -35,7 +35,7 @@ def decode_entries(entries: Iterable[tuple[bytes, list[bytes]]]) -> DecodedEntri
     refused: list[tuple[bytes, CodecError]] = []
     for entry_id, fields in entries:
         try:
-            position = read_entry(fields, latest=latest)
+            position = read_entry(fields, latest)
         except CodecError as error:
             refused.append((entry_id, error.bare()))
         else:

@@ -8,7 +8,6 @@ a record that is too far ahead of its append is faulty: stored, and shown nowher
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -32,9 +31,6 @@ NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # So many are looked at together. Their appends are milliseconds apart, so that one look at the greatest of their
 # timestamps nearly always proves that none is ahead.
 _TOGETHER: Final = 64
-
-_ts = attrgetter("ts")
-_latitude = attrgetter("latitude")
 
 
 class Doubted(Position, frozen=True, gc=False, kw_only=True):
@@ -77,7 +73,8 @@ def doubted(positions: Sequence[Position], entry_ids: Sequence[bytes], *, max_ah
     found: dict[int, Doubted] = {}
     for start in range(0, len(positions), _TOGETHER):
         some = positions[start : start + _TOGETHER]
-        if epoch_ms(max(map(_ts, some))) <= EntryId.parse(entry_ids[start]).ms and 0.0 not in map(_latitude, some):
+        newest = max([position.ts for position in some])
+        if epoch_ms(newest) <= EntryId.parse(entry_ids[start]).ms and 0.0 not in [p.latitude for p in some]:
             continue
         for index, position in enumerate(some, start):
             appended_ms = EntryId.parse(entry_ids[index]).ms

@@ -82,7 +82,7 @@ def doubt_columns(positions: Sequence[Position]) -> DoubtColumns:
 
 def statements(positions: Sequence[Position], max_rows: int) -> Iterator[tuple[int, int]]:
     """Yield where each statement begins and ends, so that none is longer than allowed, in rows or in bytes."""
-    if len(positions) <= max_rows and sum(len(p.attributes) for p in positions) <= MOST_BYTES:
+    if len(positions) <= max_rows and sum([len(p.attributes) for p in positions]) <= MOST_BYTES:
         # Nearly always.
         yield from [(0, len(positions))] if positions else []
         return
