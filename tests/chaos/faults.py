@@ -25,6 +25,8 @@ from tests.support.servers.proxy import Direction
 from tests.support.waiting import eventually
 
 PROJECT: Final = Path(__file__).parents[2]
+#: Several start at once, on a machine that is busy with faults.
+START_TIMEOUT_S: Final = 150
 #: A worker that stops while nothing answers takes its time.
 STOP_TIMEOUT_S: Final = 60
 #: In this time a worker that has anything to do sends something.
@@ -77,7 +79,7 @@ class Workers:
         """Tell a worker to stop, and keep its exit code; not before it is ready, since Python just dies of a signal."""
         worker = self.running.pop(slot)
         try:
-            await worker.wait_ready()
+            await worker.wait_ready(START_TIMEOUT_S)
             self.exits.append(await worker.stop(timeout_s=STOP_TIMEOUT_S))
         finally:
             worker.kill()

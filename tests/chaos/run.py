@@ -17,7 +17,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from telemetry_app.core.device_state import DeviceState
-from tests.chaos.faults import Faults, Workers
+from tests.chaos.faults import START_TIMEOUT_S, Faults, Workers
 from tests.chaos.schedule import WORKERS, Step, is_distributed, plan
 from tests.chaos.servers import Servers, running
 from tests.chaos.traffic import GROUP, STREAM, STREAMS, Expected, Last, Trackers, expected
@@ -102,7 +102,7 @@ async def _disturb(servers: Servers, workers: Workers, steps: list[Step], seed: 
     for slot in range(WORKERS):
         workers.start(slot)
     for worker in workers.running.values():
-        await worker.wait_ready()
+        await worker.wait_ready(START_TIMEOUT_S)
     sending = asyncio.create_task(Trackers(servers, seed, one_stream=is_distributed(seed)).run(stop))
     begun_s = time.monotonic()
     try:

@@ -30,6 +30,15 @@ class Refusing:
                 event.value.refuse(entry_id, "decode", "is bad")
 
 
+class OneByOne(Refusing):
+    """Begins with a batch when all before it are committed, so that few are read ahead, however slow commits are."""
+
+    async def __call__(self, app: TransportApp, event: Any) -> None:
+        ledger = app.consumer.holdings[event.message.tp].ledger
+        await eventually(lambda: ledger.committed == event.message.offset)
+        await super().__call__(app, event)
+
+
 async def resumed(url: str, *streams: str) -> list[str]:
     client = connect(url)
     try:
@@ -58,11 +67,11 @@ async def test_a_partition_of_refused_records_is_paused(
     streams = [f"{records.name}:{number}" for number in range(2)]
     bad = [*names("good", 300), *names("bad", 3000)]
     await records.publish(bad, stream=streams[0])
-    refusing = Refusing()
+    refusing = OneByOne()
     app = await transport_app(records.name, partitions=2, handle=refusing, lag_interval_s=0.1, **{**AT_ONCE, **SELDOM})
     await eventually(lambda: app.observer.paused == 1)
     await is_quiet(app)
-    assert app.observer.total["delivered"] < 1500
+    assert app.observer.total["delivered"] - app.observer.total["redelivered"] < 1500
     assert app.observer.dead == {}
     reason = await app.consumer.why_not_ready()
     assert reason is not None
