@@ -94,7 +94,7 @@ def of_race(result: RaceResult) -> Table:
     table = _table(
         f"{result.devices:,} trackers at {result.hz:g} Hz, one by one",
         "spectators", "CPU", "CPU/delivery", "CPU/write", "bare sends", "bytes/position", "p50", "p99", "max",
-        "missing", "stored p99", "idle", "client CPU",
+        "missing", "stored p99", "idle", "others waited", "client CPU",
     )  # fmt: skip
     for crowd in result.crowds:
         _add_crowd(table, crowd)
@@ -124,6 +124,7 @@ def _add_crowd(table: Table, crowd: Crowd) -> None:
         f"{crowd.expected - crowd.delivered:,}",
         f"{crowd.durable.p99_ms:,.0f} ms" if crowd.durable else "",
         f"{crowd.kb_per_connection:.1f} KB",
+        f"{crowd.connecting_wait_ms:.0f} / {crowd.racing_wait_ms:.0f} ms",
         f"{crowd.client_cpu:.0%}",
     )
 

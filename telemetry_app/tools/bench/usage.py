@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import resource
+import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import psutil
 
@@ -12,8 +14,15 @@ if TYPE_CHECKING:
     from telemetry_app.tools.embedded.worker import WorkerProcess
 
 
+#: Linux makes the clock of a process out of its id and this.
+_CLOCK_OF_PROCESS: Final = 2
+
+
 def cpu_s(process: psutil.Process) -> float:
     """Return the processor time a process has used, in seconds."""
+    if sys.platform == "linux":
+        # Exact, where what psutil reads is a multiple of the scheduler's ticks.
+        return time.clock_gettime(~process.pid << 3 | _CLOCK_OF_PROCESS)
     times = process.cpu_times()
     return times.user + times.system
 

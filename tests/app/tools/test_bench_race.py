@@ -37,6 +37,7 @@ def test_race(tmp_path: Path) -> None:
         assert crowd["cost"]["cpu"] >= (0.001 if crowd["spectators"] else 0)
         assert (crowd["cost"]["bare_sends_per_write"] > 0) == bool(crowd["spectators"])
         taken = crowd["taken"]
+        assert crowd["racing_wait_ms"] > 0
         assert (0 < taken["p50_ms"] <= taken["p99_ms"] <= taken["max_ms"]) == bool(crowd["spectators"])
     shown = Console(width=200, record=True, file=io.StringIO())
     shown.print(of_race(msgspec.convert(result, RaceResult)))
@@ -58,6 +59,8 @@ def crowd(spectators: int, way: Way, *, cpu: float = 0.1, us_per_delivery: float
         durable=Durable(1.0, 2.0),
         cost=Cost(cpu, us_per_delivery, 1.0, 1.1, 40.0),
         kb_per_connection=17.0,
+        connecting_wait_ms=4.0,
+        racing_wait_ms=11.0,
         client_cpu=0.1,
     )
 
@@ -75,6 +78,7 @@ def test_goals() -> None:
     assert found[name.format("1,000", "% of a processor")] == (21, 20, False)
     assert found[name.format("1,000", "bytes for each position")] == (40, 65, True)
     assert found[name.format("10,000", "bytes for each position")] == (40, 35, False)
+    assert found[name.format("1,000", "longest wait of others in ms")] == (11, 10, False)
     assert found[name.format("10,000", "positions missing")] == (1, 0, False)
     flat = "batch and deflate: a delivery to 10,000 spectators, times one to 1,000"
     assert found[flat] == (1.2, 1.15, False)

@@ -99,6 +99,8 @@ class Crowd(msgspec.Struct, frozen=True):
         durable: From append to commit; None without a write side.
         cost: Of the worker.
         kb_per_connection: What the worker's memory grew by for each spectator that was subscribed and idle.
+        connecting_wait_ms: The most processor time that the worker took until it told its health, while all connected.
+        racing_wait_ms: The same in the first seconds of the race.
         client_cpu: Share of one processor that the spectators used.
     """
 
@@ -114,6 +116,8 @@ class Crowd(msgspec.Struct, frozen=True):
     durable: Durable | None
     cost: Cost
     kb_per_connection: float
+    connecting_wait_ms: float
+    racing_wait_ms: float
     client_cpu: float
 
 
@@ -168,6 +172,7 @@ def goals(crowds: Sequence[Crowd], compared: Compared) -> list[Goal]:
         if crowd.spectators in _MOST_BYTES:
             found.append(_goal(f"{name}: p99 in ms", crowd.taken.p99_ms, 300))
             found.append(_goal(f"{name}: KB for each idle connection", crowd.kb_per_connection, 20))
+            found.append(_goal(f"{name}: longest wait of others in ms", crowd.racing_wait_ms, 10))
             if crowd.way is Way.DEFLATE:
                 most = _MOST_BYTES[crowd.spectators]
                 found.append(_goal(f"{name}: bytes for each position", crowd.cost.bytes_per_position, most))

@@ -16,6 +16,7 @@ from telemetry_app.tools.bench.race.result import Cost, Crowd, Durable, RaceResu
 from telemetry_app.tools.bench.race.sends import Send, Sent
 from telemetry_app.tools.bench.race.spectators import Compare, Connect, Connected, Taken, Watch, Watched
 from telemetry_app.tools.bench.race.trackers import Drive, Driven
+from telemetry_app.tools.bench.race.waits import Waits
 from telemetry_app.tools.bench.targets import TOPIC
 from telemetry_app.tools.bench.usage import allow_open_files, cpu_s, live_frames, rss_kb
 from telemetry_app.tools.embedded.stack import Stack
@@ -140,9 +141,12 @@ class _Race:
             return None
         await self._connect(worker, case.way, 0)
         before_kb = rss_kb(process)
-        await self._connect(worker, case.way, case.spectators)
+        async with Waits(worker) as connecting:
+            await self._connect(worker, case.way, case.spectators)
         held_kb = (rss_kb(process) - before_kb) / case.spectators if case.spectators else 0.0
-        await self._drive(stream, _WARM_UP_ROUNDS, case)
+        # Not while the cost is measured: asking costs something too.
+        async with Waits(worker) as racing:
+            await self._drive(stream, _WARM_UP_ROUNDS, case)
         begun_s, used_s = time.perf_counter(), cpu_s(process)
         driven, watched = await self._drive(stream, round(self._seconds * HZ), case)
         lasted_s, used_s = time.perf_counter() - begun_s, cpu_s(process) - used_s
@@ -161,6 +165,8 @@ class _Race:
             durable=await self._durable(driven) if "write" in case.roles else None,
             cost=Cost.of(used_s, lasted_s, watched, us_per_send),
             kb_per_connection=round(held_kb, 1),
+            connecting_wait_ms=round(connecting.longest_ms, 1),
+            racing_wait_ms=round(racing.longest_ms, 1),
             client_cpu=round(watched.client_cpu_s / lasted_s, 3),
         )
 
