@@ -90,6 +90,12 @@ def test_unpacking_what_was_not_decoded_is_refused(raw: bytes) -> None:
         unpack_attributes(raw)
 
 
+def test_a_number_beyond_doubles_is_in_doubt_wherever_it_stands() -> None:
+    """What is looked at first is a sample of the bytes, in which a long run of digits shows at each offset."""
+    raws = [b'{"%b":%b}' % (b"a" * offset, b"9" * 309) for offset in range(16)]
+    assert [doubtful_among([raw]) for raw in raws] == [[0]] * len(raws)
+
+
 def test_digits_are_no_doubt() -> None:
     """Objects full of numbers are sure to pass, however many of them are looked at together."""
     digits = random.Random(14)
