@@ -49,6 +49,25 @@ class DevTools:
             raise RuntimeError(f"{method}: {said['error']['message']}")
         return dict(said["result"])
 
+    @contextlib.asynccontextmanager
+    async def tab(self, script: str) -> AsyncIterator[str]:
+        """Open an empty tab with a profile of its own; yield its session. The script runs before those of its pages."""
+        context = (await self.ask("Target.createBrowserContext"))["browserContextId"]
+        try:
+            target = await self.ask("Target.createTarget", url="about:blank", browserContextId=context)
+            attached = await self.ask("Target.attachToTarget", targetId=target["targetId"], flatten=True)
+            session: str = attached["sessionId"]
+            await self.ask("Page.enable", session)
+            await self.ask("Page.addScriptToEvaluateOnNewDocument", session, source=script)
+            yield session
+        finally:
+            await self.ask("Target.disposeBrowserContext", browserContextId=context)
+
+    async def evaluate(self, session: str, expression: str) -> Any:
+        """Return the value of an expression in a tab; None as long as it throws."""
+        said = await self.ask("Runtime.evaluate", session, expression=expression, returnByValue=True)
+        return None if "exceptionDetails" in said else said["result"].get("value")
+
     async def listen(self) -> None:
         """Pass on what the browser says until it goes."""
         async for message in self._socket:

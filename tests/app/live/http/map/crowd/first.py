@@ -127,21 +127,14 @@ class _Watch:
 
 async def load_once(tools: DevTools, address: str) -> Load:
     """Open the map where nothing of it is known yet, until its first dot and all that comes after."""
-    context = (await tools.ask("Target.createBrowserContext"))["browserContextId"]
-    try:
-        target = await tools.ask("Target.createTarget", url="about:blank", browserContextId=context)
-        session = (await tools.ask("Target.attachToTarget", targetId=target["targetId"], flatten=True))["sessionId"]
+    async with tools.tab(WATCH) as session:
         watch = _Watch(tools)
         tools.listener = watch.hear
         await watch.prepare(session)
-        await tools.ask("Page.enable", session)
         await tools.ask("Runtime.enable", session)
         await tools.ask("Runtime.addBinding", session, name="report")
-        await tools.ask("Page.addScriptToEvaluateOnNewDocument", session, source=WATCH)
         await tools.ask("Page.navigate", session, url=address)
         await asyncio.wait_for(watch.first, _FIRST_S)
         await eventually(watch.is_quiet, timeout_s=_FIRST_S, message="all has come")
         watch.load.resources.sort(key=lambda resource: resource.start_ms)
         return watch.load
-    finally:
-        await tools.ask("Target.disposeBrowserContext", browserContextId=context)

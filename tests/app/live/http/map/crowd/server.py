@@ -82,8 +82,8 @@ class Crowd:
             now_ms += 1000
             for frame in self.rounds(now_ms):
                 due += 1 / ROUNDS
-                if self.unhurried.is_set():
-                    await asyncio.sleep(due - loop.time())
+                # Also when nothing is due: writing to somebody who takes everything would let nobody else have a turn.
+                await asyncio.sleep(due - loop.time() if self.unhurried.is_set() else 0)
                 await socket.send_str(frame.decode())
             self.seconds += 1
 

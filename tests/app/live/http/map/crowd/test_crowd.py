@@ -5,12 +5,19 @@ from __future__ import annotations
 from playwright.async_api import expect
 
 from tests.app.live.browsing import TIMEOUT_S, browser, map_page
+from tests.app.live.http.map.crowd.devtools import devtools
 from tests.app.live.http.map.crowd.measure import WITHOUT_DRAWING
 from tests.app.live.http.map.crowd.server import EVENT, Crowd, serving
 from tests.support.waiting import eventually
 
 DEVICES = 2_000
 NEWEST = "() => Math.max(...window.telemetryMap.devices().map(({ ts }) => ts))"
+SPREAD = """(() => {
+  const times = window.telemetryMap.devices().map(({ ts }) => ts);
+  return times.length > 0 ? [Math.min(...times), Math.max(...times)] : null;
+})()"""
+#: Of frames: hundreds of positions for each picture.
+FLOOD_S = 60
 OLDEST = "() => Math.min(...window.telemetryMap.devices().map(({ ts }) => ts))"
 
 
@@ -34,3 +41,28 @@ async def test_a_crowd_is_shown() -> None:
         await page.locator("#filter").fill("aïcha h")
         await expect(page.locator("#devices li .name").first).to_have_text("Aïcha Haddad")
         assert tab.complaints == []
+
+
+async def test_a_flood_leaves_nobody_behind() -> None:
+    """However much faster than it draws positions come, the page shows everybody where the newest frames say.
+
+    Not by Playwright, which is told of every frame, and hears of all else behind them.
+    """
+    crowd = Crowd(DEVICES)
+    crowd.unhurried.clear()
+    async with serving(crowd) as address, devtools() as tools, tools.tab(WITHOUT_DRAWING) as session:
+        await tools.ask("Page.navigate", session, url=f"{address}#event={EVENT}")
+
+        async def shown() -> list[int] | None:
+            spread: list[int] | None = await tools.evaluate(session, SPREAD)
+            return spread
+
+        begin_ms, _ = await eventually(shown, message="devices are shown")
+
+        async def went_on() -> list[int] | None:
+            spread = await shown()
+            return spread if spread is not None and spread[0] > begin_ms + FLOOD_S * 1000 else None
+
+        oldest_ms, newest_ms = await eventually(went_on, timeout_s=60, message="every device has gone on")
+        # From one round of frames to the next.
+        assert newest_ms - oldest_ms < 1000
