@@ -205,6 +205,7 @@ async def test_the_map_in_a_frame(site: Site) -> None:
         await page.goto(f"{named}/?frame={worker.live_url}/?embed=1%23event=nope")
         await expect(frame.locator("#notice")).to_contain_text("Open the whole map", timeout=TIMEOUT_S * 1000)
         await expect(frame.locator("#notice")).not_to_contain_text("above")
+        await expect(frame.get_by_role("button", name="Try again")).to_be_visible()
         assert said == []
         await page.goto(f"{other}/?frame={worker.live_url}/?embed=1%23event=7")
         await eventually(lambda: said, timeout_s=TIMEOUT_S, message="the frame is refused")
