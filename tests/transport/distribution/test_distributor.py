@@ -75,6 +75,7 @@ async def test_one_distributes_and_the_other_takes_over(start: Start, records: S
     await records.publish(some := names("a", 50))
     await arrived(records, some)
     assert second.service.distributing() is None
+    await eventually(lambda: first.observer.total["distributed"] == 50)
     await first.service.stop()
     await records.publish(more := names("b", 50))
     await arrived(records, [*some, *more])
