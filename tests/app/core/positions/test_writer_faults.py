@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from telemetry_app.core.positions.writer import PositionWriter
@@ -25,8 +26,8 @@ from tests.support.waiting import eventually
 
 # What a test that hangs is ended by; nothing here asserts how long something took.
 FOREVER_S = 60
-#: A writer that has stored the first of two rows waits, before the second, until somebody waits for the first: then it
-#: is the writer that closes the circle, whoever is slow.
+INSERT = "INSERT INTO positions (device_id, ts) VALUES ($1, $2)"
+#: Before its second row the writer waits until somebody waits for its first: it closes the circle, whoever is slow.
 _WAITS_TO_BE_WAITED_FOR = """
 CREATE FUNCTION meet() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN
   IF NEW.ts = '2026-05-02 12:00:01Z' AND current_setting('application_name') = 'telemetry-processor' THEN
@@ -235,16 +236,15 @@ async def test_deadlock(url: str) -> None:
         await other.execute(f"ALTER DATABASE \"{database}\" SET deadlock_timeout = '100ms'")
         await other.execute("SET deadlock_timeout = '1h'")
         await other.execute(_WAITS_TO_BE_WAITED_FOR)
-        insert = "INSERT INTO positions (device_id, ts) VALUES ($1, $2)"
         first, second = positions(2)
         # With its chunk there already the statements below wait for each other's rows, not for the chunk.
         await it.write([position(3)])
         transaction = other.transaction()
         await transaction.start()
-        await other.execute(insert, second.device_id, second.ts)
+        await other.execute(INSERT, second.device_id, second.ts)
         async with writing(it, 3) as write:
             await eventually(lambda: writer_waits(url, "PgSleep"))
-            await other.execute(insert, first.device_id, first.ts)
+            await other.execute(INSERT, first.device_id, first.ts)
             await eventually(lambda: it.observed.retries["DeadlockDetectedError"])
             await transaction.commit()
             result = await write
@@ -260,9 +260,7 @@ async def test_serialization_failure(url: str) -> None:
         await other.execute(f"ALTER DATABASE \"{database}\" SET default_transaction_isolation = 'serializable'")
         transaction = other.transaction()
         await transaction.start()
-        await other.execute(
-            "INSERT INTO positions (device_id, ts) VALUES ($1, $2)", position(0).device_id, position(0).ts
-        )
+        await other.execute(INSERT, position(0).device_id, position(0).ts)
         async with writing(it, 3) as write:
             await eventually(lambda: writer_waits(url))
             await transaction.commit()
@@ -359,9 +357,13 @@ async def test_a_refused_row_while_the_server_restarts(server: EmbeddedPostgres)
     bad: dict[int, dict[str, Any]] = {5: {"attributes": b'{"x":"\\u0000"}'}, 1500: {"satellites": 40_000}}
     batch = [position(n, **bad.get(n, {})) for n in range(2000)]
     async with desk(server.url, max_rows=20) as it:
+        other = await asyncpg.connect(server.url)
+        await other.execute("BEGIN")  # holds the writer up in the middle
+        await other.execute(INSERT, position(900).device_id, position(900).ts)
         write = asyncio.create_task(it.write(batch))
-        await eventually(it.has_inserted(200))
+        await eventually(lambda: writer_waits(server.url))
         server.stop("immediate")
+        other.terminate()
         await eventually(it.failing)
         server.start()
         result = await asyncio.wait_for(write, FOREVER_S)
