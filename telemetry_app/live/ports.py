@@ -72,8 +72,11 @@ class Authorizer(Protocol):
 class EventDetails(Protocol):
     """Knows what else a client is told of an event that it may see. Never raises: what cannot be had is left out."""
 
-    async def entries(self, event_id: str, credentials: Credentials) -> Mapping[str, EntryFields] | None:
-        """Return the entries that a session may see, by their ids; None when nobody can be asked now."""
+    async def entries(self, event_id: str, credentials: Credentials, edition: int) -> Mapping[str, EntryFields] | None:
+        """Return the entries that a session may see, by their ids; None when nobody can be asked now.
+
+        With another edition, of `DeviceEvents.version`, they are asked for anew: an earlier answer lacks newcomers.
+        """
 
     async def course(self, event_id: str, credentials: Credentials) -> bytes | None:
         """Return the course of an event as GeoJSON, as `fit_course` makes it; None without one that can be shown."""

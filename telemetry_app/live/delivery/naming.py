@@ -30,7 +30,8 @@ class Namer:
         """Return what a client may be told of each device of its event, and note of which that was asked."""
         event_id = subscription.event_id
         devices, entry_ids = self.device_events.devices_of(event_id), self.device_events.entries_of(event_id)
-        entries = await self.details.entries(event_id, subscription.connection.credentials)
+        edition = self.device_events.version
+        entries = await self.details.entries(event_id, subscription.connection.credentials, edition)
         if entries is None:
             return {}
         subscription.named = devices

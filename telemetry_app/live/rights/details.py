@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
@@ -75,23 +76,25 @@ class DirectusDetails:
         self._entry_fields = entry_fields
         self._course_field = course_field
 
-    async def entries(self, event_id: str, credentials: Credentials) -> Mapping[str, EntryFields] | None:
+    async def entries(self, event_id: str, credentials: Credentials, edition: int) -> Mapping[str, EntryFields] | None:
         """Return the entries that a session may see, by their ids, each with the fields that it may see.
 
         That is one question, or three where there is a field that the session may not read or the collection lacks.
+        Answers that were given for another edition are not used.
         """
         fields = self._entry_fields
         if not fields or not self._directus.serves(credentials.cookie):
             return {}
-        answer = await self._ask(_Entries, event_id, ("id", *fields), credentials)
+        ask = partial(self._ask, event_id, credentials, edition)
+        answer = await ask(_Entries, ("id", *fields))
         if isinstance(answer, Answer) and answer.status == _FORBIDDEN:
             # Directus refuses the whole question for one field, but shows all that may be read when asked for `*`.
-            sample = await self._ask(_Sample, event_id, ("*",), credentials, limit=1)
+            sample = await ask(_Sample, ("*",), limit=1)
             if isinstance(sample, Unavailable):
                 return None
             items = sample.content.data if sample.content is not None else []
             readable = [name for name in fields if items and name in items[0]]
-            answer = await self._ask(_Entries, event_id, ("id", *readable), credentials) if readable else answer
+            answer = await ask(_Entries, ("id", *readable)) if readable else answer
         if isinstance(answer, Unavailable):
             return None
         return answer.content.data if answer.content is not None else {}
@@ -111,7 +114,13 @@ class DirectusDetails:
         return answer.content.data if isinstance(answer, Answer) and answer.content is not None else None
 
     async def _ask(
-        self, shape: type[M], event_id: str, fields: Sequence[str], credentials: Credentials, limit: int = MAX_ENTRIES
+        self,
+        event_id: str,
+        credentials: Credentials,
+        edition: int,
+        shape: type[M],
+        fields: Sequence[str],
+        limit: int = MAX_ENTRIES,
     ) -> Answer[M] | Unavailable:
         of_event = quote(json.dumps({"event_id": {"_eq": event_id}}, separators=(",", ":")), safe="")
         return await self._directus.ask(
@@ -120,4 +129,5 @@ class DirectusDetails:
             cookie=credentials.cookie,
             forwarded_for=credentials.forwarded_for,
             max_bytes=_MAX_BYTES,
+            edition=edition,
         )

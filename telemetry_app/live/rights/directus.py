@@ -131,7 +131,14 @@ class Directus(Service):
         return self.allow_public if cookie is None else can_be_sent(cookie, MAX_COOKIE_CHARS)
 
     async def ask(
-        self, path: str, shape: type[M], *, cookie: str | None, forwarded_for: str, max_bytes: int = MAX_BODY_BYTES
+        self,
+        path: str,
+        shape: type[M],
+        *,
+        cookie: str | None,
+        forwarded_for: str,
+        max_bytes: int = MAX_BODY_BYTES,
+        edition: int = 0,
     ) -> Answer[M] | Unavailable:
         """Ask one question, or share the answer to an identical one. Never raises.
 
@@ -141,8 +148,9 @@ class Directus(Service):
             cookie: The client's Cookie header, or None, which it `serves`; of a long one only the session's is sent.
             forwarded_for: The client's address; left out when empty or when it cannot be sent.
             max_bytes: Longest body accepted.
+            edition: Only those of the same one share an answer.
         """
-        key = self._key(path, cookie)
+        key = self._key(f"{edition} {path}", cookie)
         answer: Answer[M] | None = self._answers.get(key)
         if answer is not None:
             return answer

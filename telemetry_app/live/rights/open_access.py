@@ -90,7 +90,12 @@ class OpenDetails:
         self._entry_fields = list(entry_fields)
         self._course_field = course_field
 
-    async def entries(self, event_id: str, credentials: Credentials) -> Mapping[str, EntryFields] | None:  # noqa: ARG002 - whoever it is
+    async def entries(
+        self,
+        event_id: str,
+        credentials: Credentials,  # noqa: ARG002 - whoever it is
+        edition: int,  # noqa: ARG002 - it is read each time
+    ) -> Mapping[str, EntryFields] | None:
         """Return the entries of an event, by their ids, each with those of the fields that the table has."""
         rows = await self._tables.fetch(_ENTRIES, event_id, self._entry_fields, MAX_ENTRIES, missing=[])
         if rows is None:

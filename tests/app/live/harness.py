@@ -99,7 +99,7 @@ class Details:
         self.entries_by_id = entries
         self._course = course
 
-    async def entries(self, event_id: str, credentials: Credentials) -> Mapping[str, EntryFields] | None:  # noqa: ARG002
+    async def entries(self, event_id: str, credentials: Credentials, edition: int) -> Mapping[str, EntryFields] | None:  # noqa: ARG002
         return self.entries_by_id
 
     async def course(self, event_id: str, credentials: Credentials) -> bytes | None:  # noqa: ARG002

@@ -85,6 +85,32 @@ async def test_each_is_told_what_directus_shows(
         assert told == [{ana: {"name": "Ana"}}, {ana: {"number": 7}}]
 
 
+async def test_who_was_entered_since_directus_was_asked_is_named(
+    redis_url: str, stream: str, directus: DirectusServer, spectator: Spectator
+) -> None:
+    """An answer that is kept for a while is not used for devices that were entered after it."""
+    ana = await directus.add_entry(SEVEN, name="Ana")
+    await directus.allow_entries(spectator.user_id, ("id", "event_id", "name"))
+    async with (
+        client_of(directus.url, cache_s=60) as client,
+        live_side(
+            redis_url,
+            stream,
+            devices={SEVEN: [ana]},
+            rights=spectator,
+            details=DirectusDetails(client, ("name",), None),
+            limits=LiveLimits(reauthorize_s=0.5),
+        ) as side,
+    ):
+        early = await side.connect(headers={"Cookie": spectator.cookie})
+        assert (await ask(early, type="subscribe", topic=TOPIC_7))["entries"] == {ana: {"name": "Ana"}}
+        bo = await directus.add_entry(SEVEN, name="Bo")
+        side.entries.change({SEVEN: [ana, bo]})
+        late = await side.connect(headers={"Cookie": spectator.cookie})
+        assert (await ask(late, type="subscribe", topic=TOPIC_7))["entries"].keys() == {ana, bo}
+        assert (await receive(early))["entries"] == {bo: {"name": "Bo"}}
+
+
 @pytest.mark.parametrize("was_away", [False, True])
 async def test_newcomers_are_named(live: LiveFactory, *, was_away: bool) -> None:
     """Of a device that is entered later a client is told when rights are checked again; of all where it was of none."""

@@ -34,7 +34,7 @@ async def entries(
     timeout_s: float = TIMEOUT_S,
 ) -> Any:
     async with client_of(directus.url, timeout_s=timeout_s, cache_s=0) as client:
-        return await DirectusDetails(client, fields, None).entries(event_id, credentials)
+        return await DirectusDetails(client, fields, None).entries(event_id, credentials, 1)
 
 
 async def test_entries_of_an_event(directus: DirectusServer) -> None:
@@ -89,7 +89,7 @@ async def test_one_question_for_a_crowd(stand_in: DirectusStandIn) -> None:
     async with client_of(stand_in.url) as client:
         for credentials, fields in ((all_fields, FIELDS[:2]), (some_fields, FIELDS)):
             details = DirectusDetails(client, fields, None)
-            answers = await asyncio.gather(*(details.entries(event, credentials) for _ in range(50)))
+            answers = await asyncio.gather(*(details.entries(event, credentials, 1) for _ in range(50)))
             assert [list((answer or {}).values()) for answer in answers] == [[{"name": "Ana"}]] * 50
             asked.append(stand_in.count(PATH))
 

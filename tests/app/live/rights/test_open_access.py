@@ -77,12 +77,12 @@ async def test_entries(plain_postgres_url: str) -> None:
     """Entries have those of the wanted fields that the table has; without a table there are none."""
     async with pool(plain_postgres_url) as postgres, session(plain_postgres_url) as connection:
         details = OpenDetails(postgres, ("name", "number", "class"), None)
-        assert await details.entries("7", NOBODY) == {}
+        assert await details.entries("7", NOBODY, 1) == {}
         await connection.execute("""
             CREATE TABLE entries (id int, event_id int, name text, number int, secret text);
             INSERT INTO entries VALUES (1, 7, 'Ana', 12, 'x'), (2, 7, NULL, NULL, 'x'), (3, 8, 'Bo', 13, 'x')
         """)
-        assert await details.entries("7", NOBODY) == {"1": {"name": "Ana", "number": 12}}
+        assert await details.entries("7", NOBODY, 1) == {"1": {"name": "Ana", "number": 12}}
 
 
 @pytest.mark.parametrize("column", ["json", "jsonb", "text"])
@@ -111,7 +111,7 @@ async def test_without_a_database(caplog: pytest.LogCaptureFixture) -> None:
             "error", why="The database cannot be read. Try again."
         )
         assert await authorizer.visible_events(NOBODY) == []
-        assert await OpenDetails(postgres, ("name",), None).entries("7", NOBODY) is None
+        assert await OpenDetails(postgres, ("name",), None).entries("7", NOBODY, 1) is None
 
     assert [r.name for r in caplog.records] == ["telemetry_app.live.rights.open_access"] * 2
     for what in ("table of events", "tables of entries and events"):
