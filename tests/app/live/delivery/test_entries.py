@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
+
 import pytest
 
 from telemetry_app.live.clients.limits import LiveLimits
@@ -10,10 +13,29 @@ from telemetry_app.live.wire.protocol import EntryFields
 from tests.app.live.directus.client import client_of
 from tests.app.live.directus.rights import SEVEN, TOPIC_7, Spectator
 from tests.app.live.directus.stand_in import DirectusServer
-from tests.app.live.harness import Details, LiveFactory, Stored, ask, live_side, race_ms, receive
+from tests.app.live.harness import Details, LiveFactory, Side, Stored, ask, live_side, race_ms, receive
 from tests.app.live.records import live_position
 
 ANA: EntryFields = {"name": "Ana", "number": 7}
+
+
+@contextlib.asynccontextmanager
+async def side_with(
+    directus: DirectusServer, spectator: Spectator, redis_url: str, stream: str, *, device: str
+) -> AsyncIterator[Side]:
+    """Start a live side that asks a Directus about entries. A device is entered by the id of its entry."""
+    async with (
+        client_of(directus.url, cache_s=60) as client,
+        live_side(
+            redis_url,
+            stream,
+            devices={SEVEN: [device]},
+            rights=spectator,
+            details=DirectusDetails(client, ("name", "number"), None),
+            limits=LiveLimits(reauthorize_s=0.5),
+        ) as side,
+    ):
+        yield side
 
 
 @pytest.mark.parametrize("resumes", [False, True])
@@ -67,17 +89,7 @@ async def test_each_is_told_what_directus_shows(
     await directus.allow(other, [SEVEN])
     await directus.allow_entries(spectator.user_id, ("id", "event_id", "name"))
     await directus.allow_entries(other, ("id", "event_id", "number"))
-    async with (
-        client_of(directus.url, cache_s=60) as client,
-        live_side(
-            redis_url,
-            stream,
-            # A device is entered by its own id here.
-            devices={SEVEN: [ana]},
-            rights=spectator,
-            details=DirectusDetails(client, ("name", "number"), None),
-        ) as side,
-    ):
+    async with side_with(directus, spectator, redis_url, stream, device=ana) as side:
         told = []
         for cookie in (spectator.cookie, await directus.login(other)):
             socket = await side.connect(headers={"Cookie": cookie})
@@ -91,17 +103,7 @@ async def test_who_was_entered_since_directus_was_asked_is_named(
     """An answer that is kept for a while is not used for devices that were entered after it."""
     ana = await directus.add_entry(SEVEN, name="Ana")
     await directus.allow_entries(spectator.user_id, ("id", "event_id", "name"))
-    async with (
-        client_of(directus.url, cache_s=60) as client,
-        live_side(
-            redis_url,
-            stream,
-            devices={SEVEN: [ana]},
-            rights=spectator,
-            details=DirectusDetails(client, ("name",), None),
-            limits=LiveLimits(reauthorize_s=0.5),
-        ) as side,
-    ):
+    async with side_with(directus, spectator, redis_url, stream, device=ana) as side:
         early = await side.connect(headers={"Cookie": spectator.cookie})
         assert (await ask(early, type="subscribe", topic=TOPIC_7))["entries"] == {ana: {"name": "Ana"}}
         bo = await directus.add_entry(SEVEN, name="Bo")
