@@ -14,6 +14,9 @@ from tests.support.waiting import eventually
 from tests.transport.apps import GROUP, TransportApp, names, once_each
 from tests.transport.conftest import AppFactory, Stream
 
+#: A lease is looked at three times in this.
+LOOKS_OFTEN = {"lease_ttl_ms": 6000}
+
 
 def held(*apps: TransportApp) -> list[int]:
     """Return how many partitions each application has, once all of them take records."""
@@ -70,7 +73,7 @@ async def test_paused_worker_changes_nothing(transport_app: AppFactory, records:
     try:
         await eventually(records.state, timeout_s=60)
         process.send_signal(19)
-        app = await transport_app(records.name, batch_size=1, redeliver_after_ms=1000)
+        app = await transport_app(records.name, batch_size=1, redeliver_after_ms=1000, **LOOKS_OFTEN)
         await records.committed(published)
         process.send_signal(18)
         await records.publish(more := names("s", 50))
@@ -98,7 +101,7 @@ async def test_killed_worker_is_replaced(transport_app: AppFactory, records: Str
         await process.wait()
     done = len(await records.state())
     assert 0 < done < 2000
-    app = await transport_app(records.name)
+    app = await transport_app(records.name, **LOOKS_OFTEN)
     await records.committed(published)
     assert len(app.counted) == 2000 - done
 
