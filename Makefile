@@ -13,8 +13,9 @@ UNSUPPORTED = $(shell $(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3
 demo: $(VENV)/.installed
 	$(BIN)/telemetry demo $(ARGS)
 
+# One process more than two cores: a third of the time a test waits for servers.
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile $(ARGS)
 
 # Every test that asks a Directus, against a real one installed from npm into .cache/; failing on demand is the stand-in's.
 test-directus: $(VENV)/.installed
