@@ -24,7 +24,7 @@ from telemetry_app.database.migration_files import (
     pending_of,
 )
 from telemetry_app.database.postgres import connect
-from telemetry_app.database.sessions import end, needs_transactions, used
+from telemetry_app.database.sessions import end_session, needs_transactions, used
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -217,7 +217,7 @@ async def _connection(
     try:
         yield connection
     finally:
-        await end(connection)
+        await end_session(connection)
 
 
 @contextlib.asynccontextmanager

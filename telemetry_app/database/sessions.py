@@ -118,7 +118,7 @@ class Sessions:
             raise
         if done == "SELECT 1":
             return True
-        await end(session)
+        await end_session(session)
         return False
 
     def _making_settings(self, url: PostgresUrl, *, only_here: bool) -> str:
@@ -200,7 +200,7 @@ class _Savepoint:
             await self.rollback()
 
 
-async def end(connection: asyncpg.Connection[Any]) -> None:
+async def end_session(connection: asyncpg.Connection[Any]) -> None:
     """Close a session: what was done on it is done, whether or not the server answers the farewell in time."""
     with contextlib.suppress(*DATABASE_ERRORS):
         await connection.close(timeout=_CLOSE_TIMEOUT_S)
@@ -210,7 +210,7 @@ async def retire(connection: Any) -> None:
     """Close a session that should make way for other clients of a pooler, and no other."""
     # A pool that stops takes its connections from whoever still has one.
     if time.monotonic() > getattr(connection, "closes_at", math.inf):
-        await end(connection)
+        await end_session(connection)
 
 
 async def _roll_back(connection: Any) -> None:

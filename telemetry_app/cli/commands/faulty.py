@@ -116,7 +116,7 @@ def _with_database(act: Callable[[asyncpg.Connection[Any]], Awaitable[T]]) -> T:
     """Run an action on the table of positions."""
     from telemetry_app.database.errors import DATABASE_ERRORS, describe, meaning_of
     from telemetry_app.database.postgres import connect
-    from telemetry_app.database.sessions import end
+    from telemetry_app.database.sessions import end_session
     from telemetry_app.settings import load_settings
 
     settings = load_settings()
@@ -126,7 +126,7 @@ def _with_database(act: Callable[[asyncpg.Connection[Any]], Awaitable[T]]) -> T:
         try:
             return await act(connection)
         finally:
-            await end(connection)
+            await end_session(connection)
 
     try:
         return run(work())

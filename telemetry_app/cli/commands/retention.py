@@ -53,7 +53,7 @@ async def _remove(settings: Settings, age: timedelta, *, dry_run: bool) -> Old:
 
     from telemetry_app.database.postgres import connect
     from telemetry_app.database.retention import find_old, remove
-    from telemetry_app.database.sessions import end
+    from telemetry_app.database.sessions import end_session
 
     connection = await connect(settings.postgres_url, pooler=settings.postgres_pooler)
     try:
@@ -64,4 +64,4 @@ async def _remove(settings: Settings, age: timedelta, *, dry_run: bool) -> Old:
             task = bar.add_task("removing", total=old.number)
             return await remove(connection, old, lambda done: bar.update(task, completed=done))
     finally:
-        await end(connection)
+        await end_session(connection)

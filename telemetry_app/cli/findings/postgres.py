@@ -12,7 +12,7 @@ from telemetry_app.core.positions.rows import columns, doubt_columns
 from telemetry_app.database.errors import describe, meaning_of
 from telemetry_app.database.migrate import MigrationError, status
 from telemetry_app.database.postgres import Postgres, connect
-from telemetry_app.database.sessions import end, needs_transactions, used
+from telemetry_app.database.sessions import end_session, needs_transactions, used
 from telemetry_app.redaction import redact_url
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ async def look_at_postgres(settings: Settings) -> AsyncIterator[Finding]:
             yield await _migrations(connection)
             yield await _writing(pool, table) if table.ok else table
     finally:
-        await end(connection)
+        await end_session(connection)
 
 
 async def _extensions(connection: asyncpg.Connection[Any]) -> Finding:
