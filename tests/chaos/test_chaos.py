@@ -7,7 +7,7 @@ import pytest
 from tests.chaos.run import run
 from tests.chaos.schedule import is_distributed, kinds, plan
 
-SECONDS = 20
+SECONDS = 30
 #: In these every kind of fault comes: in those that a producer shards, and in those that the workers distribute.
 SEEDS = (388, 1012, 379, 1099)
 
