@@ -31,7 +31,7 @@ def of_write(result: WriteResult) -> Table:
 
 def of_scale(result: ScaleResult) -> Table:
     """Return the table of `telemetry bench scale`."""
-    title = f"{result.records:,} records of {result.devices:,} devices"
+    title = f"{result.records:,} records of {result.devices:,} devices, medians of {result.rounds}"
     table = _table(title, "workers", "partitions", "records/s", "CPU/record", "CPU idle")
     for name, rows in (
         ("one stream", [result.single]),
@@ -45,7 +45,8 @@ def of_scale(result: ScaleResult) -> Table:
         table.add_section()
     more = ", ".join(f"{more_us:.2f}" for more_us in result.distributed_us)
     table.caption = (
-        f"most workers to fewest, sharded: {result.cpu_growth:.2f} times the CPU for each record; "
+        f"most workers to fewest: {result.cpu_growth:.2f} times the CPU for each record sharded, "
+        f"{result.distributed_cpu_growth:.2f} times distributed; "
         f"the distributor by itself: {result.hop_us:.2f} us, {result.hop_ratio:.2f} times a bare loop's "
         f"{result.bare_hop_us:.2f} us; workers use {more} us more where one distributes"
     )

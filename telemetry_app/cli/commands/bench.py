@@ -122,8 +122,9 @@ def latency(rates: list[int], seconds: float, as_json: bool) -> None:  # noqa: F
 @click.option("--records", type=click.IntRange(1000, 10_000_000), default=200_000, show_default=True)
 @click.option("--devices", type=click.IntRange(8, 1_000_000), default=500, show_default=True)
 @click.option("--workers", type=Numbers(1, 8), default="1,2,4", show_default=True, help="Numbers of workers.")
+@click.option("--rounds", type=click.IntRange(1, 100), default=3, show_default=True, help="How often all is measured.")
 @_as_json
-def scale(records: int, devices: int, workers: list[int], as_json: bool) -> None:  # noqa: FBT001 - see above
+def scale(records: int, devices: int, workers: list[int], rounds: int, as_json: bool) -> None:  # noqa: FBT001 - see above
     """Measure several workers draining a backlog of 8 partitions, sharded by the producer and from one stream.
 
     Beside them one worker on one stream; and the distributor by itself, in turns with a bare loop that reads a stream
@@ -135,7 +136,7 @@ def scale(records: int, devices: int, workers: list[int], as_json: bool) -> None
     from telemetry_app.cli.tables import of_scale
     from telemetry_app.tools.bench.scale.measure import ScalePlan, measure
 
-    result = _run(lambda folder, say: measure(ScalePlan(records, devices, workers), folder, say))
+    result = _run(lambda folder, say: measure(ScalePlan(records, devices, workers, rounds), folder, say))
     _show(result, of_scale, as_json=as_json)
 
 

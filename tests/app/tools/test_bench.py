@@ -15,7 +15,8 @@ from telemetry_app.live.wire.frames import PING, text_frame
 from telemetry_app.tools.bench.entries import Chunk, Clock, Entries
 from telemetry_app.tools.bench.helper import Helper
 from telemetry_app.tools.bench.latency import LatencyResult
-from telemetry_app.tools.bench.scale.measure import ScaleResult
+from telemetry_app.tools.bench.scale.measure import ScaleResult, growth
+from telemetry_app.tools.bench.scale.sharing import Shared
 from telemetry_app.tools.bench.sink import Connect, Connected
 from telemetry_app.tools.bench.usage import allow_open_files
 from telemetry_app.tools.bench.write import Drain, Measured, RawLimit, WriteResult
@@ -57,7 +58,7 @@ def test_ratios_are_those_within_a_round() -> None:
 
 def test_scale(tmp_path: Path) -> None:
     """`bench scale` stores every record once with each number of workers, sharded and distributed, and adds up."""
-    result = result_of(tmp_path, "scale", "--records", "4000", "--workers", "1,2")
+    result = result_of(tmp_path, "scale", "--records", "4000", "--workers", "1,2", "--rounds", "1")
     assert [result["single"][name] for name in ("workers", "partitions")] == [1, 1]
     for rows, distributed in ((result["sharded"], False), (result["distributed"], True)):
         assert [(row["workers"], row["partitions"], row["distributed"]) for row in rows] == [
@@ -67,6 +68,8 @@ def test_scale(tmp_path: Path) -> None:
         assert all(row["records_per_s"] > 0 and row["cpu_us_per_record"] > 0 for row in rows)
     one, two = (row["cpu_us_per_record"] for row in result["sharded"])
     assert result["cpu_growth"] == pytest.approx(two / one, abs=0.01)
+    fewest, most = (row["cpu_us_per_record"] for row in result["distributed"])
+    assert result["distributed_cpu_growth"] == pytest.approx(most / fewest, abs=0.01)
     more = [row["cpu_us_per_record"] - one_us for row, one_us in zip(result["distributed"], (one, two), strict=True)]
     assert result["distributed_us"] == pytest.approx(more, abs=0.01)
     assert result["hop_ratio"] == pytest.approx(result["hop_us"] / result["bare_hop_us"], abs=0.01)
@@ -74,6 +77,17 @@ def test_scale(tmp_path: Path) -> None:
     shown.print(of_scale(msgspec.convert(result, ScaleResult)))
     lines = shown.export_text().splitlines()
     assert [sum(f" {way} " in line for line in lines) for way in ("one stream", "sharded", "distributed")] == [1, 2, 2]
+
+
+def test_growth_is_that_within_a_round() -> None:
+    """A machine that is twice as slow in one round changes no growth; of each fact the median is told."""
+    distributed = True
+    fewest, most = (
+        [Shared(workers, 8, distributed, 900 // slowness, used_us * slowness, 0.01 * slowness) for slowness in (1, 3, 2)]
+        for workers, used_us in ((1, 10.0), (4, 11.0))
+    )
+    assert growth(fewest, most) == 1.1
+    assert Shared.of(most) == Shared(4, 8, distributed, 450, 22.0, 0.02)
 
 
 def test_live(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import chain
 from statistics import median
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -29,23 +31,28 @@ _SOURCE: Final = "hop"
 
 
 class ScalePlan(NamedTuple):
-    """How many records of how many devices, and how many workers share them."""
+    """How many records of how many devices, how many workers share them, and how often all of it is measured."""
 
     records: int
     devices: int
     workers: Sequence[int]
+    rounds: int
 
 
 class ScaleResult(msgspec.Struct, frozen=True):
-    """Everything measured.
+    """Everything measured: of each fact the median of the rounds.
+
+    What the same work costs changes by a tenth from minute to minute, so growth is that within a round.
 
     Attributes:
         records: Of each measurement.
         devices: Number that they are of.
+        rounds: How often each was measured.
         single: One worker on one stream.
         sharded: The numbers of workers on eight partitions.
         distributed: The same from one stream.
         cpu_growth: Processor time per record of the most workers, to that of the fewest, sharded.
+        distributed_cpu_growth: The same from one stream.
         distributed_us: Processor time per record that workers use more from one stream, for each number of them.
         hop_us: Processor time per record of the distributor by itself.
         bare_hop_us: Processor time per record of a bare loop that reads a stream and appends to the partitions.
@@ -54,10 +61,12 @@ class ScaleResult(msgspec.Struct, frozen=True):
 
     records: int
     devices: int
+    rounds: int
     single: Shared
     sharded: list[Shared]
     distributed: list[Shared]
     cpu_growth: float
+    distributed_cpu_growth: float
     distributed_us: list[float]
     hop_us: float
     bare_hop_us: float
@@ -76,33 +85,45 @@ async def measure(plan: ScalePlan, folder: Path, say: Callable[[str, float], Non
         EmbeddedServerError: A server or a worker did not start.
         RuntimeError: Too much or too little arrived, or nothing for a minute.
     """
-    sharing = Sharing(plan.records, plan.devices, workers=1, partitions=1, distributed=False)
+    alone = Sharing(plan.records, plan.devices, workers=1, partitions=1, distributed=False)
+    sharded = [alone._replace(workers=workers, partitions=PARTITIONS) for workers in plan.workers]
+    distributed = [sharing._replace(distributed=True) for sharing in sharded]
+    # Those that are compared follow each other.
+    in_turn = (alone, *chain(*zip(sharded, distributed, strict=True)))
+    measured: dict[Sharing, list[Shared]] = {sharing: [] for sharing in in_turn}
     async with Stack(folder, {"ROLES": "write", "LOG_LEVEL": "warning", "LEASE_TTL_MS": _LEASE_TTL_MS}) as stack:
-        single = await sharing.measure(stack, say)
-        pairs = [
-            [
-                await sharing._replace(workers=workers, partitions=PARTITIONS, distributed=one).measure(stack, say)
-                for one in (False, True)
-            ]
-            for workers in plan.workers
-        ]
+        for number in range(plan.rounds):
+            say_of_round = partial(_say_of_round, say, number)
+            for sharing, rounds in measured.items():
+                rounds.append(await sharing.measure(stack, say_of_round))
         bare_hop_us, hop_us = await _hops_us(plan, stack.valkey.url, say)
-    sharded, distributed = (list(each) for each in zip(*pairs, strict=True))
+    medians = {sharing: Shared.of(rounds) for sharing, rounds in measured.items()}
     return ScaleResult(
         records=plan.records,
         devices=plan.devices,
-        single=single,
-        sharded=sharded,
-        distributed=distributed,
-        cpu_growth=round(sharded[-1].cpu_us_per_record / sharded[0].cpu_us_per_record, 2),
+        rounds=plan.rounds,
+        single=medians[alone],
+        sharded=[medians[sharing] for sharing in sharded],
+        distributed=[medians[sharing] for sharing in distributed],
+        cpu_growth=growth(measured[sharded[0]], measured[sharded[-1]]),
+        distributed_cpu_growth=growth(measured[distributed[0]], measured[distributed[-1]]),
         distributed_us=[
-            round(one.cpu_us_per_record - without.cpu_us_per_record, 2)
+            round(medians[one].cpu_us_per_record - medians[without].cpu_us_per_record, 2)
             for without, one in zip(sharded, distributed, strict=True)
         ],
         hop_us=hop_us,
         bare_hop_us=bare_hop_us,
         hop_ratio=round(hop_us / bare_hop_us, 2),
     )
+
+
+def _say_of_round(say: Callable[[str, float], None], number: int, what: str, done: float) -> None:
+    say(f"round {number + 1}: {what}", done)
+
+
+def growth(fewest: Sequence[Shared], most: Sequence[Shared]) -> float:
+    """Return how much more processor time a record takes, by the median of the rounds."""
+    return round(median(m.cpu_us_per_record / f.cpu_us_per_record for f, m in zip(fewest, most, strict=True)), 2)
 
 
 async def _hops_us(plan: ScalePlan, url: str, say: Callable[[str, float], None]) -> tuple[float, float]:

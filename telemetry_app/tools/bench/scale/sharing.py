@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from itertools import islice
+from statistics import median
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import asyncpg
@@ -53,6 +54,19 @@ class Shared(msgspec.Struct, frozen=True):
     records_per_s: float
     cpu_us_per_record: float
     idle_cpu: float
+
+    @classmethod
+    def of(cls, rounds: Sequence[Shared]) -> Shared:
+        """Return the medians of what was measured in each round."""
+        first = rounds[0]
+        return cls(
+            first.workers,
+            first.partitions,
+            first.distributed,
+            median(one.records_per_s for one in rounds),
+            round(median(one.cpu_us_per_record for one in rounds), 2),
+            median(one.idle_cpu for one in rounds),
+        )
 
 
 class Sharing(NamedTuple):
