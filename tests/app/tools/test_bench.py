@@ -83,7 +83,7 @@ def test_growth_is_that_within_a_round() -> None:
     """A machine that is twice as slow in one round changes no growth; of each fact the median is told."""
     distributed = True
     fewest, most = (
-        [Shared(workers, 8, distributed, 900 // slowness, used_us * slowness, 0.01 * slowness) for slowness in (1, 3, 2)]
+        [Shared(workers, 8, distributed, 900 // slow, used_us * slow, 0.01 * slow) for slow in (1, 3, 2)]
         for workers, used_us in ((1, 10.0), (4, 11.0))
     )
     assert growth(fewest, most) == 1.1
