@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from aiohttp import web
@@ -24,6 +25,10 @@ PATH: Final = "/live/basemap/{version}.pmtiles"
 MAX_BYTES: Final = 4 << 20
 #: So much is read before it is sent.
 _CHUNK_BYTES: Final = 1 << 18
+#: The one range of a Range header: from where to where, or so many at the end.
+_RANGE: Final = re.compile(r"bytes=[ \t]*(?:([0-9]+)-([0-9]*)|-([0-9]+))[ \t]*", re.IGNORECASE)
+#: A number with more digits lies beyond the end of every file, and Python reads none of thousands of digits.
+_MAX_DIGITS: Final = 19
 #: Proxies must leave the bytes as they are, or ranges would be those of something else.
 _FOR_EVER: Final = "public, max-age=31536000, immutable, no-transform"
 _NONE: Final = Refusal(404, "not-found", "There is no base map.")
@@ -90,10 +95,7 @@ def _answer(request: web.Request, archive: Archive, file: BinaryIO, lobby: Lobby
         if archive.size > MAX_BYTES and request.method != "HEAD":
             return _TOO_LARGE.response(**{"Accept-Ranges": "bytes"})
         return _Part(file, range(archive.size), lobby, status=200, headers=headers)
-    try:
-        wanted = range(archive.size)[request.http_range][:MAX_BYTES]
-    except ValueError:
-        wanted = range(0)
+    wanted = _wanted(request.headers["Range"], archive.size)[:MAX_BYTES]
     if not wanted:
         return _NO_SUCH_RANGE.response(**{"Content-Range": f"bytes */{archive.size}"})
     headers["Content-Range"] = f"bytes {wanted[0]}-{wanted[-1]}/{archive.size}"
@@ -103,7 +105,22 @@ def _answer(request: web.Request, archive: Archive, file: BinaryIO, lobby: Lobby
 def _asks_for_part(request: web.Request, archive: Archive) -> bool:
     """Tell whether a request has a range that counts: of bytes, and of this archive."""
     tag = f'"{archive.version}"'
-    return request.headers.get("Range", "").startswith("bytes=") and request.headers.get("If-Range", tag) == tag
+    return request.headers.get("Range", "").lower().startswith("bytes=") and request.headers.get("If-Range", tag) == tag
+
+
+def _wanted(asked: str, size: int) -> range:
+    """Return which bytes of a file a Range header asks for; none of what is no range, or lies beyond the end."""
+    found = _RANGE.fullmatch(asked)
+    if found is None:
+        return range(0)
+    first, last, at_the_end = map(_number, found.groups())
+    if first is None:
+        return range(size)[-at_the_end:] if at_the_end else range(0)
+    return range(first, size if last is None else min(last + 1, size))
+
+
+def _number(digits: str | None) -> int | None:
+    return int(digits.lstrip("0")[:_MAX_DIGITS] or "0") if digits else None
 
 
 class _Part(web.StreamResponse):
