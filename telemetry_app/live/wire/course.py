@@ -14,10 +14,12 @@ from telemetry_app.live.wire.texts import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-#: Most points of all lines together, most lines, and most points that are marked.
+#: Most points of all lines together, most lines, and most points that are marked, with those that cannot be drawn.
 MAX_VERTICES: Final = 20_000
 MAX_LINES: Final = 50
 MAX_MARKS: Final = 500
+#: Most lists and objects of a text, of which each point is one: to read a million of them takes seconds.
+_MAX_NESTED: Final = 2 * MAX_VERTICES
 #: Collections may hold collections, but hardly any does.
 _MAX_DEPTH: Final = 4
 #: Ends that are no further apart are one place.
@@ -51,6 +53,7 @@ class BadCourseError(ValueError):
 class _Course:
     lines: list[tuple[str, list[list[Place]]]] = field(default_factory=list)
     marks: list[tuple[Kind, str, Place]] = field(default_factory=list)
+    vertices: int = 0
 
 
 def fit_course(value: object) -> bytes:
@@ -61,46 +64,46 @@ def fit_course(value: object) -> bytes:
     What cannot be drawn is left out.
 
     Args:
-        value: GeoJSON of any type with lines and points, or its text.
+        value: GeoJSON of any type with lines and points, its text, or the JSON of its text.
 
     Raises:
-        BadCourseError: It has no line, or is too large.
+        BadCourseError: It has no line, or is too large; nothing else, whatever the value.
     """
     course = _Course()
     for geometry, properties in _geometries(_decoded(value)):
         _add(course, geometry, properties)
     if not course.lines:
         raise BadCourseError("there is no line of at least two points in it")
-    vertices = sum(len(part) for _, parts in course.lines for part in parts)
-    for number, most, what in (
-        (vertices, MAX_VERTICES, "points of lines"),
-        (len(course.lines), MAX_LINES, "lines"),
-        (len(course.marks), MAX_MARKS, "marked points"),
-    ):
-        if number > most:
-            raise BadCourseError(f"it has {number} {what}, and may have {most}")
     _mark_ends(course)
     return _encoded(course)
 
 
+def _refuse_more(number: int, most: int, what: str) -> None:
+    if number > most:
+        raise BadCourseError(f"it has at least {number} {what}, and may have {most}")
+
+
 def _decoded(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    try:
-        return msgspec.json.decode(value)
-    except (msgspec.DecodeError, RecursionError, UnicodeEncodeError):
-        return None
+    # A column of text has GeoJSON as a text in JSON.
+    for _ in range(2):
+        if isinstance(value, str):
+            _refuse_more(value.count("[") + value.count("{"), _MAX_NESTED, "points and other lists and objects")
+            try:
+                value = msgspec.json.decode(value)
+            except (msgspec.DecodeError, RecursionError, ValueError):
+                raise BadCourseError("it cannot be read as JSON") from None
+    return value
 
 
 def _geometries(value: object, properties: Mapping[str, Any] | None = None, depth: int = 0) -> Iterator[Any]:
     """Yield each geometry with the properties of its feature."""
     if not isinstance(value, dict) or depth > _MAX_DEPTH:
         return
-    members = value.get("features"), value.get("geometries")
-    if value.get("type") == "Feature":
+    kind, members = value.get("type"), (value.get("features"), value.get("geometries"))
+    if kind == "Feature":
         own = value.get("properties")
         yield from _geometries(value.get("geometry"), own if isinstance(own, dict) else {}, depth + 1)
-    elif value.get("type") in {"FeatureCollection", "GeometryCollection"}:
+    elif kind in ("FeatureCollection", "GeometryCollection"):  # no set: it may be a list
         for member in next((found for found in members if isinstance(found, list)), ()):
             yield from _geometries(member, properties, depth + 1)
     else:
@@ -124,14 +127,20 @@ def _add(course: _Course, geometry: Mapping[str, Any], properties: Mapping[str, 
 def _mark(course: _Course, coordinates: Sequence[object], name: str, properties: Mapping[str, Any]) -> None:
     given = properties.get("kind")
     kind = _KINDS.get((given if isinstance(given, str) else name).lower(), "point")
+    _refuse_more(len(course.marks) + len(coordinates), MAX_MARKS, "marked points")
     course.marks += [(kind, name, place) for value in coordinates if (place := _place(value)) is not None]
 
 
 def _draw(course: _Course, lines: Sequence[object], name: str) -> None:
-    places = [[place for value in line if (place := _place(value))] for line in lines if isinstance(line, list)]
+    given = [line for line in lines if isinstance(line, list)]
+    # Before anything is built.
+    course.vertices += sum(map(len, given))
+    _refuse_more(course.vertices, MAX_VERTICES, "points of lines")
+    places = [[place for value in line if (place := _place(value))] for line in given]
     parts = [part for line in places for part in _split(line) if len(part) > 1]
     if parts:
         course.lines.append((name, parts))
+        _refuse_more(len(course.lines), MAX_LINES, "lines")
 
 
 def _place(value: object) -> Place | None:

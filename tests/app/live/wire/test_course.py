@@ -3,7 +3,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from telemetry_app.live.wire.course import MAX_LINES, MAX_MARKS, MAX_VERTICES, BadCourseError, fit_course
 
@@ -112,17 +112,24 @@ def line_of(points: int) -> dict[str, object]:
     ("value", "reason"),
     [
         pytest.param(None, "no line", id="nothing"),
-        pytest.param("<gpx>", "no line", id="text"),
-        pytest.param("[" * 100_000, "no line", id="deep-text"),
-        pytest.param("\ud800", "no line", id="no-text"),
+        pytest.param("<gpx>", "cannot be read", id="text"),
+        pytest.param("[" * 5000 + "]" * 5000, "cannot be read", id="deep-text"),
+        pytest.param("\ud800", "cannot be read", id="no-text"),
+        pytest.param('{"name":"\\ud800"}', "cannot be read", id="surrogate"),
+        pytest.param('{"x":' + "9" * 5000 + "}", "cannot be read", id="integer"),
+        pytest.param('{"x":1' + "0" * 400 + ".5}", "cannot be read", id="number"),
+        pytest.param("[" * 100_000, "lists and objects", id="many-lists"),
+        pytest.param('"' + "{" * 100_000 + '"', "lists and objects", id="many-objects"),
         pytest.param(point(1, 2), "no line", id="point"),
         pytest.param({"type": "LineString", "coordinates": [[1, 2]]}, "no line", id="one-point"),
         pytest.param(
             {"type": "LineString", "coordinates": [[float("nan"), 2], [1, float("inf")]]}, "no line", id="nan"
         ),
-        pytest.param(line_of(MAX_VERTICES + 1), "points of lines", id="long"),
+        pytest.param(line_of(MAX_VERTICES + 1), "20001 points of lines", id="long"),
+        pytest.param(collection(line_of(MAX_VERTICES), LINE), "20003 points of lines", id="long-together"),
         pytest.param(collection(*[feature(LINE)] * (MAX_LINES + 1)), "51 lines", id="lines"),
         pytest.param(collection(feature(LINE), *[feature(point(1, 2))] * (MAX_MARKS + 1)), "marked", id="marks"),
+        pytest.param({"type": "MultiPoint", "coordinates": [[1, 2]] * (MAX_MARKS + 1)}, "marked", id="many-marks"),
     ],
 )
 def test_what_is_no_course(value: object, reason: str) -> None:
@@ -131,21 +138,25 @@ def test_what_is_no_course(value: object, reason: str) -> None:
         fit_course(json.loads(json.dumps(value)) if not isinstance(value, str) else value)
 
 
+ODD = st.none() | st.booleans() | st.floats() | st.integers() | st.integers(-(10**400), 10**400) | st.text(max_size=5)
+TYPES = ["Feature", "FeatureCollection", "GeometryCollection", "LineString", "MultiLineString", "Point", "MultiPoint"]
+KEYS = ("coordinates", "features", "geometries", "geometry", "properties", "name", "kind")
+PLACE = st.lists(st.floats(-540, 540) | ODD, min_size=2, max_size=3)
 JSON = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+    ODD | PLACE | st.lists(PLACE, max_size=4),
     lambda inner: (
         st.lists(inner, max_size=4)
-        | st.fixed_dictionaries(
-            {"type": st.sampled_from(["Feature", "FeatureCollection", "GeometryCollection", "LineString", "Point"])},
-            optional=dict.fromkeys(("coordinates", "features", "geometries", "geometry", "properties"), inner),
-        )
+        | st.fixed_dictionaries({"type": st.sampled_from(TYPES) | inner}, optional=dict.fromkeys(KEYS, inner))
     ),
     max_leaves=25,
 )
 
 
-@given(value=JSON)
+@given(value=JSON | st.text() | JSON.map(json.dumps))
 @settings(max_examples=300)
+@example(value={"type": []})
+@example(value={"type": {}})
+@example(value='{"type":"Feature","geometry":{"type":[[]]}}')
 def test_any_json(value: object) -> None:
     """Whatever the field holds, it is a course of valid places, or none."""
     try:
