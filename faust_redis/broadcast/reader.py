@@ -27,7 +27,7 @@ from faust_redis.redis.errors import ANY_REDIS_ERROR, ReplyTooLarge, is_busy_gro
 from faust_redis.redis.nodes import ask_nodes
 from faust_redis.redis.replies import Entry, EntryId, facts, streams as streams_of, text
 from faust_redis.redis.retry import Backoff, pause
-from faust_redis.redis.wire import ReadConnection
+from faust_redis.redis.wire import DirectConnection
 from faust_redis.stream.batch import RecordBatch
 from faust_redis.stream.sizing import ReadSize
 
@@ -91,7 +91,7 @@ class BroadcastReader(Service):
         self._size = ReadSize(options.batch_size, options.batch_bytes)
         self._block_ms = min(options.block_ms, _LONGEST_BLOCK_MS)
         self._client: Client | None = None
-        self._reads: ReadConnection | None = None
+        self._reads: DirectConnection | None = None
         self._backoff = Backoff()
         self._positioned = False
         self.streams: Sequence[str] = [keys.partition_stream(topic, n, partitions) for n in range(partitions)]
@@ -113,10 +113,10 @@ class BroadcastReader(Service):
         return self._client
 
     @property
-    def reads(self) -> ReadConnection:
+    def reads(self) -> DirectConnection:
         """What reads go through."""
         if self._reads is None:
-            self._reads = ReadConnection(self.client)
+            self._reads = DirectConnection(self.client)
         return self._reads
 
     async def why_not_ready(self) -> str | None:

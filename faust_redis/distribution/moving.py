@@ -15,7 +15,7 @@ from faust_redis.redis import distribution_scripts, keys, scripts
 from faust_redis.redis.client import Client, Script, execute_all, is_cluster
 from faust_redis.redis.errors import PASSING_ERRORS, PartitionLost, describe, is_no_group
 from faust_redis.redis.replies import BEFORE_ALL, EntryId, streams
-from faust_redis.redis.wire import ReadConnection
+from faust_redis.redis.wire import DirectConnection
 from faust_redis.stream.progress import Tally
 from faust_redis.stream.reader import TOO_LARGE_DETAIL
 
@@ -103,7 +103,7 @@ class Mover:
         self._group = group
         self._key_of = key_of
         self._lease = keys.lease(source, group)
-        self._reads = ReadConnection(client)
+        self._reads = DirectConnection(client)
         self._create_group = Script(client, scripts.CREATE_GROUP)
         self._begin_epoch = Script(client, distribution_scripts.BEGIN_EPOCH)
         self._forget_position = Script(client, distribution_scripts.FORGET_POSITION)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from faust_redis.redis import keys, scripts
 from faust_redis.redis.client import Client, Script, execute
 from faust_redis.redis.replies import text
+from faust_redis.redis.wire import DirectConnection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,7 @@ class Changes:
         self._mark = keys.changes(topic, group)
         self._workers = keys.workers(topic, group)
         self._silence_ms = silence_ms
-        self._look = Script(client, scripts.LOOK)
+        self._look = Script(client, scripts.LOOK, DirectConnection(client).execute)
 
     async def look(self) -> Sight:
         """Return what there is to see now."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis, RedisCluster
@@ -18,7 +20,7 @@ from faust_redis.redis.bounds import BoundedParser
 from faust_redis.redis.errors import ANY_REDIS_ERROR
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 Client = Redis | RedisCluster
 
@@ -96,8 +98,12 @@ def is_cluster(client: Client) -> bool:
 
 
 async def drop_connections(client: Client, error: BaseException) -> None:
-    """After a failover, close the connections to the former master, so that the next ones find the new one."""
+    """After a failover, close the connections to the former master, so that the next ones find the new one.
+
+    Those in use are closed after the command that is under way.
+    """
     if isinstance(error, ReadOnlyError) and isinstance(client, Redis):
+        await client.connection_pool.update_active_connections_for_reconnect()  # type: ignore[no-untyped-call]
         await client.connection_pool.disconnect(inuse_connections=False)
 
 
@@ -183,17 +189,28 @@ class RedisProbe:
 
 
 class Script:
-    """A Lua script that is sent by its digest, and with its source when the server does not know it."""
+    """A Lua script that is sent by its digest, and with its source when the server does not know it.
 
-    def __init__(self, client: Client, source: str) -> None:
+    Args:
+        client: Redis.
+        source: The script.
+        run: Sends one command, by default through the client.
+    """
+
+    def __init__(self, client: Client, source: str, run: Callable[..., Awaitable[Any]] | None = None) -> None:
         self._client = client
         self._source = source
-        self._script: Any = client.register_script(source)
+        self._run = run or partial(execute, client)
+        self._digest = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     async def __call__(self, keys: list[str], args: list[Any]) -> Any:
         """Run the script; all keys must lie in one slot."""
-        with as_lost_connections():
-            return await self._script(keys=keys, args=args)
+        command = self.command(keys, args)
+        try:
+            return await self._run(*command)
+        except NoScriptError as error:
+            await self.was_missing([error])
+            return await self._run(*command)
 
     async def each(self, calls: Sequence[tuple[list[str], list[Any]]]) -> list[Any]:
         """Run the script for each pair of keys and arguments, in one round trip; return replies, errors among them."""
@@ -204,7 +221,7 @@ class Script:
 
     def command(self, keys: Sequence[str], args: Sequence[Any]) -> tuple[Any, ...]:
         """Return the command that runs the script, for a server that knows it."""
-        return ("EVALSHA", self._script.sha, len(keys), *keys, *args)
+        return ("EVALSHA", self._digest, len(keys), *keys, *args)
 
     async def was_missing(self, replies: Iterable[Any]) -> bool:
         """Tell whether a server did not know the script when it gave these replies; it knows it now."""

@@ -10,6 +10,7 @@ from faust_redis.redis import keys, scripts
 from faust_redis.redis.client import Client, Script
 from faust_redis.redis.errors import PartitionLost, StateConflict
 from faust_redis.redis.packing import packed
+from faust_redis.redis.wire import DirectConnection
 from faust_redis.stream.ledger import DELETED
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Committer:
         self._group = group
         self._dead_letter_after = options.dead_letter_after
         self._afterwards = ("remove" if options.removes_committed else "keep", options.spared_groups)
-        self._commit = Script(client, scripts.COMMIT)
+        self._commit = Script(client, scripts.COMMIT, DirectConnection(client).execute)
 
     async def commit(self, partition: Partition, flight: InFlight) -> CommitResult:
         """Commit a settled batch.

@@ -14,7 +14,7 @@ from faust_redis.redis.client import Client, Script, execute, is_cluster
 from faust_redis.redis.errors import PASSING_ERRORS, PartitionLost, ReplyTooLarge, is_no_group
 from faust_redis.redis.nodes import ask_nodes
 from faust_redis.redis.replies import EntryId, entries, streams, text
-from faust_redis.redis.wire import ReadConnection
+from faust_redis.redis.wire import DirectConnection
 from faust_redis.stream.batch import RecordBatch
 from faust_redis.stream.sizing import ReadSize
 from faust_redis.stream.survey import Survey
@@ -48,7 +48,7 @@ class Reader:
         self._options = options
         self._observer = options.observer
         self.size = ReadSize(options.batch_size, options.batch_bytes)
-        self._reads = ReadConnection(client)
+        self._reads = DirectConnection(client)
         self._create_group = Script(client, scripts.CREATE_GROUP)
         self._survey = Survey(client, group=group, observer=options.observer, gaps=not options.removes_committed)
         self._reading = asyncio.Lock()

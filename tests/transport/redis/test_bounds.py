@@ -10,7 +10,7 @@ import pytest
 from faust_redis.redis import bounds
 from faust_redis.redis.client import Client, close, connect, execute
 from faust_redis.redis.errors import ReplyTooLarge
-from faust_redis.redis.wire import ReadConnection
+from faust_redis.redis.wire import DirectConnection
 from tests.transport.conftest import Stream
 
 MOST = 100_000
@@ -36,7 +36,7 @@ async def client(request: pytest.FixtureRequest, redis_url: str, cluster: Stream
 def ask(request: pytest.FixtureRequest, client: Client) -> Ask:
     """A command by way of the client, or of the reader's own connection."""
     if request.param == "wire":
-        return ReadConnection(client).execute
+        return DirectConnection(client).execute
     return lambda *args: execute(client, *args)
 
 

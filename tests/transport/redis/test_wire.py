@@ -1,9 +1,10 @@
-"""The reader's own connection, on a real Valkey behind a line that a test breaks."""
+"""A connection past the client's detours, on a real Valkey behind a line that a test breaks."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
+import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ import pytest
 import trustme
 import uvloop
 from redis.asyncio import Redis
-from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ConnectionError as RedisConnectionError, ReadOnlyError
 
 from faust_redis.redis import wire as read_connection
-from faust_redis.redis.client import close, connect
-from faust_redis.redis.wire import ReadConnection
+from faust_redis.redis.client import Script, close, connect, drop_connections
+from faust_redis.redis.wire import DirectConnection
 from tests.conftest import ProxyFactory
 from tests.support.servers.proxy import TcpProxy, url_through
 from tests.support.waiting import eventually
@@ -49,14 +50,14 @@ async def line(redis_url: str, tcp_proxy: ProxyFactory, scheme: str, authority: 
 @pytest.fixture
 async def connection(
     line: TcpProxy, redis_url: str, scheme: str, authority: trustme.CA, tmp_path: Path
-) -> AsyncIterator[ReadConnection]:
+) -> AsyncIterator[DirectConnection]:
     url = url_through(line, redis_url)
     if scheme == "rediss":
         certificate = tmp_path / "ca.pem"
         authority.cert_pem.write_to_path(str(certificate))
         url = f"{url.replace('redis://', 'rediss://')}?ssl_ca_certs={certificate}"
     client = connect(url)
-    yield ReadConnection(client)
+    yield DirectConnection(client)
     await close(client)
 
 
@@ -65,18 +66,18 @@ async def test_a_stranger_is_not_spoken_to(line: TcpProxy, redis_url: str) -> No
     """A server whose certificate nobody vouches for is sent nothing."""
     client = connect(url_through(line, redis_url).replace("redis://", "rediss://"))
     with pytest.raises(RedisConnectionError, match="CERTIFICATE_VERIFY_FAILED"):
-        await ReadConnection(client).execute("ECHO", "hello")
+        await DirectConnection(client).execute("ECHO", "hello")
     await close(client)
 
 
-async def test_large_replies(connection: ReadConnection) -> None:
+async def test_large_replies(connection: DirectConnection) -> None:
     """A reply of many pieces arrives whole, one after the other."""
     for size in (1, 300_000, 5, 2_000_000):
         assert await connection.execute("ECHO", "x" * size) == b"x" * size
 
 
 async def test_a_late_reply_is_nobodys(
-    line: TcpProxy, connection: ReadConnection, monkeypatch: pytest.MonkeyPatch
+    line: TcpProxy, connection: DirectConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A command without an answer ends in a timeout; the answer that comes later is not taken for the next one's."""
     assert await connection.execute("ECHO", "before") == b"before"
@@ -89,7 +90,7 @@ async def test_a_late_reply_is_nobodys(
     assert await connection.execute("ECHO", "after") == b"after"
 
 
-async def test_an_abandoned_reply_is_nobodys(redis: Redis, connection: ReadConnection, stream: str) -> None:
+async def test_an_abandoned_reply_is_nobodys(redis: Redis, connection: DirectConnection, stream: str) -> None:
     """Nor is the answer to a command that was cancelled while it waited."""
     waiting = asyncio.create_task(connection.execute("XREAD", "BLOCK", 0, "STREAMS", stream, "0"))
 
@@ -105,9 +106,41 @@ async def test_an_abandoned_reply_is_nobodys(redis: Redis, connection: ReadConne
     assert await connection.execute("ECHO", "after") == b"after"
 
 
+async def test_commands_of_several_at_once(connection: DirectConnection) -> None:
+    """Commands that are given at the same time are sent in turn, and each gets its own reply."""
+    assert await connection.execute("ECHO", "first") == b"first"
+    words = [b"%d" % number for number in range(20)]
+    assert await asyncio.gather(*(connection.execute("ECHO", word) for word in words)) == words
+
+
+async def test_after_a_failover(redis_url: str) -> None:
+    """Once the client has met a former master, the next command has a new connection, and those after it have it too.
+
+    Nothing else tells: what only reads is answered by the former master as well.
+    """
+    client = connect(redis_url)
+    connection = DirectConnection(client)
+    before = await connection.execute("CLIENT", "ID")
+    await drop_connections(client, RedisConnectionError())
+    assert await connection.execute("CLIENT", "ID") == before
+    await drop_connections(client, ReadOnlyError())
+    after = await connection.execute("CLIENT", "ID")
+    assert after != before
+    assert await connection.execute("CLIENT", "ID") == after
+    await close(client)
+
+
+async def test_a_script_that_the_server_does_not_know(redis_url: str) -> None:
+    """A script that is sent past the client is given to a server that does not know it, and runs."""
+    client = connect(redis_url)
+    word = uuid.uuid4().hex
+    assert await Script(client, f"return '{word}'", DirectConnection(client).execute)([], []) == word.encode()
+    await close(client)
+
+
 @pytest.mark.parametrize("name", ["_WRITER", "_PARSER"])
 async def test_a_client_that_has_renamed_its_parts(
-    connection: ReadConnection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
+    connection: DirectConnection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
     """Where the client's connection has nothing to take over, commands go through the client, which is said once."""
     monkeypatch.setattr(read_connection, name, "_renamed")
@@ -115,11 +148,11 @@ async def test_a_client_that_has_renamed_its_parts(
         assert await connection.execute("ECHO", word) == word
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(said) == 1
-    assert "reading through the client" in said[0]
+    assert "commands go through the client" in said[0]
     assert "_renamed" in said[0]
 
 
-async def test_a_cut_line(line: TcpProxy, connection: ReadConnection) -> None:
+async def test_a_cut_line(line: TcpProxy, connection: DirectConnection) -> None:
     """A connection that broke while nothing was asked costs one command; the next one has a new connection."""
     assert await connection.execute("ECHO", "before") == b"before"
     line.cut()
@@ -146,7 +179,7 @@ def test_a_connection_that_is_reset_while_it_is_opened(
     async def read() -> bytes:
         client: Any = connect(redis_url)
         client.connection_pool.connection_kwargs["redis_connect_func"] = greet
-        connection = ReadConnection(client)
+        connection = DirectConnection(client)
         with pytest.raises(RedisConnectionError):
             await connection.execute("ECHO", "first")
         answer: bytes = await connection.execute("ECHO", "second")
