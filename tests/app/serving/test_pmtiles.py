@@ -74,4 +74,5 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
     ]
     assert reasons["folder/../missing/x"] == "there is no such file"
     assert reasons["x" * 300] == "cannot be read (File name too long)"
-    assert reasons["a\0b"].startswith("cannot be read (embedded null")
+    assert reasons["a\0b"].startswith("cannot be read (")
+    assert "embedded null" in reasons["a\0b"]  # Pythons have words of their own around it
