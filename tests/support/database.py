@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import asyncpg
+import pytest
 
 from telemetry_app.database.postgres import Postgres
 from telemetry_app.database.sessions import Pooler
@@ -28,6 +29,21 @@ async def pool(
     )
     async with postgres:
         yield postgres
+
+
+@contextlib.contextmanager
+def counted(postgres: Postgres) -> Iterator[list[None]]:
+    """Give a list that grows with each use of one of the pool's connections, within the block."""
+    uses: list[None] = []
+    acquire = postgres.acquire
+
+    def counting(**options: Any) -> Any:
+        uses.append(None)
+        return acquire(**options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(postgres, "acquire", counting)
+        yield uses
 
 
 @contextlib.asynccontextmanager

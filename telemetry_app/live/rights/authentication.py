@@ -67,7 +67,7 @@ class DirectusAuthenticator:
             return _UNAUTHORIZED
         if cookie is None:
             return _PUBLIC
-        answer = await self._directus.ask(_PATH, _Me, cookie=cookie, forwarded_for=forwarded_for)
+        answer = await self._directus.ask(_PATH, _Me.model_validate_json, cookie=cookie, forwarded_for=forwarded_for)
         if isinstance(answer, Unavailable):
             return Authentication("error", retry_after_s=answer.retry_after_s)
         if answer.content is not None:
@@ -80,7 +80,9 @@ class DirectusAuthenticator:
 
     async def _judge_public(self, cookie: str, forwarded_for: str) -> Authentication:
         """Tell cookies that Directus takes for the public's from those of a session that is over."""
-        answer = await self._directus.ask(_PUBLIC_PATH, _Anything, cookie=cookie, forwarded_for=forwarded_for)
+        answer = await self._directus.ask(
+            _PUBLIC_PATH, _Anything.model_validate_json, cookie=cookie, forwarded_for=forwarded_for
+        )
         if isinstance(answer, Unavailable):
             return Authentication("error", retry_after_s=answer.retry_after_s)
         return _UNAUTHORIZED if answer.status in _REFUSED else _PUBLIC

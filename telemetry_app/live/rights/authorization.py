@@ -104,7 +104,7 @@ class DirectusAuthorizer:
         if not can_be_an_id(event_id) or not self._can_be_an_event(event_id):
             return _RESULTS[404]
         path = f"/items/events/{quote(event_id, safe='')}?fields=id"
-        answer = await self._directus.ask(path, _Event, cookie=cookie, forwarded_for=forwarded_for)
+        answer = await self._directus.ask(path, _Event.model_validate_json, cookie=cookie, forwarded_for=forwarded_for)
         if isinstance(answer, Unavailable):
             return Authorization("error", answer.retry_after_s)
         if answer.content is None:
@@ -114,7 +114,7 @@ class DirectusAuthorizer:
 
     async def _list(self, path: str, cookie: str | None, forwarded_for: str) -> Answer[_EventList] | Unavailable:
         return await self._directus.ask(
-            path, _EventList, cookie=cookie, forwarded_for=forwarded_for, max_bytes=_MAX_LIST_BYTES
+            path, _EventList.model_validate_json, cookie=cookie, forwarded_for=forwarded_for, max_bytes=_MAX_LIST_BYTES
         )
 
 

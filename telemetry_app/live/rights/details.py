@@ -7,59 +7,37 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, field_validator
+import msgspec
+from pydantic import BaseModel
 
+from telemetry_app.live.rights.courses import MAX_COURSE_BYTES, ShownCourse, shown_course
 from telemetry_app.live.rights.directus import Answer, Unavailable
-from telemetry_app.live.rights.entries import MAX_ENTRIES, shown_entries
-from telemetry_app.live.wire.course import BadCourseError, fit_course
-from telemetry_app.live.wire.protocol import EntryFields
+from telemetry_app.live.rights.entries import MAX_ENTRIES, Shown, shown_entries
+from telemetry_app.live.rights.left_out import LeftOut
+from telemetry_app.live.rights.tolerant import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from telemetry_app.live.ports import Credentials
     from telemetry_app.live.rights.directus import Directus
+    from telemetry_app.live.wire.protocol import EntryFields
 
 #: About 200 for each of the most entries.
 _MAX_BYTES: Final = 4 * 1024 * 1024
-#: About 100 for each of the most points, written with as many digits as programs like to.
-_MAX_COURSE_BYTES: Final = 2 * 1024 * 1024
+#: An answer, its list and an entry; fields that are lists or objects are not shown.
+_DEPTH: Final = 3
 _FORBIDDEN: Final = 403
 
-
-class _Sample(BaseModel):
-    model_config = ConfigDict(strict=True)
-    data: list[dict[str, Any]]
+T = TypeVar("T")
 
 
 class _Entries(BaseModel):
-    data: dict[str, EntryFields]
-
-    @field_validator("data", mode="plain")
-    @classmethod
-    def _make_fit(cls, items: object) -> dict[str, EntryFields]:
-        """Do it once for all who share the answer."""
-        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-            raise ValueError("items")
-        return shown_entries(items)
+    data: list[Any]
 
 
-class _CourseOnly(BaseModel):
-    data: bytes | None
-
-    @field_validator("data", mode="plain")
-    @classmethod
-    def _make_fit(cls, item: object) -> bytes | None:
-        """Do it once for all who share the answer."""
-        if not isinstance(item, dict):
-            raise ValueError("item")  # noqa: TRY004 - what pydantic expects
-        try:
-            return fit_course(next(iter(item.values()), None))
-        except BadCourseError:
-            return None
-
-
-M = TypeVar("M", _Sample, _Entries)
+class _Event(msgspec.Struct):
+    data: dict[str, msgspec.Raw]
 
 
 class DirectusDetails:
@@ -75,6 +53,7 @@ class DirectusDetails:
         self._directus = directus
         self._entry_fields = entry_fields
         self._course_field = course_field
+        self._left_out = LeftOut()
 
     async def entries(self, event_id: str, credentials: Credentials, edition: int) -> Mapping[str, EntryFields] | None:
         """Return the entries that a session may see, by their ids, each with the fields that it may see.
@@ -86,18 +65,20 @@ class DirectusDetails:
         if not fields or not self._directus.serves(credentials.cookie):
             return {}
         ask = partial(self._ask, event_id, credentials, edition)
-        answer = await ask(_Entries, ("id", *fields))
+        answer = await ask(partial(_shown, fields), ("id", *fields))
         if isinstance(answer, Answer) and answer.status == _FORBIDDEN:
             # Directus refuses the whole question for one field, but shows all that may be read when asked for `*`.
-            sample = await ask(_Sample, ("*",), limit=1)
+            sample = await ask(_names, ("*",), limit=1)
             if isinstance(sample, Unavailable):
                 return None
-            items = sample.content.data if sample.content is not None else []
-            readable = [name for name in fields if items and name in items[0]]
-            answer = await ask(_Entries, ("id", *readable)) if readable else answer
+            readable = [name for name in fields if name in (sample.content or ())]
+            answer = await ask(partial(_shown, readable), ("id", *readable)) if readable else answer
         if isinstance(answer, Unavailable):
             return None
-        return answer.content.data if answer.content is not None else {}
+        if answer.content is None:
+            return {}
+        answer.content.complain(self._left_out, event_id)
+        return answer.content.entries
 
     async def course(self, event_id: str, credentials: Credentials) -> bytes | None:
         """Return the course of an event, if the session may see it."""
@@ -106,28 +87,55 @@ class DirectusDetails:
             return None
         answer = await self._directus.ask(
             f"/items/events/{quote(event_id, safe='')}?fields={self._course_field}",
-            _CourseOnly,
+            _course,
             cookie=cookie,
             forwarded_for=forwarded_for,
-            max_bytes=_MAX_COURSE_BYTES,
+            max_bytes=MAX_COURSE_BYTES,
         )
-        return answer.content.data if isinstance(answer, Answer) and answer.content is not None else None
+        if isinstance(answer, Unavailable) or answer.content is None:
+            return None
+        answer.content.complain(self._left_out, event_id)
+        return answer.content.geojson
 
     async def _ask(
         self,
         event_id: str,
         credentials: Credentials,
         edition: int,
-        shape: type[M],
+        read: Callable[[bytes], T],
         fields: Sequence[str],
         limit: int = MAX_ENTRIES,
-    ) -> Answer[M] | Unavailable:
+    ) -> Answer[T] | Unavailable:
         of_event = quote(json.dumps({"event_id": {"_eq": event_id}}, separators=(",", ":")), safe="")
         return await self._directus.ask(
             f"/items/entries?fields={','.join(fields)}&limit={limit}&filter={of_event}",
-            shape,
+            read,
             cookie=credentials.cookie,
             forwarded_for=credentials.forwarded_for,
             max_bytes=_MAX_BYTES,
             edition=edition,
         )
+
+
+def _rows(body: bytes) -> list[Any]:
+    return _Entries.model_validate(read_json(body, _DEPTH)).data
+
+
+def _shown(fields: Sequence[str], body: bytes) -> Shown:
+    """Do it once for all who share the answer."""
+    return shown_entries(_rows(body), fields)
+
+
+def _names(body: bytes) -> frozenset[str]:
+    """Return which fields the first entry has."""
+    return frozenset(*(row for row in _rows(body)[:1] if isinstance(row, dict)))
+
+
+def _course(body: bytes) -> ShownCourse:
+    """Do it once for all who share the answer."""
+    try:
+        fields = msgspec.json.decode(body, type=_Event).data
+    except (msgspec.DecodeError, RecursionError):
+        return ShownCourse(None, "the answer of Directus cannot be read as the JSON of an event")
+    text = next(iter(fields.values()), None)
+    return shown_course(None if text is None else bytes(text).decode(errors="replace"))

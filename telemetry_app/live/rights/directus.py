@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import aiohttp
 from cachetools import TTLCache
 from mode import Service
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from yarl import URL
 
 from telemetry_app.database.outage import Outage
@@ -23,7 +23,7 @@ from telemetry_app.redaction import redact_url
 from telemetry_app.serving.address import counted_as
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,8 @@ _SHOWN_CHARS: Final = 200
 MAX_CONCURRENT: Final = 16
 #: A user or an event takes a hundred bytes; a much longer answer is not Directus'.
 MAX_BODY_BYTES: Final = 64 * 1024
+#: A longer answer is read in a thread: to make thousands of entries or points fit takes tens of milliseconds.
+_READ_AT_ONCE_BYTES: Final = 16 * 1024
 #: Longest header that every server and proxy takes: Apache and aiohttp 8,190 bytes with its name, nginx 8 KB.
 MAX_HEADER_CHARS: Final = 8000
 #: Longest Cookie header that is taken: cookies of a whole domain come along with the session's.
@@ -52,15 +54,15 @@ _KEEPALIVE_S: Final = 3.0
 # Control characters would end the header; bytes that were not UTF-8 are lone surrogates in the text.
 _UNSENDABLE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
-M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Generic[M]):
+class Answer(Generic[T]):
     """Says what Directus answered: 200 with the content asked for, or 401, 403 or 404 without."""
 
     status: int
-    content: M | None
+    content: T | None
     size_bytes: int
 
 
@@ -133,25 +135,25 @@ class Directus(Service):
     async def ask(
         self,
         path: str,
-        shape: type[M],
+        read: Callable[[bytes], T],
         *,
         cookie: str | None,
         forwarded_for: str,
         max_bytes: int = MAX_BODY_BYTES,
         edition: int = 0,
-    ) -> Answer[M] | Unavailable:
+    ) -> Answer[T] | Unavailable:
         """Ask one question, or share the answer to an identical one. Never raises.
 
         Args:
             path: Path and query, percent-encoded, from `/` on.
-            shape: Model of the body of a 200.
+            read: Reads the body of a 200, of a long one in a thread; may raise pydantic's ValidationError.
             cookie: The client's Cookie header, or None, which it `serves`; of a long one only the session's is sent.
             forwarded_for: The client's address; left out when empty or when it cannot be sent.
             max_bytes: Longest body accepted.
             edition: Only those of the same one share an answer.
         """
         key = self._key(f"{edition} {path}", cookie)
-        answer: Answer[M] | None = self._answers.get(key)
+        answer: Answer[T] | None = self._answers.get(key)
         if answer is not None:
             return answer
         address = forwarded_for if can_be_sent(forwarded_for) else ""
@@ -159,7 +161,7 @@ class Directus(Service):
             return Unavailable("it asked for a pause (Retry-After)", left_s)
         question = self._questions.get(key)
         if question is None:
-            asking = self._ask_in_time(key, _Question(path, shape, _headers(cookie, address), address, max_bytes))
+            asking = self._ask_in_time(key, _Question(path, read, _headers(cookie, address), address, max_bytes))
             question = asyncio.create_task(asking)
             self._questions[key] = question
             question.add_done_callback(lambda _: self._questions.pop(key, None))
@@ -193,7 +195,9 @@ class Directus(Service):
             body = await _read(response.content, question.max_bytes)
         if body is None:
             return Unavailable(f"an answer of more than {question.max_bytes} bytes")
-        return _answer(response.status, body, question.shape)
+        if len(body) <= _READ_AT_ONCE_BYTES:
+            return _answer(response.status, body, question.read)
+        return await asyncio.to_thread(_answer, response.status, body, question.read)
 
     def _why_not(self, response: aiohttp.ClientResponse, question: _Question) -> Unavailable:
         if response.status in _REDIRECTING:
@@ -210,7 +214,7 @@ class Directus(Service):
 @dataclass(frozen=True, slots=True)
 class _Question:
     path: str
-    shape: type[BaseModel]
+    read: Callable[[bytes], Any]
     headers: Mapping[str, str]
     address: str
     max_bytes: int
@@ -244,15 +248,15 @@ async def _read(content: aiohttp.StreamReader, max_bytes: int) -> bytes | None:
     return bytes(body)
 
 
-def _answer(status: int, body: bytes, shape: type[BaseModel]) -> Answer[Any] | Unavailable:
+def _answer(status: int, body: bytes, read: Callable[[bytes], Any]) -> Answer[Any] | Unavailable:
     if body.lstrip().startswith(b"<"):
         return Unavailable(f"status {status} with a page: set DIRECTUS_BASE_URL to the root of Directus")
     if status != 200:  # noqa: PLR2004 - the one status with content
         return Answer(status, None, len(body))
     try:
-        return Answer(200, shape.model_validate_json(body), len(body))
+        return Answer(200, read(body), len(body))
     except ValidationError as error:
-        return Unavailable(f"an answer that is not a {shape.__name__.lstrip('_')} ({error.error_count()})")
+        return Unavailable(f"an answer that is not a {error.title.lstrip('_')} ({error.error_count()})")
 
 
 def _redirection(response: aiohttp.ClientResponse, path: str) -> str:

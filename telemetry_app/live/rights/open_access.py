@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import asyncpg
-import msgspec
-from cachetools import TTLCache
 
 from telemetry_app.database.errors import DATABASE_ERRORS, describe
 from telemetry_app.database.outage import Outage
 from telemetry_app.live.ports import Authentication, Authorization
 from telemetry_app.live.rights.authorization import MAX_EVENTS, can_be_an_id
-from telemetry_app.live.rights.entries import MAX_ENTRIES, shown_entries
-from telemetry_app.live.wire.course import BadCourseError, fit_course
+from telemetry_app.live.rights.courses import MAX_COURSE_BYTES, ShownCourse, shown_course
+from telemetry_app.live.rights.entries import MAX_ENTRIES, Shown, shown_entries
+from telemetry_app.live.rights.lately import Lately
+from telemetry_app.live.rights.left_out import LeftOut
+from telemetry_app.live.rights.tolerant import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,24 +28,51 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TIMEOUT_S: Final = 5.0
-#: A crowd asks about one event all the time: one that is there is not looked up again for so long.
+#: A crowd asks about one event all the time: what was found is not looked up again for so long.
 _REMEMBERED_S: Final = 1.0
-_REMEMBERED: Final = 1000
+#: Most events that are remembered, most of their entries, and most bytes of their courses, all together.
+_EVENTS: Final = 1000
+_ENTRIES_KEPT: Final = 5 * MAX_ENTRIES
+_COURSE_BYTES: Final = 8 * MAX_COURSE_BYTES
 _EXISTS: Final = "SELECT EXISTS (SELECT FROM events WHERE id::text = $1)"
-# By way of JSON, because not every table of events has names.
+#: Which columns a table has, and how each is shown. Whole rows are never made JSON: one odd value, of whatever column,
+#: would end the statement. Of texts there is more than is shown; `[]` is in the place of what is no number or huge.
+_COLUMNS: Final = """
+SELECT
+    attname,
+    quote_ident(attname),
+    CASE
+        WHEN typcategory = 'S' THEN format('left(%1$I::text, 1000)', attname)
+        WHEN typname IN ('float4', 'float8', 'numeric') THEN
+            format('CASE WHEN %1$I::text !~ ''[0-9]'' THEN ''[]'' ELSE to_json(%1$I) END', attname)
+        ELSE format('CASE WHEN octet_length(%1$I::text) > 65536 THEN ''[]'' ELSE to_json(%1$I) END', attname)
+    END
+FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid
+WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped AND attname::text = ANY ($2)
+"""
 _LIST: Final = """
-SELECT event ->> 'id' AS id, event ->> 'name' AS name
-FROM (SELECT to_jsonb(events) AS event FROM events) AS listed
+SELECT id::text, {name} FROM events
 ORDER BY 2, 1
 LIMIT $1
 """
 _ENTRIES: Final = """
-SELECT id::text AS id, (SELECT jsonb_object_agg(key, value) FROM jsonb_each(to_jsonb(entries)) WHERE key = ANY ($2))
+SELECT json_build_object('id', id::text, {fields})::text
 FROM entries
 WHERE event_id::text = $1
-LIMIT $3
+LIMIT $2
 """
-_COURSE: Final = "SELECT to_jsonb(events) -> $2 FROM events WHERE id::text = $1"
+#: Its size, and the course if that is no larger than it may be.
+_COURSE: Final = """
+SELECT greatest(stored, octet_length(text)), CASE WHEN octet_length(text) <= $2 THEN text END
+FROM (
+    SELECT
+        pg_column_size({course}) AS stored,
+        CASE WHEN pg_column_size({course}) <= $2 THEN to_json({course})::text END AS text
+    FROM events
+    WHERE id::text = $1
+    OFFSET 0
+) AS course
+"""
 
 
 class OpenAuthenticator:
@@ -60,26 +88,28 @@ class OpenAuthorizer:
 
     def __init__(self, postgres: Postgres) -> None:
         self._tables = _Tables(postgres, "reading the table of events")
-        self._known: TTLCache[str, bool] = TTLCache(_REMEMBERED, _REMEMBERED_S)
+        self._found = Lately[Authorization](_EVENTS, _REMEMBERED_S, lambda found: found.result == "ok")
 
     async def may_see(self, event_id: str, credentials: Credentials) -> Authorization:  # noqa: ARG002 - whoever it is
         """Tell whether an event exists."""
         if not can_be_an_id(event_id):
             return Authorization("not-found")
-        if event_id in self._known:
-            return Authorization("ok")
-        rows = await self._tables.fetch(_EXISTS, event_id, missing=[[True]])
-        if rows is None:
-            return Authorization("error", why="The database cannot be read. Try again.")
-        if not rows[0][0]:
-            return Authorization("not-found")
-        self._known[event_id] = True
-        return Authorization("ok")
+        return await self._found.get(event_id, lambda: self._look(event_id))
 
     async def visible_events(self, credentials: Credentials) -> list[dict[str, Any]]:  # noqa: ARG002 - whoever it is
         """Return up to 200 events, each with `id` and, where it has one, `name`."""
-        rows = await self._tables.fetch(_LIST, MAX_EVENTS, missing=[]) or []
+        columns = await self._tables.columns("events", ["name"])
+        if columns is None:
+            return []
+        name = f"to_json({columns[0].quoted}) #>> '{{}}'" if columns else "NULL::text"
+        rows = await self._tables.fetch(_LIST.format(name=name), MAX_EVENTS, missing=[]) or []
         return [{"id": row[0], "name": row[1]} if row[1] else {"id": row[0]} for row in rows]
+
+    async def _look(self, event_id: str) -> Authorization:
+        rows = await self._tables.fetch(_EXISTS, event_id, missing=[[True]])
+        if rows is None:
+            return Authorization("error", why="The database cannot be read. Try again.")
+        return Authorization("ok" if rows[0][0] else "not-found")
 
 
 class OpenDetails:
@@ -87,28 +117,74 @@ class OpenDetails:
 
     def __init__(self, postgres: Postgres, entry_fields: Sequence[str], course_field: str | None) -> None:
         self._tables = _Tables(postgres, "reading the tables of entries and events")
-        self._entry_fields = list(entry_fields)
+        self._entry_fields = entry_fields
         self._course_field = course_field
+        self._left_out = LeftOut()
+        self._entries = Lately[Shown | None](
+            _ENTRIES_KEPT, _REMEMBERED_S, lambda shown: 0 if shown is None else 1 + len(shown.entries)
+        )
+        self._courses = Lately[ShownCourse | None](
+            _COURSE_BYTES, _REMEMBERED_S, lambda course: 0 if course is None else 1 + len(course.geojson or b"")
+        )
 
     async def entries(
         self,
         event_id: str,
         credentials: Credentials,  # noqa: ARG002 - whoever it is
-        edition: int,  # noqa: ARG002 - it is read each time
+        edition: int,
     ) -> Mapping[str, EntryFields] | None:
         """Return the entries of an event, by their ids, each with those of the fields that the table has."""
-        rows = await self._tables.fetch(_ENTRIES, event_id, self._entry_fields, MAX_ENTRIES, missing=[])
-        if rows is None:
-            return None
-        return shown_entries({**msgspec.json.decode(fields), "id": entry_id} for entry_id, fields in rows if fields)
+        shown = await self._entries.get((event_id, edition), lambda: self._read_entries(event_id))
+        return None if shown is None else shown.entries
 
     async def course(self, event_id: str, credentials: Credentials) -> bytes | None:  # noqa: ARG002 - whoever it is
         """Return the course of an event, if the table has one."""
-        rows = await self._tables.fetch(_COURSE, event_id, self._course_field, missing=[]) or []
-        try:
-            return fit_course(msgspec.json.decode(rows[0][0])) if rows and rows[0][0] else None
-        except BadCourseError:
+        course = await self._courses.get(event_id, lambda: self._read_course(event_id))
+        return None if course is None else course.geojson
+
+    async def _read_entries(self, event_id: str) -> Shown | None:
+        columns = await self._tables.columns("entries", self._entry_fields)
+        if not columns:
+            return None if columns is None else Shown({}, {})
+        fields = ", ".join(f"'{column.name}', {column.shown}" for column in columns)
+        rows = await self._tables.fetch(_ENTRIES.format(fields=fields), event_id, MAX_ENTRIES, missing=[])
+        if rows is None:
             return None
+        # Those of a large event take a tenth of a second.
+        entries = (read_json(row[0].encode(), depth=1) for row in rows)
+        shown = await asyncio.to_thread(shown_entries, entries, [column.name for column in columns])
+        shown.complain(self._left_out, event_id)
+        return shown
+
+    async def _read_course(self, event_id: str) -> ShownCourse | None:
+        columns = await self._tables.columns("events", [self._course_field] if self._course_field else [])
+        if not columns:
+            return None if columns is None else ShownCourse(None, None)
+        statement = _COURSE.format(course=columns[0].quoted)
+        rows = await self._tables.fetch(statement, event_id, MAX_COURSE_BYTES, missing=[])
+        if rows is None:
+            return None
+        size_bytes, text = rows[0] if rows else (None, None)
+        if size_bytes is not None and size_bytes > MAX_COURSE_BYTES:
+            course = ShownCourse(None, f"it has at least {size_bytes} bytes, and may have {MAX_COURSE_BYTES}")
+        else:
+            course = await asyncio.to_thread(shown_course, text)
+        course.complain(self._left_out, event_id)
+        return course
+
+
+class _Column(NamedTuple):
+    """A column of a table.
+
+    Attributes:
+        name: One of those that were asked for.
+        quoted: The same, for a statement.
+        shown: What is read of it of each entry, for a statement.
+    """
+
+    name: str
+    quoted: str
+    shown: str
 
 
 class _Tables:
@@ -123,6 +199,11 @@ class _Tables:
         self._postgres = postgres
         self._outage = Outage(logger, what)
 
+    async def columns(self, table: str, names: Sequence[str]) -> list[_Column] | None:
+        """Return which of these columns a table has, None when the database cannot be asked."""
+        rows = await self.fetch(_COLUMNS, table, list(names), missing=[])
+        return None if rows is None else [_Column(*row) for row in rows]
+
     async def fetch(self, statement: str, *arguments: object, missing: list[Any]) -> list[Any] | None:
         """Return the rows, `missing` when there is no such table, None when the database cannot be asked."""
         try:
@@ -130,7 +211,7 @@ class _Tables:
                 rows: list[Any] = await connection.fetch(statement, *arguments)
         except asyncpg.UndefinedTableError:
             return missing
-        except DATABASE_ERRORS as error:
+        except (*DATABASE_ERRORS, UnicodeDecodeError) as error:
             self._outage.failed(describe(error))
             return None
         self._outage.over()

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from telemetry_app.live.http.events.reading import EventReading, json_response
-from telemetry_app.live.http.events.shared import Shared
 from telemetry_app.live.http.refusals import RETRY_AFTER_S, SECURITY_HEADERS, Refusal
 from telemetry_app.live.ports import PastUnavailableError
+from telemetry_app.live.shared import Shared
 from telemetry_app.live.wire.past import encode, parse_event, parse_window
 
 if TYPE_CHECKING:

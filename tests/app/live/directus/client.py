@@ -44,7 +44,7 @@ class Me(BaseModel):
 
 
 async def ask(client: Directus, cookie: str, *, path: str = _PATH, address: str = ADDRESS) -> Answer[Me] | Unavailable:
-    return await client.ask(path, Me, cookie=cookie, forwarded_for=address)
+    return await client.ask(path, Me.model_validate_json, cookie=cookie, forwarded_for=address)
 
 
 async def session(stand_in: DirectusStandIn) -> str:

@@ -117,8 +117,6 @@ def items(*rows: object) -> Fault:
         pytest.param(faults.too_many_requests("2"), id="429"),
         pytest.param(faults.body(b"<html>"), id="garbage"),
         pytest.param(faults.body(b'{"data":{"id":1}}'), id="no-list"),
-        pytest.param(faults.body(b'{"data":["a"]}'), id="no-items"),
-        pytest.param(faults.body(b'{"data":[{"id":1,"name":"\\ud800"}]}'), id="no-text"),
     ],
 )
 async def test_failures(stand_in: DirectusStandIn, fault: Fault) -> None:
@@ -134,14 +132,54 @@ async def test_failures(stand_in: DirectusStandIn, fault: Fault) -> None:
         items(),
         items({"id": 1, "name": None}, {"id": 2, "name": ["x"], "number": {"a": 1}, "class": True}),
         faults.body(b'{"data":[{"id":1,"number":NaN,"class":1e999,"color":123456789012345678901}]}'),
+        items("a", None, ["id"], {"name": "Ana"}, {"id": None, "name": "Ana"}, {"id": {}, "name": "Ana"}),
+        faults.body(b'{"data":[{"id":1,"name":"\\ud800"}]}'),
     ],
-    ids=["none", "empty", "numbers"],
+    ids=["none", "empty", "numbers", "no-items", "no-text"],
 )
 async def test_nothing_that_can_be_shown(stand_in: DirectusStandIn, fault: Fault) -> None:
     """Entries without a field that can be shown are not told of."""
     stand_in.fault = fault
 
     assert await entries(stand_in, Credentials("a=1", ADDRESS)) == {}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(b"1" + b"0" * 400 + b".5", id="number"),
+        pytest.param(b"-1" + b"0" * 5000, id="integer"),
+        pytest.param(b"[" * 5000 + b"]" * 5000, id="lists"),
+        pytest.param(b'{"a":' * 5000 + b'"\\"]"' + b"}" * 5000, id="objects"),
+        pytest.param(b"true", id="boolean"),
+        pytest.param(b"NaN", id="NaN"),
+    ],
+)
+async def test_an_odd_field_alone_is_left_out(
+    stand_in: DirectusStandIn, caplog: pytest.LogCaptureFixture, value: bytes
+) -> None:
+    """The other fields and entries are shown, and one line of the log names the field, an entry and the reason."""
+    rows = b'{"id":1,"name":"Ana","number":%b,"class":"\\ud800x"},{"id":2,"number":8},{"id":3,"number":%b}'
+    stand_in.fault = faults.body(b'{"data":[%b],"more":%b}' % (rows % (value, value), value))
+    shown = {"1": {"name": "Ana", "class": "x"}, "2": {"number": 8}}
+    credentials = Credentials("a=1", ADDRESS)
+    async with client_of(stand_in.url, cache_s=0) as client:
+        details = DirectusDetails(client, FIELDS, None)
+        assert [await details.entries(EVENT, credentials, 1) for _ in range(2)] == [shown, shown]
+    [line] = caplog.messages
+    assert line.startswith(f"event '{EVENT}': field 'number' of entry '1' and 1 more is not shown: it is ")
+
+
+async def test_what_is_left_out_does_not_fill_the_log(
+    stand_in: DirectusStandIn, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However many events have something odd, a bounded number of lines is logged."""
+    stand_in.fault = items(*[{"id": number, "name": True, "number": ["x"] * number} for number in range(100)])
+    async with client_of(stand_in.url, cache_s=0) as client:
+        details = DirectusDetails(client, FIELDS, None)
+        for event in range(120):
+            assert await details.entries(str(event), Credentials("a=1", ADDRESS), 1) == {}
+    assert len(caplog.messages) == 100
 
 
 async def test_texts_are_made_fit(stand_in: DirectusStandIn) -> None:
@@ -211,6 +249,28 @@ async def test_course_failures(stand_in: DirectusStandIn, fault: Fault) -> None:
     stand_in.fault = fault
 
     assert await course(stand_in, Credentials("a=1", ADDRESS)) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        pytest.param(b'{"type":[]}', "there is no line", id="type"),
+        pytest.param(b'{"type":{}}', "there is no line", id="object"),
+        pytest.param(b'{"a":' + b"9" * 5000 + b"}", "it cannot be read as JSON", id="integer"),
+        pytest.param(b"[" * 5000 + b"]" * 5000, "the answer of Directus cannot be read", id="lists"),
+        pytest.param(b'"\\ud800"', "the answer of Directus cannot be read", id="surrogate"),
+        pytest.param(b"[" + b"[1,2]," * 200_000 + b"[1,2]]", "it has at least 200002 points", id="points"),
+    ],
+)
+async def test_a_course_that_cannot_be_shown_is_logged(
+    stand_in: DirectusStandIn, caplog: pytest.LogCaptureFixture, value: bytes, reason: str
+) -> None:
+    """There is none then, and a line of the log says why."""
+    stand_in.fault = faults.body(b'{"data":{"course":%b}}' % value)
+
+    assert await course(stand_in, Credentials("a=1", ADDRESS)) is None
+    [line] = caplog.messages
+    assert line.startswith(f"event '{EVENT}': the course is not shown: {reason}")
 
 
 async def test_a_course_is_not_asked_for_in_vain(stand_in: DirectusStandIn) -> None:

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from telemetry_app.live.http.events import history
-from telemetry_app.live.http.events.shared import Shared
 from telemetry_app.live.positions import past
 from telemetry_app.live.positions.past import PastPositions
+from telemetry_app.live.shared import Shared
 from telemetry_app.live.wire.past import MAX_WINDOW_MS, BadWindowError, parse_window
 from telemetry_app.records.quality import epoch_ms
 from tests.app.core.positions.writing import desk
