@@ -202,7 +202,7 @@ class Ownership(Service):
     async def _watch(self) -> None:
         """Look at the leases soon after another worker came, left, fell silent or gave something back."""
         while not (self.should_stop or self._stopping()):
-            await self.sleep(_WATCH_S)
+            await asyncio.sleep(_WATCH_S)  # a stop cancels it, and it takes no task
             try:
                 for topic, changes in self._changes.items():
                     if await changes.look() != self._seen.get(topic):

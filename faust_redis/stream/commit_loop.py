@@ -94,8 +94,8 @@ class CommitLoop(Service):
     @Service.task
     async def _commit_when_settled(self) -> None:
         while not self.should_stop:
-            if await self.wait_for_stopped(self._settled):  # type: ignore[arg-type]  # mode's type is narrower
-                return
+            # A stop cancels this; a wait of mode's, that looks for a stop itself, takes three tasks for each batch.
+            await self._settled.wait()
             self._settled.clear()
             if not await self._commit_due() and any(self.due()):
                 self._settled.set()
