@@ -92,6 +92,11 @@ _BY_STATE: Final = {
     TIMED_OUT: Meaning(
         Outlook.LATER, "the statement took too long", "look for locks and load on the database server", patience=1
     ),
+    "55P03": Meaning(
+        Outlook.LATER,
+        "a lock was not to be had in time",
+        "look for long transactions on the database server (pg_stat_activity)",
+    ),
     "40": Meaning(Outlook.LATER, "deadlock, or not serializable: passes when tried again", of_the_server=True),
     "58": Meaning(Outlook.LATER, "the server's files cannot be read", of_the_server=True),
     READ_ONLY: Meaning(

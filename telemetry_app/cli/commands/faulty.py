@@ -22,6 +22,8 @@ T = TypeVar("T")
 #: Of a list that names no beginning: whole tables are long to look through.
 _A_DAY: Final = timedelta(days=1)
 _LAST: Final = datetime(9999, 1, 1, tzinfo=UTC)
+#: Whoever runs the command sits before it: a server that is away is better told at once than waited for.
+_CONNECT_S: Final = 10.0
 
 
 class _Time(click.ParamType):
@@ -38,7 +40,7 @@ class _Time(click.ParamType):
         except ValueError:
             self.fail(f"{value!r} is not a time: write it as 2026-05-02T12:00:00Z", param, ctx)
         if at.tzinfo is None:
-            self.fail(f"{value!r} has no time zone: write {value}Z for UTC", param, ctx)
+            self.fail(f"{value!r} has no time zone: write {at.isoformat()}Z for UTC", param, ctx)
         return at
 
 
@@ -114,7 +116,7 @@ def _span(device_id: str, first: datetime, last: datetime | None) -> Span:
 
 def _with_database(act: Callable[[asyncpg.Connection[Any]], Awaitable[T]]) -> T:
     """Run an action on the table of positions."""
-    from telemetry_app.database.errors import DATABASE_ERRORS, describe, meaning_of
+    from telemetry_app.database.errors import DATABASE_ERRORS, Outlook, describe, meaning_of
     from telemetry_app.database.postgres import connect
     from telemetry_app.database.sessions import end_session
     from telemetry_app.settings import load_settings
@@ -122,7 +124,9 @@ def _with_database(act: Callable[[asyncpg.Connection[Any]], Awaitable[T]]) -> T:
     settings = load_settings()
 
     async def work() -> T:
-        connection = await connect(settings.postgres_url, pooler=settings.postgres_pooler)
+        connection = await connect(
+            settings.postgres_url, pooler=settings.postgres_pooler, attempts=1, timeout_s=_CONNECT_S
+        )
         try:
             return await act(connection)
         finally:
@@ -131,8 +135,10 @@ def _with_database(act: Callable[[asyncpg.Connection[Any]], Awaitable[T]]) -> T:
     try:
         return run(work())
     except (ValueError, *DATABASE_ERRORS) as error:
+        meaning = meaning_of(error)
+        advice = "run it again when the server answers" if meaning.outlook is Outlook.SOON else meaning.advice
         raise click.ClickException(
-            f"The positions of POSTGRES_URL cannot be used ({describe(error)}): {meaning_of(error).advice}."
+            f"The positions of POSTGRES_URL cannot be used ({describe(error)}): {advice}."
         ) from None
 
 

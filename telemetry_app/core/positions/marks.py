@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from telemetry_app.database.sessions import used
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     import asyncpg
 
+#: Longest wait for others' locks, of the table or of rows: a command that seems to hang tells nobody why.
+_LOCK_WAIT_S: Final = 10.0
 _FIND: Final = """
 SELECT device_id, ts, latitude, longitude, satellites, faulty_reason AS reason, ingested_at
 FROM positions
@@ -43,7 +48,7 @@ async def find(
     Raises:
         asyncpg.PostgresError: The server refuses.
     """
-    async with used(connection):
+    async with _unless_locked(connection):
         return [dict(row) for row in await connection.fetch(_FIND, device_id, first, last, most)]
 
 
@@ -53,7 +58,7 @@ async def mark(connection: asyncpg.Connection[Any], span: Span, reason: str) -> 
     Raises:
         asyncpg.PostgresError: The server refuses.
     """
-    async with used(connection):
+    async with _unless_locked(connection):
         return _rows(await connection.execute(_MARK, *span, reason))
 
 
@@ -63,8 +68,16 @@ async def unmark(connection: asyncpg.Connection[Any], span: Span) -> int:
     Raises:
         asyncpg.PostgresError: The server refuses.
     """
-    async with used(connection):
+    async with _unless_locked(connection):
         return _rows(await connection.execute(_UNMARK, *span))
+
+
+@contextlib.asynccontextmanager
+async def _unless_locked(connection: asyncpg.Connection[Any]) -> AsyncIterator[None]:
+    """Use a connection for the time of the block, in which nothing waits long for a lock."""
+    async with used(connection), connection.transaction():
+        await connection.execute(f"SET LOCAL lock_timeout = {round(_LOCK_WAIT_S * 1000)}")
+        yield
 
 
 def _rows(status: str) -> int:

@@ -1,10 +1,15 @@
 """`telemetry faulty`: looking at marks and changing them."""
 
 import json
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import asyncpg
 import pytest
 
+from telemetry_app.core.positions import marks
+from telemetry_app.core.positions.marks import Span
 from tests.app.cli.running import telemetry
 from tests.support.database import session
 
@@ -82,6 +87,7 @@ async def test_unmarking(url: str) -> None:
     [
         (("--from", "yesterday"), "'yesterday' is not a time: write it as 2026-05-02T12:00:00Z"),
         (("--from", "2026-05-02T12:00:00"), "has no time zone: write 2026-05-02T12:00:00Z for UTC"),
+        (("--from", "2026-05-02"), "has no time zone: write 2026-05-02T00:00:00Z for UTC"),
         (("--from", at(2), "--to", at(1)), "Invalid value for --to: is before --from"),
     ],
 )
@@ -98,3 +104,38 @@ async def test_a_table_that_is_not_migrated(plain_postgres_url: str) -> None:
     assert code == 1
     assert "run `telemetry migrate`" in errors
     assert "Traceback" not in errors
+
+
+async def test_a_server_that_is_away() -> None:
+    """One sentence at once, and not a line for each attempt."""
+    _, output, errors = await telemetry("postgresql://127.0.0.1:1/none", "faulty", "mark", *DEVICE, "--from", at(0))
+    assert output == ""
+    assert errors.startswith("Error: The positions of POSTGRES_URL cannot be used (")
+    assert errors.endswith("): run it again when the server answers.")
+    assert len(errors.splitlines()) == 1
+
+
+SPAN = Span("a", NOW, NOW + timedelta(seconds=9))
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        pytest.param(lambda connection: marks.find(connection, None, NOW, SPAN.last, most=1), id="list"),
+        pytest.param(lambda connection: marks.mark(connection, SPAN, "x"), id="mark"),
+        pytest.param(lambda connection: marks.unmark(connection, SPAN), id="unmark"),
+    ],
+)
+async def test_a_table_that_is_locked(
+    url: str, monkeypatch: pytest.MonkeyPatch, act: Callable[[asyncpg.Connection[Any]], Awaitable[object]]
+) -> None:
+    """Nothing waits for ever for somebody else's lock, and nothing is marked."""
+    monkeypatch.setattr(marks, "_LOCK_WAIT_S", 0.2)
+    before = await marked(url)
+    async with session(url) as holder, session(url) as connection:
+        async with holder.transaction():
+            await holder.execute("LOCK TABLE positions")
+            with pytest.raises(asyncpg.LockNotAvailableError):
+                await act(connection)
+        assert await connection.fetchval("SHOW lock_timeout") == "0"
+    assert await marked(url) == before

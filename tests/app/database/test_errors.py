@@ -37,6 +37,7 @@ CASES: list[tuple[BaseException, Outlook, str]] = [
     (asyncpg.InvalidColumnReferenceError(), Outlook.LATER, "telemetry migrate"),
     (asyncpg.InsufficientPrivilegeError(), Outlook.LATER, "grant INSERT"),
     (asyncpg.DeadlockDetectedError(), Outlook.LATER, "trying again"),
+    (asyncpg.LockNotAvailableError(), Outlook.LATER, "pg_stat_activity"),
     (asyncpg.QueryCanceledError(), Outlook.LATER, "locks and load"),
     (asyncpg.RaiseError(), Outlook.LATER, "trying again"),
     (asyncpg.InterfaceError("the pool is closing"), Outlook.LATER, "trying again"),
