@@ -96,13 +96,15 @@ class OpenAuthorizer:
             return Authorization("not-found")
         return await self._found.get(event_id, lambda: self._look(event_id))
 
-    async def visible_events(self, credentials: Credentials) -> list[dict[str, Any]]:  # noqa: ARG002 - whoever it is
-        """Return up to 200 events, each with `id` and, where it has one, `name`."""
+    async def visible_events(self, credentials: Credentials) -> list[dict[str, Any]] | None:  # noqa: ARG002 - whoever it is
+        """Return up to 200 events, each with `id` and, where it has one, `name`; None when they cannot be read."""
         columns = await self._tables.columns("events", ["name"])
         if columns is None:
-            return []
+            return None
         name = f"to_json({columns[0].quoted}) #>> '{{}}'" if columns else "NULL::text"
-        rows = await self._tables.fetch(_LIST.format(name=name), MAX_EVENTS, missing=[]) or []
+        rows = await self._tables.fetch(_LIST.format(name=name), MAX_EVENTS, missing=[])
+        if rows is None:
+            return None
         return [{"id": row[0], "name": row[1]} if row[1] else {"id": row[0]} for row in rows]
 
     async def _look(self, event_id: str) -> Authorization:

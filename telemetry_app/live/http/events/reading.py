@@ -28,6 +28,8 @@ _REFUSALS: Final = {
     "not-found": Refusal(404, "not-found", "There is no such event."),
 }
 _UNCHECKED: Final = Refusal(503, "unavailable", "Your rights could not be checked. Try again.", UNCHECKED.advice)
+#: What is said where the authorizer itself says why.
+_UNREAD: Final = Refusal(503, "unavailable", "", "the database could not be read; its own lines of the log say why")
 
 
 class EventReading:
@@ -68,7 +70,8 @@ class EventReading:
         if verdict.result == "ok":
             return None
         if verdict.result == "error":
-            return self._door.refuse(_UNCHECKED._replace(retry_after_s=verdict.retry_after_s or RETRY_AFTER_S))
+            refusal = _UNREAD._replace(message=verdict.why) if verdict.why else _UNCHECKED
+            return self._door.refuse(refusal._replace(retry_after_s=verdict.retry_after_s or RETRY_AFTER_S))
         return _REFUSALS[verdict.result].response()
 
 

@@ -10,9 +10,11 @@ import pytest
 
 from telemetry_app.live.clients.limits import LiveLimits
 from telemetry_app.live.http import refusal_log
+from telemetry_app.live.rights.open_access import OpenAuthenticator, OpenAuthorizer
 from tests.app.live.directus.rights import SEVEN, Spectator
 from tests.app.live.directus.stand_in import COOKIE, DirectusServer
-from tests.app.live.harness import LiveFactory, Side
+from tests.app.live.harness import LiveFactory, Side, live_side
+from tests.support.database import pool
 from tests.support.servers.proxy import TcpProxy
 from tests.support.waiting import eventually
 
@@ -197,3 +199,33 @@ async def test_a_flood_is_a_line_with_a_number(
     # Of either kind the first one, and then no more than one a second.
     assert len(told(caplog)) <= 2 * (1 + clock() - begun_at)
     assert "https://29.example" in [line for line in told(caplog) if "origin" in line][-1]
+
+
+class _Open(OpenAuthenticator, OpenAuthorizer):
+    """Rights with LIVE_AUTH=none."""
+
+    cookie = ""
+
+
+async def test_without_a_directus_the_database_is_named(
+    redis_url: str, stream: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With LIVE_AUTH=none nobody is told of rights, or that there are no events, while the database is away."""
+    unread = "The database cannot be read. Try again."
+    messages = {
+        "/live/course": unread,
+        "/live/history": unread,
+        "/live/history/extent": unread,
+        "/config.json": "Your events could not be listed. Try again.",
+    }
+    asked = {"event": SEVEN, "from": "0", "to": "1"}
+    async with (
+        pool("postgresql://postgres@127.0.0.1:1/x") as postgres,
+        live_side(redis_url, stream, devices=DEVICES, rights=_Open(postgres)) as side,
+    ):
+        for path, message in messages.items():
+            async with side.http.get(f"{side.url}{path}", params=asked) as answer:
+                assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+                assert await answer.json() == {"code": "unavailable", "message": message}
+    (line,) = told(caplog)
+    assert "the database could not be read" in line

@@ -94,7 +94,7 @@ async def test_without_a_database(caplog: pytest.LogCaptureFixture) -> None:
         assert await authorizer.may_see("7", NOBODY) == Authorization(
             "error", why="The database cannot be read. Try again."
         )
-        assert await authorizer.visible_events(NOBODY) == []
+        assert await authorizer.visible_events(NOBODY) is None
         assert await OpenDetails(postgres, ("name",), None).entries("7", NOBODY, 1) is None
 
     assert [r.name for r in caplog.records] == ["telemetry_app.live.rights.open_access"] * 2
