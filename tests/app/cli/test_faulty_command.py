@@ -1,5 +1,7 @@
 """`telemetry faulty`: looking at marks and changing them."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
