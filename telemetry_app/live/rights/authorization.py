@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr
+from pydantic import BaseModel, StrictInt, StrictStr
 
 from telemetry_app.live.ports import Authorization
 from telemetry_app.live.rights.directus import Answer, Unavailable, can_be_sent
+from telemetry_app.live.rights.tolerant import read_items
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from telemetry_app.live.ports import Credentials, LiveObserver
     from telemetry_app.live.rights.directus import Directus
@@ -39,16 +41,6 @@ class _EventId(BaseModel):
 
 class _Event(BaseModel):
     data: _EventId
-
-
-class _ListedEvent(_EventId):
-    # Whatever the collection's owner made of the field.
-    name: Any = None
-
-
-class _EventList(BaseModel):
-    model_config = ConfigDict(strict=True)
-    data: list[_ListedEvent]
 
 
 class DirectusAuthorizer:
@@ -93,9 +85,7 @@ class DirectusAuthorizer:
             answer = await self._list(_UNNAMED, cookie, forwarded_for)
         if isinstance(answer, Unavailable):
             return None
-        if answer.content is None:
-            return []
-        return [_shown(event) for event in answer.content.data[:MAX_EVENTS]]
+        return answer.content or []
 
     async def _judge(self, event_id: str, credentials: Credentials) -> Authorization:
         cookie, forwarded_for = credentials
@@ -112,9 +102,11 @@ class DirectusAuthorizer:
         # Directus takes several spellings for one event, but positions are published under one: `7` and not `007`.
         return Authorization("ok") if str(answer.content.data.id) == event_id else _RESULTS[404]
 
-    async def _list(self, path: str, cookie: str | None, forwarded_for: str) -> Answer[_EventList] | Unavailable:
+    async def _list(
+        self, path: str, cookie: str | None, forwarded_for: str
+    ) -> Answer[list[dict[str, Any]]] | Unavailable:
         return await self._directus.ask(
-            path, _EventList.model_validate_json, cookie=cookie, forwarded_for=forwarded_for, max_bytes=_MAX_LIST_BYTES
+            path, _events, cookie=cookie, forwarded_for=forwarded_for, max_bytes=_MAX_LIST_BYTES
         )
 
 
@@ -127,8 +119,19 @@ def can_be_an_id(event_id: str) -> bool:
     return fits and event_id not in {"", ".", ".."} and can_be_sent(event_id)
 
 
-def _shown(event: _ListedEvent) -> dict[str, Any]:
-    shown = {"id": str(event.id)}
-    if isinstance(event.name, str) and event.name:
-        shown["name"] = event.name
+def shown_events(events: Iterable[object]) -> list[dict[str, Any]]:
+    """Return what is told of events, without those that have no id."""
+    items = (event for event in islice(events, MAX_EVENTS) if isinstance(event, dict))
+    return [_shown(item) for item in items if type(item.get("id")) in {str, int}]
+
+
+def _events(body: bytes) -> list[dict[str, Any]]:
+    return shown_events(read_items(body))
+
+
+def _shown(event: Mapping[str, Any]) -> dict[str, Any]:
+    shown, name = {"id": str(event["id"])}, event.get("name")
+    # It is whatever the collection's owner made of the field.
+    if isinstance(name, str) and name:
+        shown["name"] = name
     return shown

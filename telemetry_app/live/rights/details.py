@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import quote
 
 import msgspec
-from pydantic import BaseModel
 
 from telemetry_app.live.rights.courses import MAX_COURSE_BYTES, ShownCourse, shown_course
 from telemetry_app.live.rights.directus import Answer, Unavailable
 from telemetry_app.live.rights.entries import MAX_ENTRIES, Shown, shown_entries
 from telemetry_app.live.rights.left_out import LeftOut
-from telemetry_app.live.rights.tolerant import read_json
+from telemetry_app.live.rights.tolerant import read_items
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,15 +24,9 @@ if TYPE_CHECKING:
 
 #: About 200 for each of the most entries.
 _MAX_BYTES: Final = 4 * 1024 * 1024
-#: An answer, its list and an entry; fields that are lists or objects are not shown.
-_DEPTH: Final = 3
 _FORBIDDEN: Final = 403
 
 T = TypeVar("T")
-
-
-class _Entries(BaseModel):
-    data: list[Any]
 
 
 class _Event(msgspec.Struct):
@@ -117,18 +110,14 @@ class DirectusDetails:
         )
 
 
-def _rows(body: bytes) -> list[Any]:
-    return _Entries.model_validate(read_json(body, _DEPTH)).data
-
-
 def _shown(fields: Sequence[str], body: bytes) -> Shown:
     """Do it once for all who share the answer."""
-    return shown_entries(_rows(body), fields)
+    return shown_entries(read_items(body), fields)
 
 
 def _names(body: bytes) -> frozenset[str]:
     """Return which fields the first entry has."""
-    return frozenset(*(row for row in _rows(body)[:1] if isinstance(row, dict)))
+    return frozenset(*(row for row in read_items(body)[:1] if isinstance(row, dict)))
 
 
 def _course(body: bytes) -> ShownCourse:

@@ -11,7 +11,7 @@ import asyncpg
 from telemetry_app.database.errors import DATABASE_ERRORS, describe
 from telemetry_app.database.outage import Outage
 from telemetry_app.live.ports import Authentication, Authorization
-from telemetry_app.live.rights.authorization import MAX_EVENTS, can_be_an_id
+from telemetry_app.live.rights.authorization import MAX_EVENTS, can_be_an_id, shown_events
 from telemetry_app.live.rights.courses import MAX_COURSE_BYTES, ShownCourse, shown_course
 from telemetry_app.live.rights.entries import MAX_ENTRIES, Shown, shown_entries
 from telemetry_app.live.rights.lately import Lately
@@ -19,7 +19,7 @@ from telemetry_app.live.rights.left_out import LeftOut
 from telemetry_app.live.rights.tolerant import read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from telemetry_app.database.postgres import Postgres
     from telemetry_app.live.ports import Credentials
@@ -51,12 +51,13 @@ FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid
 WHERE attrelid = to_regclass($1) AND attnum > 0 AND NOT attisdropped AND attname::text = ANY ($2)
 """
 _LIST: Final = """
-SELECT id::text, {name} FROM events
-ORDER BY 2, 1
+SELECT {fields}
+FROM events
+ORDER BY {order}
 LIMIT $1
 """
 _ENTRIES: Final = """
-SELECT json_build_object('id', id::text, {fields})::text
+SELECT {fields}
 FROM entries
 WHERE event_id::text = $1
 LIMIT $2
@@ -89,6 +90,7 @@ class OpenAuthorizer:
     def __init__(self, postgres: Postgres) -> None:
         self._tables = _Tables(postgres, "reading the table of events")
         self._found = Lately[Authorization](_EVENTS, _REMEMBERED_S, lambda found: found.result == "ok")
+        self._listed = Lately[list[dict[str, Any]] | None](1, _REMEMBERED_S, lambda listed: listed is not None)
 
     async def may_see(self, event_id: str, credentials: Credentials) -> Authorization:  # noqa: ARG002 - whoever it is
         """Tell whether an event exists."""
@@ -96,22 +98,27 @@ class OpenAuthorizer:
             return Authorization("not-found")
         return await self._found.get(event_id, lambda: self._look(event_id))
 
-    async def visible_events(self, credentials: Credentials) -> list[dict[str, Any]] | None:  # noqa: ARG002 - whoever it is
+    async def visible_events(
+        self,
+        credentials: Credentials,  # noqa: ARG002 - whoever it is
+    ) -> list[dict[str, Any]] | None:
         """Return up to 200 events, each with `id` and, where it has one, `name`; None when they cannot be read."""
-        columns = await self._tables.columns("events", ["name"])
-        if columns is None:
-            return None
-        name = f"to_json({columns[0].quoted}) #>> '{{}}'" if columns else "NULL::text"
-        rows = await self._tables.fetch(_LIST.format(name=name), MAX_EVENTS, missing=[])
-        if rows is None:
-            return None
-        return [{"id": row[0], "name": row[1]} if row[1] else {"id": row[0]} for row in rows]
+        return await self._listed.get("all", self._list)
 
     async def _look(self, event_id: str) -> Authorization:
         rows = await self._tables.fetch(_EXISTS, event_id, missing=[[True]])
         if rows is None:
             return Authorization("error", why="The database cannot be read. Try again.")
         return Authorization("ok" if rows[0][0] else "not-found")
+
+    async def _list(self) -> list[dict[str, Any]] | None:
+        columns = await self._tables.columns("events", ["name"])
+        if columns is None:
+            return None
+        order = [f"{column.quoted}::text" for column in columns]
+        statement = _LIST.format(fields=_object(columns), order=", ".join([*order, "id::text"]))
+        rows = await self._tables.fetch(statement, MAX_EVENTS, missing=[])
+        return None if rows is None else shown_events(_read(rows))
 
 
 class OpenDetails:
@@ -148,13 +155,12 @@ class OpenDetails:
         columns = await self._tables.columns("entries", self._entry_fields)
         if not columns:
             return None if columns is None else Shown({}, {})
-        fields = ", ".join(f"'{column.name}', {column.shown}" for column in columns)
-        rows = await self._tables.fetch(_ENTRIES.format(fields=fields), event_id, MAX_ENTRIES, missing=[])
+        statement = _ENTRIES.format(fields=_object(columns))
+        rows = await self._tables.fetch(statement, event_id, MAX_ENTRIES, missing=[])
         if rows is None:
             return None
         # Those of a large event take a tenth of a second.
-        entries = (read_json(row[0].encode(), depth=1) for row in rows)
-        shown = await asyncio.to_thread(shown_entries, entries, [column.name for column in columns])
+        shown = await asyncio.to_thread(shown_entries, _read(rows), [column.name for column in columns])
         shown.complain(self._left_out, event_id)
         return shown
 
@@ -189,6 +195,17 @@ class _Column(NamedTuple):
     shown: str
 
 
+def _object(columns: Sequence[_Column]) -> str:
+    """Return the JSON of a row's id and of these columns, for a statement."""
+    fields = ["'id', id::text", *(f"'{column.name}', {column.shown}" for column in columns)]
+    return f"json_build_object({', '.join(fields)})::text"
+
+
+def _read(rows: Iterable[Sequence[str]]) -> Iterator[object]:
+    """Read the JSON of each row."""
+    return (read_json(row[0].encode(), depth=1) for row in rows)
+
+
 class _Tables:
     """Reads Directus' own tables, in time.
 
@@ -213,7 +230,7 @@ class _Tables:
                 rows: list[Any] = await connection.fetch(statement, *arguments)
         except asyncpg.UndefinedTableError:
             return missing
-        except (*DATABASE_ERRORS, UnicodeDecodeError) as error:
+        except DATABASE_ERRORS as error:
             self._outage.failed(describe(error))
             return None
         self._outage.over()

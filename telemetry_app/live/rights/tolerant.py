@@ -8,6 +8,7 @@ import re
 from typing import Any, Final
 
 import msgspec
+from pydantic import BaseModel
 
 #: A text, which need not end, so that none is looked at twice; or where a list or object begins or ends.
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{\]}]', re.DOTALL)
@@ -15,6 +16,21 @@ _OPENING: Final = frozenset({b"[", b"{"})
 _CLOSING: Final = frozenset({b"]", b"}"})
 #: Integers with more digits are none that anything else can hold, and of thousands Python reads none.
 _MAX_DIGITS: Final = 20
+#: An answer of Directus, its list and an item; of fields that are lists or objects nothing is shown.
+_DEPTH: Final = 3
+
+
+class _Items(BaseModel):
+    data: list[Any]
+
+
+def read_items(body: bytes) -> list[Any]:
+    """Return the items in an answer of Directus, whatever these are.
+
+    Raises:
+        ValidationError: There is no list of them.
+    """
+    return _Items.model_validate(read_json(body, _DEPTH)).data
 
 
 def read_json(text: bytes, depth: int) -> Any:

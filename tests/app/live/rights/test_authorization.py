@@ -232,6 +232,14 @@ async def test_numbered_events(stand_in: DirectusStandIn, failing_desk: Desk) ->
     assert await failing_desk.events("a=1") == [{"id": "7"}, {"id": "8", "name": "x"}, {"id": "9"}]
 
 
+@pytest.mark.parametrize("odd", [b"1" * 5000, b"[" * 5000 + b"]" * 5000, b"NaN", b'{"a":"]\\""}'])
+async def test_an_odd_event_alone_is_not_listed(stand_in: DirectusStandIn, failing_desk: Desk, odd: bytes) -> None:
+    """Names that are none are left out, and so are events without an id; the others are listed."""
+    events = b'{"id":7,"name":%b},{"id":8,"name":"x"},{"id":%b,"name":"y"},{"name":"z"},%b'
+    stand_in.fault = faults.body(b'{"data":[%b]}' % (events % (odd, odd, odd)))
+    assert await failing_desk.events("a=1") == [{"id": "7"}, {"id": "8", "name": "x"}]
+
+
 async def test_ids_of_another_kind(stand_in: DirectusStandIn) -> None:
     """Directus, which fails with 500 at some of them, is not asked about ids that the column cannot hold."""
     stand_in.fault = faults.broken

@@ -60,15 +60,19 @@ async def test_with_a_table(plain_postgres_url: str, table: str, listed: list[di
 
 
 async def test_an_event_is_looked_up_once_for_a_crowd(plain_postgres_url: str) -> None:
-    """Who asks while an event is looked up shares what is found, whether it is there or not."""
+    """Who asks while an event is looked up shares what is found, there or not; so do those who ask for the list."""
     async with pool(plain_postgres_url) as postgres, session(plain_postgres_url) as connection:
         await connection.execute("CREATE TABLE events (id int); INSERT INTO events VALUES (7)")
         authorizer = OpenAuthorizer(postgres)
         with counted(postgres) as uses:
             answers = await asyncio.gather(*(authorizer.may_see(event, NOBODY) for event in ("7", "8") * 50))
+            looks = len(uses)
+            listed = await asyncio.gather(*(authorizer.visible_events(NOBODY) for _ in range(100)))
 
     assert answers == [Authorization("ok"), Authorization("not-found")] * 50
-    assert len(uses) == 2
+    assert listed == [[{"id": "7"}]] * 100
+    # Listing takes two: which columns there are, and the rows.
+    assert (looks, len(uses)) == (2, 4)
 
 
 async def test_an_event_that_is_there_is_remembered(plain_postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

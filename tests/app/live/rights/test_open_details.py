@@ -149,6 +149,16 @@ async def test_another_column_does_no_harm(tables: Tables) -> None:
     """)  # noqa: S608 - the test's own value
     assert await course_of(tables) == fit_course(LINE)
     assert await OpenAuthorizer(tables.postgres).visible_events(NOBODY) == [{"id": "7", "name": "Race"}]
+    await tables.execute(r"""
+        ALTER TABLE events ALTER name TYPE json USING to_json(name);
+        INSERT INTO events VALUES (8, '"\u0000"'), (9, 'true')
+    """)
+    listed = await OpenAuthorizer(tables.postgres).visible_events(NOBODY) or []
+    assert sorted(listed, key=lambda event: event["id"]) == [
+        {"id": "7", "name": "Race"},
+        {"id": "8", "name": "\x00"},
+        {"id": "9"},
+    ]
 
 
 async def test_a_course_that_is_too_large_stays_where_it_is(tables: Tables, caplog: pytest.LogCaptureFixture) -> None:
