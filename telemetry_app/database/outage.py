@@ -8,10 +8,14 @@ if TYPE_CHECKING:
 
 #: Least time between two lines: something that fails and works in turns must not fill the log.
 COMPLAIN_EVERY_S: Final = 10.0
+#: Most reasons of one outage: some differ each time, by a number or an address.
+_MOST_TOLD: Final = 5
 
 
 class Outage:
-    """Logs a row of failures as two lines: the first failure, and the end.
+    """Logs a row of failures as few lines: the first one, another reason that follows, and the end.
+
+    Who mends the first cause finds the next one so: a server that is up again, but somewhere else.
 
     Args:
         logger: Where the lines go.
@@ -21,23 +25,24 @@ class Outage:
     def __init__(self, logger: logging.Logger, what: str) -> None:
         self._logger = logger
         self._what = what
-        self._said = False
-        self._said_at = -COMPLAIN_EVERY_S
+        self._told: set[str] = set()
+        self._told_at = float("-inf")
         self.failures = 0
 
     def failed(self, reason: str) -> None:
-        """Count a failure, and say the reason if it is the first."""
+        """Count a failure, and say the reason if it is new."""
         self.failures += 1
         now = time.monotonic()
-        if self._said or now - self._said_at < COMPLAIN_EVERY_S:
+        is_known = reason in self._told or len(self._told) == _MOST_TOLD
+        if is_known or now - self._told_at < COMPLAIN_EVERY_S:
             return
-        self._said = True
-        self._said_at = now
+        self._told.add(reason)
+        self._told_at = now
         self._logger.warning("%s: %s", self._what, reason)
 
     def over(self) -> None:
         """Note a success, and say so if a failure had been told."""
-        if self._said:
+        if self._told:
             self._logger.info("%s: works again, after %d failures", self._what, self.failures)
-        self._said = False
+        self._told.clear()
         self.failures = 0

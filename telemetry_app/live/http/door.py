@@ -74,10 +74,14 @@ class Door:
 
     def refuse(self, refusal: Refusal) -> web.Response:
         """Return the answer to a request that is refused."""
-        self._log.tell(f"{refusal.status} {refusal.code}", refusal.advice or refusal.message)
+        self.tell(f"{refusal.status} {refusal.code}", refusal.advice or refusal.message)
         if refusal.status == _UNAUTHORIZED:
             refusal = refusal._replace(sign_in_url=self._sign_in_url)
         return refusal.response()
+
+    def tell(self, kind: str, reason: str) -> None:
+        """Tell the log of a refusal; see `RefusalLog.tell`."""
+        self._log.tell(kind, reason)
 
     async def refuse_stranger(self, request: web.Request, credentials: Credentials) -> web.Response | None:
         """Return the refusal of a client whose session is not known; None when it may go on."""

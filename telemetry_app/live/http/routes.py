@@ -42,6 +42,10 @@ APPLICATION_OPTIONS: Final[dict[str, Any]] = {
 
 #: One peer's connections may wait on so small a part of all descriptors, unless it is a trusted proxy.
 _PEERS: Final = 2
+_WAITING: Final = (
+    "more connections without a request than open files allow, or half as many from one address: see who opens them; "
+    "raise the hard limit of open files (ulimit -Hn), or name their proxy in LIVE_TRUSTED_PROXIES"
+)
 
 
 class LiveRoutes:
@@ -74,7 +78,7 @@ class LiveRoutes:
             live.limits.max_descriptors,
             most_of_peer=max(1, live.limits.max_descriptors // _PEERS),
             peer_of=proxies.peer_of,
-            refused=lambda: live.observer.refused("waiting"),
+            refused=self._tell_of_waiting,
         )
         base = Basemap(page.basemap, door, self._lobby)
         pages = MapPages(live, door, self._lobby, page, base)
@@ -112,6 +116,10 @@ class LiveRoutes:
     def runner(self, app: web.Application, **options: Any) -> web.AppRunner:
         """Return what runs an application that serves them."""
         return BoundedRunner(app, self._lobby, handler=functools.partial(LiveHandler, door=self._door), **options)
+
+    def _tell_of_waiting(self) -> None:
+        self._live.observer.refused("waiting")
+        self._door.tell("503 waiting", _WAITING)
 
     def _end_with(self, app: web.Application) -> None:
         app.on_shutdown.append(lambda _: self._live.close_connections())

@@ -23,7 +23,8 @@ _FULL: Final = Refusal(
     503,
     "full",
     "The server is full. Try again.",
-    "as many connections as LIVE_MAX_CONNECTIONS allows: raise it, or run more workers",
+    "as many connections as LIVE_MAX_CONNECTIONS and the hard limit of open files (ulimit -Hn) allow: raise these, or "
+    "run more workers",
     RETRY_AFTER_S,
 )
 _FULL_ADDRESS: Final = Refusal(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
 
+from telemetry_app.database import outage
 from telemetry_app.live.clients.limits import LiveLimits
 from telemetry_app.live.http import refusal_log
 from telemetry_app.live.rights.open_access import OpenAuthenticator, OpenAuthorizer
-from tests.app.live.directus.rights import SEVEN, Spectator
-from tests.app.live.directus.stand_in import COOKIE, DirectusServer
+from tests.app.live.directus import faults
+from tests.app.live.directus.rights import SEVEN, Spectator, spectator_of
+from tests.app.live.directus.stand_in import COOKIE, DirectusServer, DirectusStandIn
 from tests.app.live.harness import LiveFactory, Side, live_side
 from tests.support.database import pool
 from tests.support.servers.proxy import TcpProxy
@@ -199,6 +202,48 @@ async def test_a_flood_is_a_line_with_a_number(
     # Of either kind the first one, and then no more than one a second.
     assert len(told(caplog)) <= 2 * (1 + clock() - begun_at)
     assert "https://29.example" in [line for line in told(caplog) if "origin" in line][-1]
+
+
+async def test_connections_without_a_request_are_told(live: LiveFactory, caplog: pytest.LogCaptureFixture) -> None:
+    """Who is cut for want of descriptors is told in one line, with what allows more."""
+    async with (
+        live(devices=DEVICES, limits=LiveLimits(max_descriptors=4)) as side,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        for _ in range(12):
+            _, writer = await asyncio.open_connection("127.0.0.1", side.port)
+            stack.callback(writer.close)
+            writer.write(b"GET /live HTTP/1.1\r\n")
+        await eventually(lambda: side.observed.counts["refused waiting"] >= 8)
+    (line,) = told(caplog)
+    assert line.startswith("refused (503 waiting): ")
+    assert "ulimit -Hn" in line
+    assert "LIVE_TRUSTED_PROXIES" in line
+
+
+async def test_another_reason_is_told(
+    redis_url: str,
+    stream: str,
+    stand_in: DirectusStandIn,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A Directus that was away and answers with a redirection when it is back is named, each reason once."""
+    monkeypatch.setattr(outage, "COMPLAIN_EVERY_S", 0.0)
+    async with (
+        spectator_of(stand_in) as spectator,
+        live_side(redis_url, stream, devices=DEVICES, rights=spectator) as side,
+    ):
+        cookie = {"Cookie": side.cookie}
+        for fault in (faults.cut, faults.redirect(301, "https://directus.example.org/users/me"), None, faults.cut):
+            stand_in.fault = fault
+            for _ in range(3):
+                await refused(side, cookie) if fault else await (await side.connect()).close()
+    said = [r.getMessage() for r in caplog.records if r.getMessage().startswith("Directus: ")]
+    cut, redirection, again = said
+    assert "ServerDisconnectedError" in cut
+    assert "status 301, a redirection to 'https://directus.example.org'" in redirection
+    assert again == cut
 
 
 class _Open(OpenAuthenticator, OpenAuthorizer):
