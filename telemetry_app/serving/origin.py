@@ -14,11 +14,11 @@ NULL: Final = "null"
 ANY_SUBDOMAIN: Final = "*."
 _MAX_PORT: Final = 65535
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
-#: Schemes that no page has as its origin, and what to write instead.
+#: Schemes that no page has in its origin, and what the origin is instead.
 _NO_PAGES: Final = {
-    **dict.fromkeys(("ws", "wss"), "the page's own scheme: http:// or https://"),
+    **dict.fromkeys(("ws", "wss"), "that of the page, which begins with http:// or https://"),
     **dict.fromkeys(("file", "data", "blob", "about", "javascript"), f"{NULL}, which such pages send"),
-    **dict.fromkeys(("ftp", "mailto"), "http:// or https://"),
+    **dict.fromkeys(("ftp", "mailto"), "that of a page, which begins with http:// or https://"),
 }
 _SHAPE: Final = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[^\s/?#\\@:\[\]*,]+)(:(?P<port>\d+))?"
@@ -43,7 +43,7 @@ def canonical(text: str) -> str:
         raise OriginError(_what_it_must_be(lower))
     scheme, host, port = found["scheme"], found["host"], int(found["port"] or 0)
     if scheme in _NO_PAGES:
-        raise OriginError(f"must begin with {_NO_PAGES[scheme]}")
+        raise OriginError(_what_it_must_be(lower))
     if found["port"] and not 1 <= port <= _MAX_PORT:
         raise OriginError(f"must have a port from 1 to {_MAX_PORT}")
     end = f":{port}" if port and port != _DEFAULT_PORTS.get(scheme) else ""
@@ -71,6 +71,8 @@ def matches(origin: str, pattern: str) -> bool:
 
 
 def _what_it_must_be(text: str) -> str:
+    if instead := _NO_PAGES.get(text.partition(":")[0]):
+        return f"must be {instead}"
     _, separator, rest = text.partition("://")
     if not separator:
         return "must have its scheme: https://maps.example.org"
