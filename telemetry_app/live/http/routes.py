@@ -91,7 +91,7 @@ class LiveRoutes:
             basemap.PATH: door.guard(base.show),
             "/config.json": door.guard(pages.show_config),
             "/": pages.show_page,
-            "/{name}": pages.show_page,
+            "/{name:.+}": pages.show_page,
         }
         folder, _, name = page.path.rpartition("/")
         connect = door.guard(Upgrade(live, door, self._lobby).connect)

@@ -173,7 +173,8 @@ async def test_before_the_start_and_after_the_end(side: Side) -> None:
 async def test_other_requests(side: Side) -> None:
     """A request that is none for a WebSocket, or for no page that there is, is told so too."""
     assert await refused(side, {"Cookie": side.cookie}) == (426, "upgrade-required")
-    assert await refused(side, {}, "/none.html") == (404, "not-found")
+    for path in ("/none.html", "/live/none", "/live/none/none.html", "/ws/live"):
+        assert await refused(side, {}, path) == (404, "not-found")
 
 
 async def test_a_flood_is_a_line_with_a_number(

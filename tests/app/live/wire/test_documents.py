@@ -81,11 +81,11 @@ def test_every_frame_is_described_by_its_type() -> None:
 
 
 @contextlib.asynccontextmanager
-async def running(side: Side, client: str, event_id: str = "7") -> AsyncIterator[tuple[Any, list[str]]]:
+async def running(side: Side, client: str, path: str = "/live") -> AsyncIterator[tuple[Any, list[str]]]:
     """Run an example; give its process, and its lines as they come."""
     *command, scheme = CLIENTS[client]
     process = await asyncio.create_subprocess_exec(
-        *command, f"{scheme}://127.0.0.1:{side.port}/live", event_id, "session=good",
+        *command, f"{scheme}://127.0.0.1:{side.port}{path}", "7", "session=good",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     lines: list[str] = []
@@ -166,6 +166,13 @@ async def test_the_examples_say_why_they_end(redis_url: str, stream: str, client
             running(side, client) as (process, _),
         ):
             assert await last_words(process) == (1, words)
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+async def test_the_examples_end_where_nothing_is(redis_url: str, stream: str, client: str) -> None:
+    """An address that is not the WebSocket's is told, not tried for ever."""
+    async with live_side(redis_url, stream, devices={}) as side, running(side, client, "/ws/live") as (process, _):
+        assert await last_words(process) == (1, "not-found: There is no such page.")
 
 
 @pytest.mark.parametrize("client", CLIENTS)
