@@ -72,7 +72,11 @@ _NOT_A_SESSION_POOLER: Final = "a pooler in transaction mode is between: set POS
 _MIGRATE: Final = "run `telemetry migrate`"
 #: By SQLSTATE, or by its first two characters, which are the class; the longer one goes first.
 _BY_STATE: Final = {
-    "22": Meaning(Outlook.REFUSED, "data exception: a value that its column cannot hold"),
+    "22": Meaning(
+        Outlook.REFUSED,
+        "data exception: a value that its column cannot hold, or a mistake of a trigger",
+        "what is stored would be refused as well: look for a trigger or a column of positions that was changed",
+    ),
     "23": Meaning(Outlook.LATER, "integrity constraint violation: of a row, or a constraint nothing meets", patience=1),
     "23502": Meaning(
         Outlook.LATER, "a column is NULL", "give columns of positions that no record fills a default", patience=1

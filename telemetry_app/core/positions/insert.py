@@ -61,6 +61,9 @@ _LAST_PARENTHESIS: Final = re.compile(r"\(([^()]*)\)$")
 class RowsRefusedError(Exception):
     """The database refuses at least one row of the statement and has stored none; the message is the reason."""
 
+    #: A data exception, which is what it is where nobody knows better.
+    sqlstate: Final = "22000"
+
 
 class Stored(NamedTuple):
     """What a statement has stored.

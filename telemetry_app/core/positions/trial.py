@@ -30,8 +30,11 @@ class Tries(Protocol):
     async def try_to_store(self, positions: Sequence[Position], *, within_s: float | None = None) -> None:
         """Store positions by one statement, or raise what the database says."""
 
-    async def others_pass(self, devices: Iterable[str]) -> bool:
-        """Whether the database takes a row once it can be asked, of another device than these if it has one."""
+    async def others_pass(self, devices: Iterable[str]) -> bool | None:
+        """Whether the database takes a row once it can be asked, of another device than these if it has one.
+
+        None = it has no row to try that with.
+        """
 
     async def rest(self, error: Exception, rests: int, *, stuck: bool) -> None:
         """Wait, the longer the more rests there were; raises `WriteAbandoned` when the application stops."""
@@ -54,7 +57,7 @@ class Trial:
     Whatever the error: a row is refused once it has failed alone `refuse_after` times and after each of these others
     passed, as neighbours, as rows of other batches or, in a quiet stream, as a probe. While nothing passes it is the
     database's state that is at fault: nothing is refused, and everything waits. Values that no column can hold
-    (`Outlook.REFUSED`) are refused at once.
+    (`Outlook.REFUSED`) are refused at once, unless the same is said of rows that are stored: of a trigger's mistake.
 
     Args:
         tries: Stores, probes and waits.
@@ -79,11 +82,10 @@ class Trial:
         self._suspects: list[_Suspect] = []
         self._refused: list[Refused] = []
         self._rests = 0
-        self._passed_at_failure = tries.passed
+        self._passed_at_start = self._passed_at_failure = tries.passed
+        self._takes_others = False
         self.error = error
         self.stuck = False
-        if not self._pieces:
-            self._fail_alone(0, error)
 
     async def run(self) -> list[Refused]:
         """Store what can be stored, and return the rows that cannot.
@@ -91,6 +93,8 @@ class Trial:
         Raises:
             WriteAbandoned: The application is stopping.
         """
+        if not self._pieces:
+            await self._fail_alone(0, self.error)
         while self._pieces or self._suspects:
             if self._pieces:
                 await self._try_next_piece()
@@ -110,7 +114,7 @@ class Trial:
         if len(piece) > 1:
             self._pieces.extendleft(reversed(_halves(piece)))
         else:
-            self._fail_alone(piece[0], error)
+            await self._fail_alone(piece[0], error)
             if self._suspects and not await self._others_pass():
                 self._blame_nobody()
         if self.stuck:
@@ -184,7 +188,7 @@ class Trial:
         for suspect in self._suspects:
             suspect.failures = 0
 
-    async def _others_pass(self) -> bool:
+    async def _others_pass(self) -> bool | None:
         if self._tries.passed > self._passed_at_failure:
             return True
         return await self._tries.others_pass({self._positions[suspect.index].device_id for suspect in self._suspects})
@@ -193,11 +197,19 @@ class Trial:
         self._rests += 1
         await self._tries.rest(self.error, self._rests, stuck=self.stuck)
 
-    def _fail_alone(self, index: int, error: Exception) -> None:
-        if isinstance(error, RowsRefusedError):
+    async def _fail_alone(self, index: int, error: Exception) -> None:
+        suspect = _Suspect(index, error)
+        self._suspects.append(suspect)
+        if isinstance(error, RowsRefusedError) and await self._takes_stored_values():
+            self._suspects.remove(suspect)
             self._refuse(index, error)
-        else:
-            self._suspects.append(_Suspect(index, error))
+
+    async def _takes_stored_values(self) -> bool:
+        """Tell whether refused values are their row's fault; asked until they are, as there may be many such rows."""
+        if not self._takes_others:
+            some_passed = self._tries.passed > self._passed_at_start
+            self._takes_others = some_passed or await self._others_pass() is not False
+        return self._takes_others
 
     def _refuse(self, index: int, error: Exception) -> None:
         reason = str(error) if isinstance(error, RowsRefusedError) else reason_of(error)

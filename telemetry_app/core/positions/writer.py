@@ -237,11 +237,11 @@ class PositionWriter:
         async with self._one_trial:
             await self._attempt(positions, within_s=within_s)
 
-    async def others_pass(self, devices: Iterable[str]) -> bool:
-        """Whether a row of another device than these could be stored, once there is a connection."""
+    async def others_pass(self, devices: Iterable[str]) -> bool | None:
+        """Whether a row of another device than these could be stored, once there is a connection; None = no row."""
         try:
             async with self._one_trial:
-                return await self._run(partial(takes_a_row, devices=devices), within_s=_PROBE_TIMEOUT_S)
+                return await self._run(partial(takes_a_row, devices=devices), within_s=_PROBE_TIMEOUT_S) or None
         except DATABASE_ERRORS as error:
             logger.debug("the probe fails too: %s", describe(error))
             return False

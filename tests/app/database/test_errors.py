@@ -14,7 +14,7 @@ from telemetry_app.database.errors import DATABASE_ERRORS, UNUSABLE_AFTER, Outlo
 from tests.support.database import session
 
 CASES: list[tuple[BaseException, Outlook, str]] = [
-    (asyncpg.UntranslatableCharacterError(), Outlook.REFUSED, "trying again"),
+    (asyncpg.UntranslatableCharacterError(), Outlook.REFUSED, "look for a trigger"),
     (asyncpg.CheckViolationError(), Outlook.LATER, "trying again"),
     (asyncpg.NotNullViolationError(), Outlook.LATER, "a default"),
     (asyncpg.OutOfMemoryError(), Outlook.LATER, "max_locks_per_transaction"),

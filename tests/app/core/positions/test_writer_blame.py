@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 
 from telemetry_app.database.migrate import migrate
-from tests.app.core.positions.test_writer_trouble import BAD, execute, url
-from tests.app.core.positions.writing import Desk, WriteResult, desk, stored
+from tests.app.core.positions.test_writer_trouble import BAD, OTHER, execute, raising, url
+from tests.app.core.positions.writing import Desk, WriteResult, desk, stored, writing
 from tests.conftest import PostgresFactory
 from tests.support.database import session
 from tests.support.records import position, positions
@@ -149,3 +149,31 @@ async def test_merging_is_repeated_after_a_timeout(url: str) -> None:
         )
         result = await it.write([position(n, attributes=b'{"new":1}') for n in range(4)])
     assert result == WriteResult(inserted=0, duplicates=0, refused=(), merged=4)
+
+
+@pytest.mark.parametrize("count", [1, 20])
+async def test_a_mistake_that_meets_every_row_is_no_rows_fault(url: str, count: int) -> None:
+    """With the error of a value that cannot be held everything waits, when what is stored would be refused as well."""
+    async with desk(url) as it:
+        await it.write([position(100, device_id=OTHER)])
+        await execute(
+            url,
+            "CREATE FUNCTION mistake() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM 1 / 0; RETURN NEW; END$$; "
+            "CREATE TRIGGER mistake BEFORE INSERT ON positions FOR EACH ROW EXECUTE FUNCTION mistake()",
+        )
+        async with writing(it, count) as write:
+            why = str(await eventually(it.writer.why_not_ready, timeout_s=60))
+            await execute(url, "DROP TRIGGER mistake ON positions")
+            result = await write
+    assert "division by zero" in why
+    assert "a trigger" in why
+    assert result == WriteResult(inserted=count, duplicates=0, refused=())
+
+
+async def test_the_newest_row_is_of_the_device_that_is_refused(url: str) -> None:
+    """A value that is refused is known to be its row's fault by a row of another device."""
+    async with desk(url) as it:
+        await it.write([position(1, device_id=OTHER), position(2, device_id=BAD)])
+        await execute(url, raising("22023", f"NEW.device_id = '{BAD}'"))
+        result = await asyncio.wait_for(it.write([position(3, device_id=BAD)]), 30)
+    assert [row.index for row in result.refused] == [0]
