@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import signal
 from typing import Any, Final
 
 import faust
@@ -31,6 +32,16 @@ class Worker(faust.Worker):
 
     def on_setup_root_logger(self, logger: logging.Logger, level: int) -> None:
         """Leave the root logger as the logging configuration made it."""
+
+    def install_signal_handlers(self) -> None:
+        """Drain when the terminal or the session is closed as well, unless started with `nohup`."""
+        super().install_signal_handlers()
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            self.loop.add_signal_handler(signal.SIGHUP, self._schedule_shutdown, signal.SIGHUP)
+
+    def _enter_debugger(self) -> None:
+        """Open none on SIGUSR2: at its prompt everything would stand still."""
+        logger.warning("SIGUSR2 is ignored")
 
     async def on_startup_finished(self) -> None:
         """Say that records are taken."""

@@ -73,6 +73,8 @@ PRIVATE: Final = {
     "_new_web": Use(FaustApp, "Faust's own pages show everybody what is in the tables"),
     "_init_fixups": Use(FaustApp, "DJANGO_SETTINGS_MODULE in the environment changes the worker"),
     "_sentinel_task": Use(faust.Worker, "a worker that has stopped waits for a second before it ends"),
+    "_schedule_shutdown": Use(faust.Worker, "a worker cannot start, since it could not be told to drain on SIGHUP"),
+    "_enter_debugger": Use(faust.Worker, "SIGUSR2 stops a worker at the prompt of a debugger"),
     # redis-py
     "_writer": Use(AbstractConnection, "reads go through the client, which takes three times the CPU; the log says so"),
     "_parser": Use(AbstractConnection, "the same"),

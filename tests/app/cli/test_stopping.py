@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -64,9 +66,42 @@ def test_bench(tmp_path: Path) -> None:
     assert list(tmp_path.glob(".data/*")) == []
 
 
-async def test_worker(worker_process: WorkerFactory, redis_url: str, stream: str, plain_postgres_url: str) -> None:
-    """A worker drains and ends."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+async def test_worker_that_is_starting(worker_process: WorkerFactory, number: signal.Signals) -> None:
+    """It ends with 0: process 1 of a container, where a signal without a handler does nothing, as well."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(IN_TIME_S)
+        worker = worker_process({"REDIS_URL": f"redis://127.0.0.1:{silent.getsockname()[1]}", "ROLES": "write"})
+        asked, _ = await asyncio.to_thread(silent.accept)
+        with asked:
+            assert await worker.stop(number) == 0
+    assert "Traceback" not in worker.log_path.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_worker(
+    worker_process: WorkerFactory, redis_url: str, stream: str, plain_postgres_url: str, number: signal.Signals
+) -> None:
+    """A worker drains and ends, also when its terminal or session is closed."""
     env = {"REDIS_URL": redis_url, "REDIS_TELEMETRY_STREAM": stream, "POSTGRES_URL": plain_postgres_url}
     worker = worker_process(env | {"ROLES": "write"}, [*BACKGROUND, *TELEMETRY, "worker"])
     await worker.wait_ready()
+    assert await worker.stop(number, timeout_s=IN_TIME_S) == 0
+    assert "drained" in worker.log_path.read_text()
+
+
+async def test_worker_that_outlives_its_terminal(
+    worker_process: WorkerFactory, redis_url: str, stream: str, plain_postgres_url: str
+) -> None:
+    """Started with `nohup` it takes no notice of SIGHUP, and of SIGUSR2 it never does: no debugger is opened."""
+    env = {"REDIS_URL": redis_url, "REDIS_TELEMETRY_STREAM": stream, "POSTGRES_URL": plain_postgres_url}
+    worker = worker_process(env | {"ROLES": "write"}, ["nohup", *TELEMETRY, "worker"])
+    await worker.wait_ready()
+    os.kill(worker.pid, signal.SIGHUP)
+    os.kill(worker.pid, signal.SIGUSR2)
+    await eventually(lambda: "SIGUSR2 is ignored" in worker.log_path.read_text(), timeout_s=IN_TIME_S)
+    await worker.wait_ready()
+    log = worker.log_path.read_text()
+    assert "stopping" not in log
+    assert "Traceback" not in log
     assert await worker.stop(timeout_s=IN_TIME_S) == 0
