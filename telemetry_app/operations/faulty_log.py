@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 _SAY_AGAIN_AFTER_S: Final = 600.0
 #: Devices and reasons remembered, and so the most lines in that time.
 _MOST: Final = 10_000
+#: Of a device's id: an IMEI has 15.
+_SHOWN_CHARS: Final = 100
 _ADVICE: Final = {
     quality.AHEAD: "its clock is ahead of the time at which they arrive",
     quality.NULL_ISLAND: "at 0/0 without satellites: no fix since it was started",
@@ -37,7 +39,14 @@ class FaultyLog:
                 device_id, reason = device_and_reason
                 logger.warning(
                     "positions of device %s are stored as faulty (%s) and not shown: %s",
-                    device_id,
+                    _shown(device_id),
                     reason,
                     _ADVICE[reason],
                 )
+
+
+def _shown(device_id: str) -> str:
+    """Return an id as it is, or escaped and cut: trackers name themselves, and must not write lines into the log."""
+    if device_id.isprintable() and len(device_id) <= _SHOWN_CHARS:
+        return device_id
+    return ascii(device_id[:_SHOWN_CHARS])

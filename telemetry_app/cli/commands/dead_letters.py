@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from typing import TYPE_CHECKING, TypeVar
 
 import click
+
+from telemetry_app.cli.texts import printable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -137,6 +138,5 @@ def _with_streams(act: Callable[[Client, list[str], str], Awaitable[T]]) -> T:
 
 
 def _printable(value: bytes) -> str:
-    """Show text as it is and anything a terminal could act on escaped."""
-    text = value.decode(errors="backslashreplace")
-    return text if text.isprintable() else json.dumps(text)
+    """Show bytes as text."""
+    return printable(value.decode(errors="backslashreplace"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from telemetry_app.cli.running import run
+from telemetry_app.cli.texts import printable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -74,7 +75,7 @@ def list_(*, device_id: str | None, first: datetime | None, last: datetime | Non
         return
     for row in found:
         click.echo(
-            f"{_iso(row['ts'])}  {row['device_id']}  {row['reason'] or '-'}  "
+            f"{_iso(row['ts'])}  {printable(row['device_id'])}  {printable(row['reason'] or '-')}  "
             f"{row['latitude']},{row['longitude']}  {_iso(row['ingested_at'])}"
         )
     click.echo(f"{len(found)} faulty position{'s' if len(found) != 1 else ''}", err=True)

@@ -84,6 +84,20 @@ async def test_unmarking(url: str) -> None:
     assert await marked(url) == [("b", 0, "null-island")]
 
 
+async def test_ids_and_reasons_that_a_terminal_would_act_on(url: str) -> None:
+    """They are escaped, so that a row stays a line."""
+    async with session(url) as connection:
+        await connection.execute("DELETE FROM positions")
+        await connection.execute(
+            "INSERT INTO positions (device_id, ts, latitude, longitude, faulty, faulty_reason)"
+            " VALUES ($1, $2, 0, 0, true, $3)",
+            "a\n\x1b[31m", NOW, "on\ra trailer",
+        )  # fmt: skip
+    _, output, _ = await telemetry(url, "faulty", "list")
+    assert output.split("  ")[1:3] == [r'"a\n\u001b[31m"', r'"on\ra trailer"']
+    assert len(output.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

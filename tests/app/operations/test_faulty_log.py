@@ -36,3 +36,10 @@ def test_after_a_while_it_is_said_again(caplog: pytest.LogCaptureFixture, monkey
     log.tell([("a", "ahead")])
     log.tell([("a", "ahead")])
     assert len(caplog.records) == 2
+
+
+def test_a_device_writes_no_lines(caplog: pytest.LogCaptureFixture) -> None:
+    """An id is shown as it is unless it is long or has what a terminal acts on."""
+    FaultyLog().tell([("Gerät 7", "ahead"), ("a\n\x1b[31mb", "ahead"), ("x" * 5000, "ahead")])
+    said = sorted(record.getMessage().removeprefix("positions of device ") for record in caplog.records)
+    assert [line.partition(" are stored")[0] for line in said] == [r"'a\n\x1b[31mb'", f"'{'x' * 100}'", "Gerät 7"]
