@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from faust_redis.redis import keys, scripts
 from faust_redis.redis.client import Client, Script, execute
+from faust_redis.redis.errors import is_wrong_type
 from faust_redis.redis.nodes import ask_nodes
 from faust_redis.redis.replies import text
 
@@ -66,10 +67,16 @@ class Leases:
         await self._release([keys.lease(stream, self._group)], [token])
 
     async def holders(self, streams: Iterable[str]) -> dict[str, str]:
-        """Return the instance id of each held partition's owner, by stream."""
+        """Return the instance id of each held partition's owner, by stream; what is no lease is its own owner."""
         by_key = {keys.lease(stream, self._group): stream for stream in streams}
         tokens = await ask_nodes(self._client, {key: ("GET", key) for key in by_key})
-        for token in tokens.values():
-            if isinstance(token, Exception):
-                raise token
-        return {by_key[key]: text(token).rpartition("#")[0] for key, token in tokens.items() if token}
+        return {by_key[key]: _owner(key, token) for key, token in tokens.items() if token}
+
+
+def _owner(key: str, token: bytes | str | Exception) -> str:
+    if isinstance(token, Exception):
+        if is_wrong_type(token):
+            # It must not hold up the other partitions.
+            return f"a key of another type ({key})"
+        raise token
+    return text(token).rpartition("#")[0] or text(token)

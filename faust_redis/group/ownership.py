@@ -223,10 +223,12 @@ class Ownership(Service):
                 self._observer.standing_by(self.stands_by)
                 self._observer.partitions_unreadable(len(self._unreadable))
             except ANY_REDIS_ERROR as error:
-                self.failure = f"partitions cannot be shared out ({type(error).__name__}: {error})"
+                failure = f"partitions cannot be shared out ({describe(error)})"
+                if failure != self.failure:
+                    logger.log(severity(error), "%s", failure)
+                self.failure = failure
                 self._observer.retried("balance")
                 self._observer.standing_by(False)  # noqa: FBT003 - one fact
-                logger.log(severity(error), "could not share out partitions: %s", error)
                 await drop_connections(self._client, error)
             finally:
                 self._taken.clear()

@@ -136,6 +136,11 @@ def is_busy_group(error: ResponseError) -> bool:
     return str(error).startswith("BUSYGROUP")
 
 
+def is_wrong_type(error: BaseException) -> bool:
+    """Tell whether Redis refused a command because the key is of another type."""
+    return isinstance(error, ResponseError) and str(error).startswith("WRONGTYPE")
+
+
 def _is_unblocked(error: BaseException) -> bool:
     """Tell whether a blocking read was ended because the server is no longer the master."""
     return isinstance(error, ResponseError) and str(error).startswith("UNBLOCKED")

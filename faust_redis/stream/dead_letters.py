@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 _PAGE = 500
 _PAGE_BYTES = 2 << 20
-#: The last fields of a dead letter, in this order: reason, attempts, original id; see the commit script.
-ADDED_FIELDS = 6
+#: The last fields of a dead letter, in this order; see the commit script.
+_ADDED = [b"reason", b"attempts", b"original_id"]
+ADDED_FIELDS = 2 * len(_ADDED)
 
 
 class DeadLetter(NamedTuple):
@@ -104,5 +105,8 @@ class DeadLetters:
 
 def _parse(stream: str, dead_id: bytes, fields: list[bytes]) -> DeadLetter:
     original, added = fields[:-ADDED_FIELDS], fields[-ADDED_FIELDS:]
-    _, reason, _, attempts, _, original_id = added
+    if added[::2] != _ADDED or not added[3].isdigit():
+        # It must not keep the others from being shown.
+        return DeadLetter(stream, text(dead_id), text(dead_id), "appended by somebody else", 0, fields)
+    reason, attempts, original_id = added[1::2]
     return DeadLetter(stream, text(dead_id), text(original_id), text(reason), int(attempts), list(unpacked(original)))

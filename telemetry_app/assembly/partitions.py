@@ -8,6 +8,8 @@ from faust_redis.options import RedisOptions
 from faust_redis.partitions.change import Repartitioning
 from faust_redis.partitions.overview import overview
 from faust_redis.partitions.record import PartitionRecord
+from faust_redis.redis import keys
+from faust_redis.redis.errors import own_errors
 from telemetry_app.assembly.transport import BROADCAST_PREFIX, PARTITIONS_COMMAND, PARTITIONS_SETTING, PRODUCER_SETTING
 from telemetry_app.core import device_state
 from telemetry_app.records.sender import sender_of
@@ -44,16 +46,37 @@ def build_repartitioning(settings: Settings, client: Client) -> Repartitioning:
 
 
 async def look(settings: Settings, client: Client) -> list[PartitionStatus]:
-    """Look at each partition: of the number in Redis, else of that in the settings."""
-    recorded = await build_record(settings, client).read()
+    """Look at each partition: of the number in Redis, else of that in the settings.
+
+    Raises:
+        FaustRedisError: Redis does not answer, or refuses.
+    """
     return await overview(
         client,
         settings.redis_telemetry_stream,
-        recorded.before if recorded else settings.redis_telemetry_partitions,
+        await _number(settings, client),
         group=settings.redis_consumer_group,
         options=_options(settings),
         tables=TABLES,
     )
+
+
+async def streams_of(settings: Settings, client: Client) -> list[str]:
+    """Return the streams of all partitions, as many as `look` looks at, and the plain one beside several.
+
+    Raises:
+        FaustRedisError: Redis does not answer, or refuses.
+    """
+    topic, number = settings.redis_telemetry_stream, await _number(settings, client)
+    streams = [keys.partition_stream(topic, partition, number) for partition in range(number)]
+    # With what was too large to be distributed.
+    return streams if number == 1 else [*streams, topic]
+
+
+async def _number(settings: Settings, client: Client) -> int:
+    with own_errors():
+        recorded = await build_record(settings, client).read()
+    return recorded.before if recorded else settings.redis_telemetry_partitions
 
 
 def _options(settings: Settings) -> RedisOptions:

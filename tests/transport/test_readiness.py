@@ -58,6 +58,31 @@ async def test_a_key_of_another_type(transport_app: AppFactory, own: Stream) -> 
     await until_ready(app)
 
 
+@pytest.mark.parametrize("type_", ["string", "hash"])
+async def test_what_is_no_lease_in_the_place_of_one(transport_app: AppFactory, own: Stream, type_: str) -> None:
+    """It is named, and is taken for one that somebody holds until it is gone."""
+    await own.publish(published := names("r", 3))
+    if type_ == "string":
+        await own.redis.set(own.lease, "by hand")
+    else:
+        await own.redis.hset(own.lease, "a", "b")
+    app = await transport_app(own.name, url=own.redis_url, ready=False, **TTL)
+    await until_it_says(app, own.name, "by hand" if type_ == "string" else f"a key of another type ({own.lease})")
+    await own.redis.delete(own.lease)
+    await own.committed(published)
+    await until_ready(app)
+
+
+async def test_what_is_no_lease_of_one_partition(transport_app: AppFactory, own: Stream) -> None:
+    """The other partitions go on."""
+    lease = keys.lease(f"{own.name}:0", GROUP)
+    await own.redis.hset(lease, "a", "b")
+    app = await transport_app(own.name, url=own.redis_url, partitions=2, **TTL)
+    await eventually(lambda: app.observer.owned == 1)
+    await own.redis.delete(lease)
+    await eventually(lambda: app.observer.owned == 2)
+
+
 async def test_a_read_only_replica(transport_app: AppFactory, own: Stream) -> None:
     """A server that takes no writes is the reason, until it is the master."""
     await own.redis.replicaof("127.0.0.1", 1)

@@ -111,23 +111,17 @@ def _with_letters(act: Callable[[DeadLetters], Awaitable[T]]) -> T:
 
 def _with_streams(act: Callable[[Client, list[str], str], Awaitable[T]]) -> T:
     """Run an action on the streams of all partitions and the group."""
-    from faust_redis.redis import keys
     from faust_redis.redis.client import close, connect
     from faust_redis.redis.errors import FaustRedisError
+    from telemetry_app.assembly.partitions import streams_of
     from telemetry_app.settings import load_settings
 
     settings = load_settings()
-    partitions = settings.redis_telemetry_partitions
-    streams = [
-        keys.partition_stream(settings.redis_telemetry_stream, number, partitions) for number in range(partitions)
-    ]
-    if settings.distributes:
-        streams.append(settings.redis_telemetry_stream)  # with what was too large to be distributed
 
     async def run() -> T:
         client = connect(settings.redis_url)
         try:
-            return await act(client, streams, settings.redis_consumer_group)
+            return await act(client, await streams_of(settings, client), settings.redis_consumer_group)
         finally:
             await close(client)
 

@@ -98,9 +98,8 @@ def command(
 
 
 async def _simulate(plan: _Plan, on_progress: Callable[[int], None]) -> _Outcome:
-    from redis.exceptions import RedisError
-
     from faust_redis.redis.client import close, connect, execute
+    from faust_redis.redis.errors import ANY_REDIS_ERROR
     from telemetry_app.tools.simulation.publisher import Publisher, PublishError
     from telemetry_app.tools.simulation.race import Race
     from telemetry_app.tools.simulation.runner import run_race
@@ -109,7 +108,7 @@ async def _simulate(plan: _Plan, on_progress: Callable[[int], None]) -> _Outcome
     try:
         try:
             await execute(redis, "PING")
-        except RedisError as error:
+        except ANY_REDIS_ERROR as error:
             raise PublishError(f"Redis at {plan.redis_url} does not answer: {error}") from error
         publisher = Publisher(redis, plan.stream, plan.partitions)
         race = Race(plan.devices, plan.hz, seed=plan.seed, start=datetime.now(UTC))

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import NoPermissionError, ReadOnlyError, ResponseError
 
+from faust_redis.partitions.discovery import kinds, kinds_of, misplaced_among
 from faust_redis.redis import keys
 from faust_redis.redis.client import close, connect, execute, is_cluster
 from faust_redis.redis.commands import refused
 from faust_redis.redis.replies import text
+from telemetry_app.assembly.partitions import TABLES
 from telemetry_app.cli.findings.finding import Finding, good, warned, wrong
 from telemetry_app.cli.findings.partitions import look_at_partitions
 from telemetry_app.redaction import redact_url
@@ -130,6 +132,10 @@ async def _stream_facts(client: Client, settings: Settings) -> Finding:
             continue
         if kind != "stream":
             return wrong("stream", f"the key {stream} is not a stream", "set REDIS_TELEMETRY_STREAM, or rename the key")
+        wanted = kinds_of(stream, settings.redis_consumer_group, TABLES)
+        wanted[keys.lease(stream, settings.redis_consumer_group)] = "string"
+        if misplaced := misplaced_among(wanted, await kinds(client, list(wanted))):
+            return wrong("stream", misplaced, "rename that key, or DEL it if nobody needs it")
         records += await execute(client, "XLEN", stream)
         group = await _group(client, stream, settings.redis_consumer_group)
         pending += group.get("pending", 0)

@@ -5,19 +5,10 @@ import logging
 import random
 from typing import TYPE_CHECKING
 
-from redis.exceptions import (
-    AuthenticationError,
-    AuthorizationError,
-    BusyLoadingError,
-    ConnectionError,  # noqa: A004 - redis-py's name
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    TimeoutError,  # noqa: A004 - the same
-    TryAgainError,
-)
+from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
 
 from faust_redis.redis import keys
+from faust_redis.redis.errors import ANY_REDIS_ERROR, PASSING_ERRORS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,14 +24,6 @@ _BATCH_RECORDS = 500
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 2.0
 
-_TRANSIENT = (
-    ConnectionError,
-    TimeoutError,
-    BusyLoadingError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    TryAgainError,
-)
 # Kinds of ConnectionError that waiting does not cure.
 _REFUSED = (AuthenticationError, AuthorizationError)
 
@@ -106,14 +89,14 @@ class Publisher:
             await asyncio.sleep(random.uniform(pause_s / 2, pause_s))  # noqa: S311 - jitter
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
-    async def _send(self, batch: Sequence[Record]) -> tuple[Sequence[Record], RedisError | None]:
+    async def _send(self, batch: Sequence[Record]) -> tuple[Sequence[Record], Exception | None]:
         """Send a batch once; return what has to be sent again, and why."""
         pipeline = self._redis.pipeline(transaction=False)
         for record in batch:
             pipeline.xadd(self.key(record.device_id), record.fields())  # type: ignore[arg-type]  # dict is invariant
         try:
             replies = await pipeline.execute(raise_on_error=False)
-        except RedisError as error:
+        except ANY_REDIS_ERROR as error:
             _raise_unless_transient(error)
             return batch, error
         errors = [reply for reply in replies if isinstance(reply, RedisError)]
@@ -124,6 +107,6 @@ class Publisher:
         return again, errors[0] if errors else None
 
 
-def _raise_unless_transient(error: RedisError) -> None:
-    if isinstance(error, _REFUSED) or not isinstance(error, _TRANSIENT):
+def _raise_unless_transient(error: Exception) -> None:
+    if isinstance(error, _REFUSED) or not isinstance(error, PASSING_ERRORS):
         raise PublishError(f"Redis refuses the records: {error}") from error

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from faust_redis.redis import keys
 from faust_redis.redis.commands import COMMANDS, DEAD_LETTER_COMMANDS
 from telemetry_app.cli.findings.finding import Finding
 from telemetry_app.settings import Settings
@@ -116,6 +117,23 @@ async def test_what_redis_has_thrown_away(settings: MakeSettings, server: Any) -
     evicted = (await server.info("stats"))["evicted_keys"]
     assert evicted > 0
     assert f"({evicted} keys since its start)" in (await found_of(settings, server))["redis memory"].text
+
+
+@pytest.mark.parametrize(
+    ("name", "type_"),
+    [
+        (keys.dead_letters("s"), "stream"),
+        (keys.state("s", "processor", "device_state"), "hash"),
+        (keys.lease("s", "processor"), "string"),
+    ],
+)
+async def test_a_key_of_another_type(settings: MakeSettings, server: Any, name: str, type_: str) -> None:
+    """Beside the stream, each key without which its partition is not read is looked at, and named."""
+    await server.xadd("s", {"payload": "x"})
+    await server.sadd(name, "x")
+    finding = (await found_of(settings, server))["stream"]
+    assert not finding.ok
+    assert finding.text.startswith(f"{name} should be a {type_} and is a set: ")
 
 
 @pytest.mark.parametrize(

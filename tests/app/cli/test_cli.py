@@ -1,17 +1,21 @@
 """The frame of the command line: help, errors and status codes."""
 
+import asyncio
 import os
 import pkgutil
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
+from redis.asyncio import Redis
 
 import telemetry_app.cli.commands
+from faust_redis.redis import keys
 from telemetry_app.cli import COMMANDS, main
 
 MODULES = sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(telemetry_app.cli.commands.__path__))
@@ -145,3 +149,49 @@ def test_a_redis_that_is_away_is_one_sentence(
     assert isinstance(result.exception, SystemExit)
     assert result.output.startswith("Error: ")
     assert "Redis" in result.output
+
+
+def test_a_redis_that_is_no_cluster(runner: CliRunner, monkeypatch: pytest.MonkeyPatch, redis_url: str) -> None:
+    """Who publishes to one as if it were gets one sentence."""
+    monkeypatch.setenv("REDIS_URL", redis_url.replace("redis://", "redis+cluster://"))
+    result = runner.invoke(main, ["simulate", "--for", "1"])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)
+    assert "Cluster mode is not enabled" in result.output
+
+
+async def test_dead_letters_of_as_many_partitions_as_there_are(
+    runner: CliRunner, monkeypatch: pytest.MonkeyPatch, redis: Redis, redis_url: str, stream: str
+) -> None:
+    """Commands go by the number in Redis, not by that of the shell in which they are run."""
+    await redis.set(keys.partitions(stream), "3")
+    added: dict[Any, Any] = {"reason": "r", "attempts": "5", "original_id": "1-1"}
+    for name in (f"{stream}:2", stream):
+        await redis.xadd(keys.dead_letters(name), {"payload": "x", **added})
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("REDIS_TELEMETRY_STREAM", stream)
+    result = await asyncio.to_thread(runner.invoke, main, ["dead-letters", "list"])
+    assert [line.split()[3] for line in result.stdout.splitlines()] == [f"{stream}:2", stream]
+    result = await asyncio.to_thread(runner.invoke, main, ["dead-letters", "replay"])
+    assert result.output.endswith("replayed 2\n")
+    assert [await redis.xlen(name) for name in (f"{stream}:2", stream)] == [1, 1]
+
+
+@pytest.mark.parametrize("fields", [{"by": "hand"}, {"reason": "r", "attempts": "many", "original_id": "1-1"}])
+async def test_what_is_no_dead_letter(
+    runner: CliRunner,
+    monkeypatch: pytest.MonkeyPatch,
+    redis: Redis,
+    redis_url: str,
+    stream: str,
+    fields: dict[Any, Any],
+) -> None:
+    """An entry that somebody else has appended keeps no dead letter from being shown, nor itself."""
+    entry: Any = await redis.xadd(keys.dead_letters(stream), fields)
+    await redis.xadd(keys.dead_letters(stream), {"reason": "bad", "attempts": "5", "original_id": "1-1"})
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("REDIS_TELEMETRY_STREAM", stream)
+    result = await asyncio.to_thread(runner.invoke, main, ["dead-letters", "list"])
+    assert [line.split(maxsplit=4)[4] for line in result.stdout.splitlines()] == ["appended by somebody else", "bad"]
+    result = await asyncio.to_thread(runner.invoke, main, ["dead-letters", "show", entry.decode()])
+    assert (result.exit_code, next(iter(fields.values())) in result.stdout) == (0, True)

@@ -31,6 +31,19 @@ async def test_a_lease_of_a_worker(topic: Topic) -> None:
     assert await topic.to_be_done(3) == left
 
 
+async def test_what_is_no_lease_in_the_place_of_one(topic: Topic) -> None:
+    """It is named at once, although nobody ever gives it back."""
+    await topic.fill(3)
+    lease = keys.lease(topic.streams(3)[1], GROUP)
+    await topic.client.set(lease, "by hand")
+    with pytest.raises(WorkersAlive, match="stop by hand first"):
+        await topic.change(2)
+    await topic.client.delete(lease)
+    await topic.client.hset(lease, "a", "b")
+    with pytest.raises(WorkersAlive, match="a key of another type"):
+        await topic.change(2)
+
+
 async def test_another_group(topic: Topic) -> None:
     """A group of somebody else is named, and loses nothing; that of the plain stream does not matter."""
     left = await topic.fill(3)
