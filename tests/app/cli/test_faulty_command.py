@@ -1,11 +1,7 @@
 """`telemetry faulty`: looking at marks and changing them."""
 
-from __future__ import annotations
-
 import json
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import asyncpg
 import pytest
@@ -134,24 +130,19 @@ async def test_a_server_that_is_away() -> None:
 SPAN = Span("a", NOW, NOW + timedelta(seconds=9))
 
 
-@pytest.mark.parametrize(
-    "act",
-    [
-        pytest.param(lambda connection: marks.find(connection, None, NOW, SPAN.last, most=1), id="list"),
-        pytest.param(lambda connection: marks.mark(connection, SPAN, "x"), id="mark"),
-        pytest.param(lambda connection: marks.unmark(connection, SPAN), id="unmark"),
-    ],
-)
-async def test_a_table_that_is_locked(
-    url: str, monkeypatch: pytest.MonkeyPatch, act: Callable[[asyncpg.Connection[Any]], Awaitable[object]]
-) -> None:
+async def test_a_table_that_is_locked(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing waits for ever for somebody else's lock, and nothing is marked."""
     monkeypatch.setattr(marks, "_LOCK_WAIT_S", 0.2)
     before = await marked(url)
     async with session(url) as holder, session(url) as connection:
         async with holder.transaction():
             await holder.execute("LOCK TABLE positions")
-            with pytest.raises(asyncpg.LockNotAvailableError):
-                await act(connection)
+            for act in (
+                marks.find(connection, None, NOW, SPAN.last, most=1),
+                marks.mark(connection, SPAN, "x"),
+                marks.unmark(connection, SPAN),
+            ):
+                with pytest.raises(asyncpg.LockNotAvailableError):
+                    await act
         assert await connection.fetchval("SHOW lock_timeout") == "0"
     assert await marked(url) == before
