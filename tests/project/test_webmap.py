@@ -33,7 +33,7 @@ ROOMS = {
     "page/link": {"page"},
     "map": {"map/gl", "map/base", "course", "devices", "feed"},
     "map/gl": {"devices"},
-    "map/base": set(),
+    "map/base": {"feed"},
     "history": {"devices", "feed"},
     "course": {"feed"},
     "devices": {"feed"},

@@ -111,7 +111,7 @@ class App {
   async start(): Promise<void> {
     letInspect(this.store, {
       now: () => this.nowMs(),
-      course: () => this.map?.courseTexts() ?? [],
+      course: () => this.map?.courseTexts ?? [],
       base: () => this.map?.tileFeatures() ?? [],
       counters: () => ({ received: this.received, batches: this.batches, pictures: this.map?.layer.pictures ?? 0 }),
     });
@@ -152,6 +152,7 @@ class App {
         onPick: (device) => this.select(device),
         onDrag: () => this.selection.follow(false),
         covering: [byId("panel", HTMLElement), this.sheet.side],
+        controls: [byId("legend", HTMLElement), byId("tools", HTMLElement)],
       });
       this.showScale();
       this.map.select(this.selection.device);

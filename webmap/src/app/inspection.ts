@@ -10,7 +10,7 @@ export interface TelemetryMap {
   /** Where the trail of a device leads, oldest point first. */
   trail(deviceId: string): { lat: number; lon: number }[];
   /** Texts beside the course that are shown. */
-  course(): string[];
+  course(): readonly string[];
   /** What of the operator's base map is in view; nothing while there are outlines only. */
   base(): { layer: string; kind: string; name: string }[];
   /** Counts since the page was opened: positions received, batches applied, pictures drawn. */

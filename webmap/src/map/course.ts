@@ -1,7 +1,7 @@
-/** How a course looks: a line, its kilometres by zoom, start, finish and other marks. */
+/** How a course looks: a line, its kilometres by zoom, start, finish and other marks; their texts are in courseTexts.ts. */
 import type { Feature, FeatureCollection } from "geojson";
 import type { LayerSpecification } from "maplibre-gl";
-import { kilometres, type Course, type CourseMark, type MarkKind } from "../course/course.ts";
+import { kilometres, type Course, type CourseMark, type MarkKind, type Place } from "../course/course.ts";
 
 /** Kilometres that are shown from a zoom on: all, every fifth and so on. */
 const ZOOMS: readonly [every: number, zoom: number][] = [[50, 3], [10, 7], [5, 9], [1, 11]];
@@ -10,8 +10,22 @@ const WORDS: Readonly<Record<MarkKind, string>> = { start: "Start", finish: "Fin
 export const COURSE_SOURCE = "course";
 /** The lowest layer. */
 export const COURSE_EDGE = "course-edge";
-/** Layers whose features have a text. */
-export const COURSE_TEXTS = ["course-kilometres", "course-names"] as const;
+
+/** A place of a course with its text, which may be empty, and the zoom from which on it is shown. */
+export interface Mark {
+  readonly kind: MarkKind | "kilometre";
+  readonly text: string;
+  readonly place: Place;
+  readonly zoom: number;
+}
+
+export function marksOf({ lines, marks }: Course): Mark[] {
+  const numbers = lines.flatMap(kilometres).map(({ km, place }): Mark => {
+    const [, zoom = 0] = ZOOMS.find(([every]) => km % every === 0) ?? [];
+    return { kind: "kilometre", text: `${km} km`, place, zoom };
+  });
+  return [...numbers, ...marks.map((mark): Mark => ({ kind: mark.kind, text: textOf(mark), place: mark.place, zoom: 0 }))];
+}
 
 export function courseData(course: Course | undefined): FeatureCollection {
   const lines = (course?.lines ?? []).map(
@@ -21,23 +35,19 @@ export function courseData(course: Course | undefined): FeatureCollection {
       geometry: { type: "MultiLineString", coordinates: parts.map((part) => part.map(([lon, lat]) => [lon, lat])) },
     }),
   );
-  const marks = (course?.marks ?? []).map((mark) => point(mark.place, { kind: mark.kind, text: textOf(mark), zoom: 0 }));
-  const numbers = (course?.lines ?? []).flatMap(kilometres).map(({ km, place }) => {
-    const [, zoom = 0] = ZOOMS.find(([every]) => km % every === 0) ?? [];
-    return point(place, { kind: "kilometre", text: `${km} km`, zoom });
+  const marks = (course === undefined ? [] : marksOf(course)).map(({ kind, zoom, place: [lon, lat] }): Feature => {
+    return { type: "Feature", properties: { kind, zoom }, geometry: { type: "Point", coordinates: [lon, lat] } };
   });
-  return { type: "FeatureCollection", features: [...lines, ...numbers, ...marks] };
+  return { type: "FeatureCollection", features: [...lines, ...marks] };
 }
 
 export function courseLayers(dark: boolean): LayerSpecification[] {
-  const [line, edge, ink] = dark ? ["#aebfe0", "#0a101c", "#dbe5f7"] : ["#4a5b7c", "#ffffff", "#26344f"];
+  const [line, edge] = dark ? ["#aebfe0", "#0a101c"] : ["#4a5b7c", "#ffffff"];
   const [start, finish] = dark ? ["#2ee0b0", "#ff7a74"] : ["#008a64", "#c8102e"];
   const shown = ["<=", ["get", "zoom"], ["zoom"]] as const;
   const isKilometre = ["==", ["get", "kind"], "kilometre"] as const;
   const isMark = ["all", ["!=", ["get", "kind"], "kilometre"], ["!=", ["get", "kind"], "line"]] as const;
   const width = (px: number): ["interpolate", ["linear"], ["zoom"], ...number[]] => ["interpolate", ["linear"], ["zoom"], 8, px / 2, 14, px];
-  const text = { "text-field": ["get", "text"], "text-font": ["sans-serif"], "text-anchor": "top" } as const;
-  const halo = { "text-color": ink, "text-halo-color": edge, "text-halo-width": 1.5 } as const;
   return [
     {
       ...{ id: COURSE_EDGE, type: "line", source: COURSE_SOURCE, filter: ["==", ["get", "kind"], "line"] },
@@ -54,11 +64,6 @@ export function courseLayers(dark: boolean): LayerSpecification[] {
       paint: { "circle-radius": 3, "circle-color": edge, "circle-stroke-color": line, "circle-stroke-width": 1.5 },
     },
     {
-      ...{ id: "course-kilometres", type: "symbol", source: COURSE_SOURCE, filter: ["all", isKilometre, shown] },
-      layout: { ...text, "text-size": 11, "text-offset": [0, 0.5], "symbol-sort-key": ["get", "zoom"] },
-      paint: halo,
-    },
-    {
       ...{ id: "course-marks", type: "circle", source: COURSE_SOURCE, filter: isMark },
       paint: {
         "circle-radius": ["match", ["get", "kind"], "point", 5, 7],
@@ -67,18 +72,9 @@ export function courseLayers(dark: boolean): LayerSpecification[] {
         "circle-stroke-width": 2,
       },
     },
-    {
-      ...{ id: "course-names", type: "symbol", source: COURSE_SOURCE, filter: isMark },
-      layout: { ...text, "text-size": 12.5, "text-offset": [0, 0.8], "text-max-width": 9, "text-optional": true },
-      paint: halo,
-    },
   ] as LayerSpecification[];
 }
 
 function textOf({ kind, name }: CourseMark): string {
   return name === "" ? WORDS[kind] : name;
-}
-
-function point([lon, lat]: readonly [number, number], properties: { kind: string; text: string; zoom: number }): Feature {
-  return { type: "Feature", properties, geometry: { type: "Point", coordinates: [lon, lat] } };
 }

@@ -7,6 +7,23 @@ export interface Box {
   readonly bottom: number;
 }
 
+/** Between what is shown and the edges of the map, or what lies there. */
+const MAX_MARGIN_PX = 80;
+const CONTROL_MARGIN_PX = 12;
+
+/** How far from each edge of the map that is to be which is to be seen whole: inside its free part, beside the controls. */
+export function margins(map: Box, free: Box, controls: readonly Box[]): { left: number; top: number; right: number; bottom: number } {
+  const inner = uncovered(free, controls);
+  const around = Math.min(MAX_MARGIN_PX, (free.right - free.left) / 6, (free.bottom - free.top) / 6);
+  const beside = (taken: number): number => Math.max(around, taken === 0 ? 0 : taken + CONTROL_MARGIN_PX);
+  return {
+    left: free.left - map.left + beside(inner.left - free.left),
+    top: free.top - map.top + beside(inner.top - free.top),
+    right: map.right - free.right + beside(free.right - inner.right),
+    bottom: map.bottom - free.bottom + beside(free.bottom - inner.bottom),
+  };
+}
+
 /** The part of a box beside, above or below each of the covers: the largest one. */
 export function uncovered(box: Box, covers: readonly Box[]): Box {
   return covers.reduce(largestBeside, box);

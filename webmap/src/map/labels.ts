@@ -1,17 +1,21 @@
-/** Names beside the markers, on a canvas of their own, while they are few enough to be read. */
+/** Names beside the markers, while they are few enough to be read, and beside the course, on a canvas of their own. */
 import { formatAge } from "../devices/age.ts";
 import { inkOn } from "../devices/entries.ts";
 import type { DeviceStore } from "../devices/store.ts";
+import { isolate, shorten } from "../devices/text.ts";
+import { CourseTexts, writeCourseText } from "./courseTexts.ts";
 import type { Clock } from "./gl/buffer.ts";
 import type { View } from "./gl/view.ts";
 import { visitMarkers } from "./markers.ts";
+import { halo, overlaps, write, type Box } from "./writing.ts";
 
 const MAX_LABELS = 80;
 const HEIGHT_PX = 16;
 const GAP_PX = 14;
-
 const PADDING_PX = 5;
 const MAX_NAME_LENGTH = 24;
+const MAX_NUMBER_LENGTH = 12;
+const FONT = "600 12px system-ui, sans-serif";
 
 /** A start number on the colour of its entry, a name, and the age of a position that is overdue; each may be empty. */
 export interface Label {
@@ -21,19 +25,26 @@ export interface Label {
   readonly age: string;
 }
 
+/** What labels are drawn on. */
+export interface Scene {
+  readonly view: View;
+  readonly zoom: number;
+  /** What lies on the map. */
+  readonly covers: readonly Box[];
+  readonly selected: number | undefined;
+  readonly dark: boolean;
+}
+
 /** How names are written, in the dark and in the light. */
 const INK = { overdue: ["#8d99b0", "#6b7689"], plain: ["#c6d2e8", "#33415a"], strong: ["#ffffff", "#0b1220"] } as const;
-
-interface Box {
-  readonly x: number;
-  readonly y: number;
-  readonly width: number;
-}
 
 export class Labels {
   hovered: number | undefined;
   /** Whether ages are shown, which go on while nothing moves. */
   showsAges = false;
+  readonly course = new CourseTexts();
+  /** Texts beside the course that are shown. */
+  courseShown: string[] = [];
   private readonly canvas = document.createElement("canvas");
   private readonly context: CanvasRenderingContext2D | null;
 
@@ -47,26 +58,34 @@ export class Labels {
     this.context = this.canvas.getContext("2d");
   }
 
-  draw(view: View, { timeMs, nowMs }: Clock, selected: number | undefined, dark: boolean): void {
-    if (this.context === null) return;
-    this.prepare(this.context, view);
-    const shown = this.candidates(view, timeMs, selected);
-    const taken: Box[] = [];
+  draw({ view, zoom, covers, selected, dark }: Scene, { timeMs, nowMs }: Clock): void {
+    const { context } = this;
+    if (context === null) return;
+    this.prepare(context, view);
+    const beside = this.course.inView(context, view, zoom, covers);
+    const names = beside.filter(({ mark }) => !mark.isKilometre);
+    const taken = [...covers];
     this.showsAges = false;
-    for (const [device, px, py] of shown) {
+    context.font = FONT;
+    context.textAlign = "left";
+    for (const [device, px, py] of this.candidates(view, timeMs, selected)) {
       const label = labelOf(this.store, device, nowMs);
-      const text = [label.name, label.age].filter((part) => part !== "").join(" · ");
-      const chip = label.number === "" && label.color === "" ? 0 : this.context.measureText(label.number).width + 2 * PADDING_PX;
+      const text = textOf(label);
+      const chip = label.number === "" && label.color === "" ? 0 : context.measureText(label.number).width + 2 * PADDING_PX;
       const gap = chip > 0 && text !== "" ? PADDING_PX : 0;
-      const width = chip + gap + this.context.measureText(text).width + 8;
-      const box = besideMarker(px, py, width, view);
-      if (taken.some((other) => overlaps(box, other))) continue;
+      const width = chip + gap + context.measureText(text).width + 8;
+      const isStrong = device === selected || device === this.hovered;
+      const box = choosePlace(besideMarker(px, py, width, view), taken, names, isStrong);
+      if (box === undefined) continue;
       taken.push(box);
-      if (chip > 0) this.writeNumber(this.context, label, box, chip, dark);
-      const ink = device === selected || device === this.hovered ? INK.strong : label.age === "" ? INK.plain : INK.overdue;
-      this.write(this.context, text, { ...box, x: box.x + chip + gap }, dark, ink);
+      if (chip > 0) this.writeNumber(context, label, box, chip, dark);
+      const ink = isStrong ? INK.strong : label.age === "" ? INK.plain : INK.overdue;
+      write(context, text, [box.x + chip + gap, box.y + HEIGHT_PX / 2], dark, ink);
       this.showsAges ||= label.age !== "";
     }
+    const readable = beside.filter((text) => !taken.some((other) => overlaps(text, other)));
+    for (const text of readable) writeCourseText(context, text, dark);
+    this.courseShown = readable.map(({ mark }) => mark.text);
   }
 
   /** Visible devices, the preferred ones first; only the preferred ones if there are too many. */
@@ -90,7 +109,6 @@ export class Labels {
     }
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, view.width, view.height);
-    context.font = "600 12px system-ui, sans-serif";
     context.textBaseline = "middle";
   }
 
@@ -101,34 +119,36 @@ export class Labels {
     context.fillStyle = color;
     context.fill();
     context.lineWidth = 1;
-    context.strokeStyle = dark ? "rgba(9, 14, 25, 0.9)" : "rgba(255, 255, 255, 0.92)";
+    context.strokeStyle = halo(dark);
     context.stroke();
     context.fillStyle = inkOn(color);
     context.fillText(label.number, box.x + PADDING_PX, box.y + HEIGHT_PX / 2);
   }
-
-  private write(context: CanvasRenderingContext2D, text: string, box: Box, dark: boolean, ink: readonly [string, string]): void {
-    context.lineWidth = 3.5;
-    context.lineJoin = "round";
-    context.strokeStyle = dark ? "rgba(9, 14, 25, 0.9)" : "rgba(255, 255, 255, 0.92)";
-    context.fillStyle = ink[dark ? 0 : 1];
-    context.strokeText(text, box.x, box.y + HEIGHT_PX / 2);
-    context.fillText(text, box.x, box.y + HEIGHT_PX / 2);
-  }
 }
 
-/** Where a label of this width is not cut: right of its marker, else left of it, else below or above. */
-export function besideMarker(px: number, py: number, width: number, view: { readonly width: number; readonly height: number }): Box {
+/** Where a label of this width is not cut, the best place first: right of its marker, left, below or above. */
+export function besideMarker(px: number, py: number, width: number, view: { readonly width: number; readonly height: number }): Box[] {
   const y = Math.max(0, Math.min(py - HEIGHT_PX / 2, view.height - HEIGHT_PX));
-  const left = px - GAP_PX - width;
-  if (px + GAP_PX + width <= view.width) return { x: px + GAP_PX, y, width };
-  if (left >= 0) return { x: left, y, width };
   const x = Math.max(0, Math.min(px - width / 2, view.width - width));
-  return { x, y: py + GAP_PX + HEIGHT_PX <= view.height ? py + GAP_PX : py - GAP_PX - HEIGHT_PX, width };
+  const [right, left, below, above] = [px + GAP_PX, px - GAP_PX - width, py + GAP_PX, py - GAP_PX - HEIGHT_PX];
+  const places = [
+    ...(right + width <= view.width ? [[right, y]] : []),
+    ...(left >= 0 ? [[left, y]] : []),
+    ...(below + HEIGHT_PX <= view.height ? [[x, below]] : []),
+    ...(above >= 0 ? [[x, above]] : []),
+  ] as [number, number][];
+  return places.map(([left, top]) => ({ x: left, y: top, width, height: HEIGHT_PX }));
 }
 
-function overlaps(one: Box, other: Box): boolean {
-  return Math.abs(one.y - other.y) < HEIGHT_PX && one.x < other.x + other.width && other.x < one.x + one.width;
+/** Where nothing is, best neither what would give way; if there is no room, only the one that must be shown has a place. */
+export function choosePlace(places: readonly Box[], taken: readonly Box[], yielding: readonly Box[], must: boolean): Box | undefined {
+  const free = places.filter((place) => !taken.some((other) => overlaps(place, other)));
+  return free.find((place) => !yielding.some((other) => overlaps(place, other))) ?? free[0] ?? (must ? places[0] : undefined);
+}
+
+/** Name and age in one line, in which neither changes the other's direction. */
+export function textOf({ name, age }: Label): string {
+  return [isolate(name), age].filter((part) => part !== "").join(" · ");
 }
 
 /** What stands beside a marker: of the entry what is known, else the end of the device's id. */
@@ -137,9 +157,7 @@ export function labelOf(store: DeviceStore, device: number, nowMs: number): Labe
   const { number = "", name = "", color = "" } = store.entries.of(deviceId) ?? {};
   const age = store.isOverdue(device, nowMs) ? formatAge(nowMs - store.position(device).ts) : "";
   if (name === "" && number === "") return { number, color, name: shortId(deviceId), age };
-  const characters = [...name];
-  const short = characters.length <= MAX_NAME_LENGTH ? name : `${characters.slice(0, MAX_NAME_LENGTH - 1).join("").trim()}…`;
-  return { number: number.slice(0, MAX_NAME_LENGTH), color, name: short, age };
+  return { number: shorten(number, MAX_NUMBER_LENGTH), color, name: shorten(name, MAX_NAME_LENGTH), age };
 }
 
 /** The end of a long id, which is where the ids of one fleet differ. */

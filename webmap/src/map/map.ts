@@ -1,11 +1,12 @@
 /** The map: base map, device layer, labels, picking and camera. */
 import { AttributionControl, addProtocol, Map as MapLibreMap, NavigationControl, ScaleControl, setWorkerUrl, type GeoJSONSource, type Tile } from "maplibre-gl";
 import { boundsOf } from "./bounds.ts";
-import { uncovered } from "./cover.ts";
-import { COURSE_EDGE, COURSE_SOURCE, COURSE_TEXTS, courseData, courseLayers } from "./course.ts";
+import { margins, uncovered, type Box } from "./cover.ts";
+import { COURSE_EDGE, COURSE_SOURCE, courseData, courseLayers } from "./course.ts";
 import type { Clock } from "./gl/buffer.ts";
 import { DeviceLayer } from "./gl/layer.ts";
 import { gridLines } from "./base/grid.ts";
+import { Mending, persist, type TilePlace } from "./base/mending.ts";
 import { Labels } from "./labels.ts";
 import type { Course } from "../course/course.ts";
 import { latitude, longitude, mercatorX, mercatorY } from "../devices/mercator.ts";
@@ -20,6 +21,8 @@ const PICK_RADIUS_PX = 18;
 /** MapLibre's tiles are 512 pixels at zoom 0. */
 const WORLD_PX = 512;
 const FIT_MAX_ZOOM = 14;
+/** Up to this width MapLibre folds attributions by itself. */
+const NARROW_PX = 640;
 /** A little longer than the time between two calls of `follow`: the map does not stop between them. */
 const FOLLOW_MS = 600;
 
@@ -44,6 +47,8 @@ export interface MapOptions {
   readonly onDrag: () => void;
   /** Elements that may cover a part of the map, as the panel does. */
   readonly covering: readonly Element[];
+  /** Elements at its edges, beside the map's own. */
+  readonly controls: readonly Element[];
 }
 
 export class LiveMap {
@@ -56,8 +61,7 @@ export class LiveMap {
   private outlining = false;
   private tiles: Tiles | undefined;
   private opening = false;
-  /** Tiles that did not come, for which the map does not ask again, each by its key. */
-  private readonly missing = new Map<string, { z: number; x: number; y: number }>();
+  private readonly mending = new Mending((tiles) => this.refresh(tiles));
   /** Whether somebody chose what is in view, and not `fit`. */
   private moved = false;
   /** While the browser has nothing to draw with, the map has no style that could be asked or changed. */
@@ -87,16 +91,15 @@ export class LiveMap {
     this.map.on("error", (event) => {
       const { tile } = event as { tile?: Tile };
       if (tile === undefined) console.error(event.error);
-      else this.missing.set(tile.tileID.canonical.key, tile.tileID.canonical);
+      else this.mending.failed(tile.tileID.canonical);
+    });
+    this.map.on("sourcedata", ({ tile }) => {
+      if (tile !== undefined) this.mending.came((tile as Tile).tileID.canonical.key);
     });
     this.map.on("render", () => this.drawLabels());
     this.map.on("click", (event) => options.onPick(this.pick(event.point.x, event.point.y)));
-    this.map.on("mousemove", (event) => {
-      const over = this.pick(event.point.x, event.point.y);
-      this.map.getCanvas().style.cursor = over === undefined ? "" : "pointer";
-      this.labels.hovered = over;
-      this.map.triggerRepaint();
-    });
+    this.map.on("mousemove", (event) => this.hover(this.pick(event.point.x, event.point.y)));
+    this.map.on("mouseout", () => this.hover(undefined));
     this.map.on("dragstart", () => options.onDrag());
     this.map.on("movestart", (event) => {
       if (event.originalEvent !== undefined) this.moved = true;
@@ -110,12 +113,15 @@ export class LiveMap {
 
   select(device: number | undefined): void {
     this.layer.look.selected = device;
+    if (device !== undefined) this.foldAttribution();
     this.layer.invalidate();
   }
 
   /** Draw a course below the devices, and show all of it unless somebody is looking at something else. */
   setCourse(course: Course | undefined): void {
     this.course = course;
+    this.labels.course.set(course);
+    this.map.triggerRepaint();
     void this.source(COURSE_SOURCE)?.setData(courseData(course));
     if (course !== undefined && !this.moved && this.layer.look.selected === undefined) this.fit(false);
   }
@@ -125,7 +131,7 @@ export class LiveMap {
     if (this.outlining || this.world !== NO_WORLD) return;
     this.outlining = true;
     try {
-      this.world = await loadWorld(url);
+      this.world = await persist(() => loadWorld(url));
       for (const name of ["countries", "names"] as const) void this.source(name)?.setData(this.world[name]);
     } catch (error) {
       console.warn("The outlines of countries cannot be read.", error);
@@ -139,7 +145,7 @@ export class LiveMap {
     this.opening = true;
     try {
       const { openTiles } = await import("./base/tiles.ts");
-      this.tiles = await openTiles(url, addProtocol);
+      this.tiles = await persist(() => openTiles(url, addProtocol));
       // Otherwise the style is not there yet, or not any more.
       if (this.source(COURSE_SOURCE) !== undefined) this.addTiles();
     } catch (error) {
@@ -150,10 +156,13 @@ export class LiveMap {
 
   /** Ask again for tiles that did not come, now that the server can be reached. */
   mendTiles(): void {
+    this.mending.askAll();
+  }
+
+  private refresh(tiles: readonly TilePlace[]): void {
     if (this.lost || this.tiles === undefined || this.map.getSource(this.tiles.id) === undefined) return;
     // By their names: without, the map goes on waiting for those that failed.
-    this.map.refreshTiles(this.tiles.id, [...this.missing.values()]);
-    this.missing.clear();
+    this.map.refreshTiles(this.tiles.id, [...tiles]);
   }
 
   /** What of the tiles is in view. */
@@ -167,10 +176,8 @@ export class LiveMap {
   }
 
   /** Texts beside the course that are shown now. */
-  courseTexts(): string[] {
-    if (this.lost) return [];
-    const layers = COURSE_TEXTS.filter((layer) => this.map.getLayer(layer) !== undefined);
-    return this.map.queryRenderedFeatures({ layers }).map(({ properties }) => String(properties["text"]));
+  get courseTexts(): readonly string[] {
+    return this.lost ? [] : this.labels.courseShown;
   }
 
   /** Show all devices that the filter shows, and the course. Return false if there is nothing yet. */
@@ -178,9 +185,8 @@ export class LiveMap {
     const bounds = boundsOf([...this.store.shown(this.layer.look.selected)].map((device) => this.store.position(device)), this.course);
     if (bounds === undefined) return false;
     this.moved = false;
-    const box = this.options.container.getBoundingClientRect();
-    const padding = Math.min(80, box.width / 6, box.height / 6);
-    this.map.fitBounds(bounds, { padding, maxZoom: FIT_MAX_ZOOM, animate: animate && !this.options.reducedMotion() });
+    const [map, free] = this.uncovered();
+    this.map.fitBounds(bounds, { padding: margins(map, free, this.boxes(this.controls)), maxZoom: FIT_MAX_ZOOM, animate: animate && !this.options.reducedMotion() });
     return true;
   }
 
@@ -225,9 +231,23 @@ export class LiveMap {
 
   /** From the middle of the map to the middle of its uncovered part, in pixels to the right and down. */
   private offset(): [number, number] {
-    const map = this.options.container.getBoundingClientRect();
-    const free = uncovered(map, this.options.covering.map((element) => element.getBoundingClientRect()));
+    const [map, free] = this.uncovered();
     return [(free.left + free.right - map.left - map.right) / 2, (free.top + free.bottom - map.top - map.bottom) / 2];
+  }
+
+  /** The map, and the part of it on which nothing lies. */
+  private uncovered(): [map: Box, free: Box] {
+    const map = this.options.container.getBoundingClientRect();
+    return [map, uncovered(map, this.boxes(this.options.covering))];
+  }
+
+  /** What lies at the edges of the map. */
+  private get controls(): Element[] {
+    return [...this.options.controls, ...this.options.container.querySelectorAll(".maplibregl-ctrl")];
+  }
+
+  private boxes(elements: readonly Element[]): Box[] {
+    return elements.map((element) => element.getBoundingClientRect());
   }
 
   pick(px: number, py: number): number | undefined {
@@ -243,8 +263,18 @@ export class LiveMap {
     return best;
   }
 
+  private hover(device: number | undefined): void {
+    this.map.getCanvas().style.cursor = device === undefined ? "" : "pointer";
+    this.labels.hovered = device;
+    this.map.triggerRepaint();
+  }
+
   private drawLabels(): void {
-    this.labels.draw(this.view(), this.options.clock(), this.layer.look.selected, this.dark);
+    const { left, top } = this.options.container.getBoundingClientRect();
+    const covers = this.boxes([...this.options.covering, ...this.controls]).map((cover) => {
+      return { x: cover.left - left, y: cover.top - top, width: cover.right - cover.left, height: cover.bottom - cover.top };
+    });
+    this.labels.draw({ view: this.view(), zoom: this.map.getZoom(), covers, selected: this.layer.look.selected, dark: this.dark }, this.options.clock());
   }
 
   private createMap(): MapLibreMap {
@@ -262,6 +292,13 @@ export class LiveMap {
     map.addControl(new NavigationControl({ visualizePitch: false }), "top-right");
     map.addControl(new ScaleControl({ maxWidth: 120 }), "bottom-left");
     return map;
+  }
+
+  /** As the map does when it is dragged: on a phone panel and list leave no room for more than its button. */
+  private foldAttribution(): void {
+    const { container } = this.options;
+    if (container.clientWidth > NARROW_PX) return;
+    container.querySelector(".maplibregl-ctrl-attrib")?.classList.remove("maplibregl-compact-show");
   }
 
   /** Draw everything anew. */

@@ -4,6 +4,7 @@ import { showNumber } from "./entry.ts";
 import { formatSpeed } from "../format.ts";
 import { formatAge } from "../../devices/age.ts";
 import type { DeviceStore } from "../../devices/store.ts";
+import { isolate } from "../../devices/text.ts";
 import { rowForKey, visibleRows } from "./rows.ts";
 import { arranged, byText, changesAlways, type Order } from "./sorting.ts";
 
@@ -157,6 +158,7 @@ export class DeviceList {
       age: part(item, "age"),
     };
     dot.setAttribute("aria-hidden", "true");
+    for (const text of [row.number, row.name, row.group]) text.dir = "auto";
     row.star.setAttribute("role", "img");
     row.star.setAttribute("aria-label", "favourite");
     row.star.textContent = "★";
@@ -171,7 +173,8 @@ export class DeviceList {
     const entry = this.store.entries.of(deviceId);
     item.dataset["deviceId"] = deviceId;
     name.textContent = this.store.entries.nameOf(deviceId);
-    name.title = [name.textContent, entry?.class, deviceId].filter((text, at, all) => text && all.indexOf(text) === at).join(" · ");
+    const known = [name.textContent, entry?.class ?? "", deviceId];
+    name.title = known.filter((text, at) => text !== "" && known.indexOf(text) === at).map(isolate).join(" · ");
     showNumber(number, entry);
     star.hidden = !this.wanted().favourites.has(deviceId);
     group.textContent = entry?.class ?? "";

@@ -34,13 +34,12 @@ export class Panel {
     if (position === undefined) return;
     const age = formatAge(nowMs - position.ts);
     this.panel.dataset["stale"] = String(overdue);
-    this.write("panel-id", entries.nameOf(position.deviceId));
     this.showEntry(position.deviceId, entries);
     this.write("panel-speed", formatSpeed(position.speed));
     this.write("panel-age", age === "now" ? "just now" : `${age} ago`);
     this.write("panel-course", position.speed > 0 ? formatCourse(position.course) : "standing");
     this.write("panel-position", formatPosition(position.lat, position.lon));
-    this.write("panel-time", new Date(position.ts).toLocaleString());
+    this.write("panel-time", new Date(position.ts).toLocaleString(undefined, { dateStyle: "short", timeStyle: "medium" }));
   }
 
   /** Write what does not change with every position, when it changed. */
@@ -49,6 +48,9 @@ export class Panel {
     if (this.shown === version) return;
     this.shown = version;
     const entry = entries.of(deviceId);
+    const name = entries.nameOf(deviceId);
+    this.write("panel-id", name);
+    byId("panel-id", HTMLElement).title = name;
     showNumber(byId("panel-number", HTMLElement), entry);
     this.write("panel-class", entry?.class ?? "");
     byId("panel-class", HTMLElement).hidden = !entry?.class;
@@ -69,6 +71,7 @@ function deviceRow(entry: Entry, deviceId: string): [string, string][] {
 function createRow(name: string, text: string): HTMLElement {
   const row = document.createElement("div");
   const [term, description] = [document.createElement("dt"), document.createElement("dd")];
+  term.dir = description.dir = "auto";
   term.textContent = name;
   description.textContent = text;
   row.append(term, description);

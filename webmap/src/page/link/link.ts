@@ -76,5 +76,7 @@ function formatView({ lat, lon, zoom, bearing }: View): string {
 
 function parseTime(text: string): number | undefined {
   const timeMs = TIME.test(text) ? Date.parse(text) : NaN;
-  return Number.isNaN(timeMs) ? undefined : timeMs;
+  // Browsers take the 31st of any month, and 24 o'clock, for a time of the day after.
+  const isThere = !Number.isNaN(timeMs) && new Date(timeMs).toISOString().startsWith(text.slice(0, "2026-05-02T12:00:00".length));
+  return isThere ? timeMs : undefined;
 }

@@ -37,6 +37,7 @@ test("what somebody else wrote is taken only where it can be", () => {
   for (const hostile of [
     "view=NaN,1,2", "view=1,2", "view=1,2,3,4,5", "view=86,0,3", "view=0,181,3", "view=0,0,23", "view=0,0,-1", "view=1e2,0,3", "view=,,",
     "view=0,0,3,361", "view=Infinity,0,3", "time=yesterday", "time=2026-13-02T12:00:00Z", "time=99999999999999", "time=2026-05-02",
+    "time=2026-02-31T12:00:00Z", "time=2026-02-29T12:00:00Z", "time=2026-02-28T24:00:00Z", "time=2026-02-31T24:00:00Z",
     "follow=1", "follow=yes", "device=", `device=${"x".repeat(201)}`, `filter=${"x".repeat(201)}`, `event=${"x".repeat(201)}`, "%E0%A4%A", "devices",
     "=&==&#&%", "__proto__=1&constructor=2",
   ]) {
