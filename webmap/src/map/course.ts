@@ -1,11 +1,15 @@
 /** How a course looks: a line, its kilometres by zoom, start, finish and other marks; their texts are in courseTexts.ts. */
 import type { Feature, FeatureCollection } from "geojson";
 import type { LayerSpecification } from "maplibre-gl";
+import { boundsOf } from "./bounds.ts";
 import { kilometres, type Course, type CourseMark, type MarkKind, type Place } from "../course/course.ts";
 
 /** Kilometres that are shown from a zoom on: all, every fifth and so on. */
 const ZOOMS: readonly [every: number, zoom: number][] = [[50, 3], [10, 7], [5, 9], [1, 11]];
 const WORDS: Readonly<Record<MarkKind, string>> = { start: "Start", finish: "Finish", "start-finish": "Start / Finish", point: "" };
+
+/** How often a line may cross the area that it is in: as often as in a race of hundreds of laps. */
+const MAX_CROSSINGS = 500;
 
 export const COURSE_SOURCE = "course";
 /** The lowest layer. */
@@ -32,13 +36,25 @@ export function courseData(course: Course | undefined): FeatureCollection {
     ({ parts }): Feature => ({
       type: "Feature",
       properties: { kind: "line" },
-      geometry: { type: "MultiLineString", coordinates: parts.map((part) => part.map(([lon, lat]) => [lon, lat])) },
+      geometry: { type: "MultiLineString", coordinates: drawable(parts).map((part) => part.map(([lon, lat]) => [lon, lat])) },
     }),
   );
   const marks = (course === undefined ? [] : marksOf(course)).map(({ kind, zoom, place: [lon, lat] }): Feature => {
     return { type: "Feature", properties: { kind, zoom }, geometry: { type: "Point", coordinates: [lon, lat] } };
   });
   return { type: "FeatureCollection", features: [...lines, ...marks] };
+}
+
+/** A line without most of its points where it goes to and fro so often that nobody could tell, and drawing would take minutes. */
+export function drawable(parts: readonly (readonly Place[])[]): readonly (readonly Place[])[] {
+  const [west, south, east, north] = boundsOf([], { lines: [{ name: "", parts }], marks: [] }) ?? [0, 0, 0, 0];
+  const length = parts.flatMap((part) => part.slice(1).map(([lon, lat], at) => Math.hypot(lon - (part[at]?.[0] ?? lon), lat - (part[at]?.[1] ?? lat))));
+  const crossings = length.reduce((sum, leg) => sum + leg, 0) / Math.max(Math.hypot(east - west, north - south), Number.MIN_VALUE);
+  if (crossings <= MAX_CROSSINGS) return parts;
+  // An odd number: every other point of a zigzag is on the same side.
+  const every = Math.ceil(crossings / MAX_CROSSINGS) | 1;
+  const kept = parts.length > MAX_CROSSINGS ? parts.filter((_, at) => at % every === 0) : parts;
+  return kept.map((part) => part.filter((_, at) => at % every === 0 || at === part.length - 1));
 }
 
 export function courseLayers(dark: boolean): LayerSpecification[] {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Course } from "../../src/course/course.ts";
-import { courseData, marksOf } from "../../src/map/course.ts";
+import { courseData, drawable, marksOf } from "../../src/map/course.ts";
 
 test("kilometres come with the zoom at which they are worth showing, marks with their words", () => {
   const place: [number, number] = [0, 0];
@@ -15,4 +15,16 @@ test("kilometres come with the zoom at which they are worth showing, marks with 
   const drawn = courseData(course).features.map(({ properties }) => properties?.["zoom"]);
   assert.deepEqual(drawn, [undefined, ...shown.map(([, zoom]) => zoom)]);
   assert.deepEqual(courseData(undefined).features, []);
+});
+
+test("of a line that fills its area only some is drawn, and a race of many laps whole", () => {
+  const zigzag = (points: number, lon: number) => Array.from({ length: points }, (_, at): [number, number] => [at % 2 === 0 ? lon : -lon, at / 1e6]);
+  const [drawn = []] = drawable([zigzag(19_999, 89)]);
+  assert.deepEqual([drawn.length > 400, drawn.length < 600], [true, true]);
+  assert.deepEqual(new Set(drawn.map(([lon]) => lon)), new Set([89, -89]));
+  const across = Array.from({ length: 9_999 }, (_, at): [number, number][] => [[at % 2 === 0 ? 179 : -179, at / 1e6], [at % 2 === 0 ? 180 : -180, at / 1e6]]);
+  assert.ok(drawable(across).length < 1_000);
+  const laps = [Array.from({ length: 10_000 }, (_, at): [number, number] => [Math.cos(at), Math.sin(at)])];
+  assert.equal(drawable([laps[0]!.slice(0, 900)])[0]!.length, 900);
+  assert.deepEqual(drawable([[[1, 1], [1, 1]]]), [[[1, 1], [1, 1]]]);
 });

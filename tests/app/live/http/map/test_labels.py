@@ -18,7 +18,7 @@ __all__ = ("site",)
 FLAT = "\u05be" * 8
 #: Below its start is a text, over which the name right of a marker would stand at that place.
 COURSE = {"type": "LineString", "coordinates": [[21.0, 41.0], [21.0, 41.01]]}
-BESIDE_START = {"lat": 40.99945, "lon": 20.99914}
+BESIDE_START = (40.99945, 20.99914)
 #: Of a name, in the light.
 LABEL_INK = (51, 65, 90)
 #: How tall the dark ink of a label is in each column that has any, from left to right.
@@ -81,7 +81,8 @@ async def test_what_is_written_can_be_read(site: Site) -> None:
             await expect(page.locator(selector)).to_have_css("direction", "rtl")
             await expect(page.locator(selector)).to_have_css("text-align", "left")
         await tab.open("8&view=41,21,14")
-        await publish(site.redis, site.stream, TWO, now_ms() + 1000 * AHEAD_S, **BESIDE_START)
+        lat, lon = BESIDE_START
+        await publish(site.redis, site.stream, TWO, now_ms() + 1000 * AHEAD_S, lat=lat, lon=lon)
 
         async def is_written() -> bool:
             return any(tuple(rgb) == LABEL_INK and count > 20 for *rgb, count in await tab.map_colours())
