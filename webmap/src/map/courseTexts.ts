@@ -14,7 +14,8 @@ interface Style {
 }
 
 const NAME: Style = { font: "600 12.5px system-ui, sans-serif", lineHeightPx: 15, besidePx: 9 };
-const KILOMETRE: Style = { font: "500 11px system-ui, sans-serif", lineHeightPx: 13, besidePx: 5 };
+/** So far from the line that the name of a marker on it has room. */
+const KILOMETRE: Style = { font: "500 11px system-ui, sans-serif", lineHeightPx: 13, besidePx: 8 };
 const INK: Ink = ["#dbe5f7", "#26344f"];
 /** A name that is longer continues in another line; a word that is longer still is cut. */
 const LINE_LENGTH = 18;
@@ -53,16 +54,16 @@ export class CourseTexts {
       .sort((one, other) => one.zoom - other.zoom || Number(one.isMinor) - Number(other.isMinor));
   }
 
-  /** Those in view that have room beside each other and what covers the map. */
-  inView(context: CanvasRenderingContext2D, view: View, zoom: number, covers: readonly Box[]): CourseText[] {
+  /** The names or kilometres in view that have room beside each other and what takes room already. */
+  inView(context: CanvasRenderingContext2D, view: View, zoom: number, kind: "names" | "kilometres", taken: readonly Box[]): CourseText[] {
     const found: CourseText[] = [];
     for (const mark of this.marks) {
-      if (mark.zoom > zoom) continue;
+      if (mark.zoom > zoom || mark.isKilometre !== (kind === "kilometres")) continue;
       const [px, py] = project(view, mark.x, mark.y);
       if (!isVisible(view, px, py, REACH_PX)) continue;
       context.font = styleOf(mark).font;
       const width = Math.max(...mark.lines.map((line) => context.measureText(line).width));
-      const free = besideMark(px, py, width, mark).find((box) => ![...covers, ...found].some((other) => overlaps(box, other)));
+      const free = besideMark(px, py, width, mark).find((box) => ![...taken, ...found].some((other) => overlaps(box, other)));
       if (free !== undefined) found.push({ mark, ...free });
     }
     return found;
@@ -73,15 +74,16 @@ function styleOf({ isKilometre }: Mark): Style {
   return isKilometre ? KILOMETRE : NAME;
 }
 
-/** Where the text of a mark may stand, the usual place first: below it; a name else left, right, or above. */
+/** Where the text of a mark may stand, the usual place first: below it, else above, and a name beside it. */
 function besideMark(px: number, py: number, width: number, mark: Mark): Box[] {
   const style = styleOf(mark);
   const height = mark.lines.length * style.lineHeightPx;
   const box = (x: number, y: number): Box => ({ x, y, width, height });
   const below = box(px - width / 2, py + style.besidePx);
-  if (mark.isKilometre) return [below];
+  const above = box(px - width / 2, py - style.besidePx - height);
+  if (mark.isKilometre) return [below, above];
   const top = py - height / 2;
-  return [below, box(px - style.besidePx - width, top), box(px + style.besidePx, top), box(px - width / 2, py - style.besidePx - height)];
+  return [below, box(px - style.besidePx - width, top), box(px + style.besidePx, top), above];
 }
 
 export function writeCourseText(context: CanvasRenderingContext2D, { mark, x, y, width }: CourseText, dark: boolean): void {

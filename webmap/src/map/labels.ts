@@ -62,8 +62,7 @@ export class Labels {
     const { context } = this;
     if (context === null) return;
     this.prepare(context, view);
-    const beside = this.course.inView(context, view, zoom, covers);
-    const names = beside.filter(({ mark }) => !mark.isKilometre);
+    const names = this.course.inView(context, view, zoom, "names", covers);
     const taken = [...covers];
     this.showsAges = false;
     context.font = FONT;
@@ -83,7 +82,8 @@ export class Labels {
       write(context, text, [box.x + chip + gap, box.y + HEIGHT_PX / 2], dark, ink);
       this.showsAges ||= label.age !== "";
     }
-    const readable = beside.filter((text) => !taken.some((other) => overlaps(text, other)));
+    const named = names.filter((text) => !taken.some((other) => overlaps(text, other)));
+    const readable = [...named, ...this.course.inView(context, view, zoom, "kilometres", [...taken, ...named])];
     for (const text of readable) writeCourseText(context, text, dark);
     this.courseShown = readable.map(({ mark }) => mark.text);
   }
