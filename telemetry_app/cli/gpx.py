@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+import re
 from typing import TYPE_CHECKING, Any, Final
 from xml.parsers import expat
 
@@ -24,6 +25,8 @@ _WAYPOINT: Final = ["gpx", "wpt"]
 _METRES_PER_DEGREE: Final = 111_320.0
 #: A point goes when it and its neighbours make a triangle no larger than this: a bend of 2 m in 20 m of road.
 _NEGLIGIBLE_M2: Final = 20.0
+
+_DECIMAL: Final = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*")
 
 Place = tuple[float, float]
 
@@ -161,14 +164,17 @@ class _Reader:
         self._name = [] if name == "name" else None
 
     def _place(self, name: str, attributes: dict[str, str]) -> Place:
-        try:
-            lon, lat = float(attributes["lon"]), float(attributes["lat"])
-        except (KeyError, ValueError):
-            lon = lat = math.nan
-        if -180 <= lon <= 180 and -90 <= lat <= 90:  # noqa: PLR2004 - degrees
-            return lon, lat
-        line = self._parser.CurrentLineNumber
-        raise GpxError(f"the <{name}> in line {line} has no latitude and longitude that a place can have")
+        return self._degrees(name, attributes, "lon", 180), self._degrees(name, attributes, "lat", 90)
+
+    def _degrees(self, name: str, attributes: dict[str, str], axis: str, most: int) -> float:
+        text = attributes.get(axis, "")
+        # Python's own numbers may have underscores, digits of any script, and be infinite.
+        if _DECIMAL.fullmatch(text) and abs(degrees := float(text)) <= most:
+            return degrees
+        where = f"the <{name}> in line {self._parser.CurrentLineNumber}"
+        if axis not in attributes:
+            raise GpxError(f"{where} has no {axis}")
+        raise GpxError(f'{where} has {axis}="{text[:40]}", which must be a number from -{most} to {most}')
 
     def _text(self, text: str) -> None:
         if self._name is not None and sum(map(len, self._name)) < _MAX_NAME_CHARS:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, UnsetType
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from telemetry_app.live.wire.protocol import MAX_TEXT
 from telemetry_app.records.quality import epoch_ms
@@ -39,6 +40,16 @@ def _time(value: Any) -> Any:
 Time = Annotated[int, BeforeValidator(_time), Field(ge=0, le=_MAX_MS)]
 
 
+def _count(value: Any) -> Any:
+    """Refuse what only Python takes for a number, as 1_000."""
+    if isinstance(value, str) and "_" in value:
+        raise PydanticCustomError("int_parsing", "Input should be a whole number, in digits alone")
+    return value
+
+
+Count = Annotated[int, BeforeValidator(_count)]
+
+
 class AskedEvent(BaseModel):
     """The event that a client asks for, by its id."""
 
@@ -59,8 +70,8 @@ class Window(AskedEvent):
 
     first_ms: Time = Field(alias="from")
     end_ms: Time = Field(alias="to")
-    step_ms: int = Field(0, alias="step", ge=0, le=_MAX_STEP_MS)
-    newest: int = Field(0, ge=0, le=_MAX_NEWEST)
+    step_ms: Count = Field(0, alias="step", ge=0, le=_MAX_STEP_MS)
+    newest: Count = Field(0, ge=0, le=_MAX_NEWEST)
 
     @property
     def first(self) -> datetime:

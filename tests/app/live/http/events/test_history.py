@@ -164,6 +164,8 @@ async def test_rights_that_cannot_be_asked(side: Side, directus_line: TcpProxy) 
         ({"step": -1}, "step"),
         ({"step": "1.5"}, "step"),
         ({"step": 3_600_001}, "step"),
+        ({"step": "1_0"}, "step"),
+        ({"newest": "1_0"}, "newest"),
         ({"newest": 1001}, "newest"),
         ({"newest": 5, "step": 1000}, "newest"),
     ],
