@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Asked = TypeVar("Asked", bound=AskedEvent)
 
 _REFUSALS: Final = {
-    "unauthorized": SESSION_ENDED,
     "forbidden": Refusal(403, "forbidden", "You may not see this event."),
     "not-found": Refusal(404, "not-found", "There is no such event."),
 }
@@ -69,6 +68,9 @@ class EventReading:
         verdict = await self._live.authorizer.may_see(event_id, credentials)
         if verdict.result == "ok":
             return None
+        if verdict.result == "unauthorized":
+            # It has ended since the door asked, which says where to sign in again.
+            return self._door.refuse(SESSION_ENDED)
         if verdict.result == "error":
             refusal = _UNREAD._replace(message=verdict.why) if verdict.why else _UNCHECKED
             return self._door.refuse(refusal._replace(retry_after_s=verdict.retry_after_s or RETRY_AFTER_S))

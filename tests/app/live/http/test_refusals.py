@@ -114,6 +114,22 @@ async def test_where_to_sign_in(live: LiveFactory) -> None:
         assert (await answer.json()).keys() == {"code", "message"}
 
 
+async def test_where_to_sign_in_again(directus: DirectusServer, redis_url: str, stream: str) -> None:
+    """Whose session has ended since it was last known is told so too, whatever of an event is asked for."""
+    async with (
+        spectator_of(directus, cache_s=600) as spectator,
+        live_side(redis_url, stream, devices=DEVICES, rights=spectator, sign_in_url="/login") as side,
+    ):
+        headers = {"Cookie": spectator.cookie}
+        async with side.http.get(f"{side.url}/config.json", headers=headers) as answer:
+            assert answer.status == 200
+        await directus.logout(spectator.cookie)
+        for what in ("course", "history/extent"):
+            async with side.http.get(f"{side.url}/live/{what}?event={SEVEN}", headers=headers) as answer:
+                body = await answer.json()
+                assert (answer.status, body["code"], body.get("signInUrl")) == (401, "session-ended", "/login")
+
+
 async def test_a_page_behind_a_proxy_that_changes_host(live: LiveFactory) -> None:
     """A browser names no origin where it takes it for the same: the page does, and reads which setting lets it in."""
     async with live(devices=DEVICES) as side:
