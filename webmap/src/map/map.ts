@@ -224,8 +224,8 @@ export class LiveMap {
     const offset = this.offset();
     const view = this.view();
     const [px, py] = project(view, x, y);
-    // A device that stands keeps nothing busy.
-    if (Math.hypot(px - view.width / 2 - offset[0], py - view.height / 2 - offset[1]) < 0.5) return;
+    // A device that stands keeps nothing busy, and links tell zooms to two digits: as much as this beside a panel.
+    if (Math.hypot(px - view.width / 2 - offset[0], py - view.height / 2 - offset[1]) < 1) return;
     this.map.easeTo({ center, offset, duration, easing: (share) => share, essential: false });
   }
 
