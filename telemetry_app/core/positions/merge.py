@@ -39,16 +39,17 @@ _IS_UNTRUE: Final = """
 _FIND_ADDITIONS: Final = f"""
 SELECT row.place::int4 - 1 AS index,
        (row.attributes::jsonb - ARRAY(SELECT jsonb_object_keys(stored.attributes)))::text AS attributes,
-       stored.priority, stored.is_untrue
+       stored.priority, stored.is_untrue, stored.is_there
 FROM unnest($1::text[], $2::float8[], $3::int2[], $4::text[])
   WITH ORDINALITY AS row (device_id, ts, priority, attributes, place)
-CROSS JOIN LATERAL (
-    SELECT attributes::jsonb AS attributes, priority, {_IS_UNTRUE} AS is_untrue FROM positions
+LEFT JOIN LATERAL (
+    SELECT attributes::jsonb AS attributes, priority, {_IS_UNTRUE} AS is_untrue, true AS is_there FROM positions
     WHERE positions.device_id = row.device_id AND positions.ts = to_timestamp(row.ts)
       AND positions.ts BETWEEN to_timestamp($5) AND to_timestamp($6)
     LIMIT 1
-) AS stored
+) AS stored ON true
 WHERE CASE
+    WHEN stored.is_there IS NULL THEN true
     WHEN stored.is_untrue THEN true
     WHEN jsonb_typeof(stored.attributes) <> 'object' THEN false
     WHEN row.priority > coalesce(stored.priority, -32768) THEN true
@@ -119,10 +120,12 @@ class Merger:
     and all else stays as the first record said. Only a row that cannot be true is replaced by a record that can: else
     the positions of a clock that was set right would be lost where it had been before. Repeating it changes nothing.
 
-    A row that the database does not let be changed stays as it is, and the log says so.
+    A row that the database does not let be changed stays as it is, and the log says so. It also says when a row is
+    neither new nor there: somebody's trigger has dropped it.
     """
 
     def __init__(self) -> None:
+        self._drops = Outage(logger, "Storing positions")
         self._refusals = Outage(logger, "Merging records of one device and time")
 
     async def merge(
@@ -144,7 +147,9 @@ class Merger:
             async with _all_or_nothing(connection):
                 await connection.execute(_PLAN_FOR_THESE_TIMES)
                 for places in _by_time(rows[1]):
-                    additions, replacing = await _find(connection, rows, doubts, places)
+                    additions, replacing, dropped = await _find(connection, rows, doubts, places)
+                    if dropped is not None:
+                        self._note_dropped(dropped)
                     merged += await self._replace(connection, rows, replacing) if replacing else 0
                     merged += await self._add(connection, additions, sorted(additions))
         except asyncpg.InsufficientPrivilegeError as error:
@@ -187,6 +192,12 @@ class Merger:
             return first + await self._add(connection, additions, keys[middle:])
         self._refusals.over()
         return sum(additions[key].records for key in changed)
+
+    def _note_dropped(self, device_id: str) -> None:
+        self._drops.failed(
+            f"the database takes rows without an error and does not keep them, of device {device_id!r} for example, and"
+            " they count as duplicates: look for a trigger, a rule or a job that drops or changes them"
+        )
 
     def _refused(self, error: asyncpg.PostgresError) -> None:
         self._refusals.failed(
@@ -231,26 +242,31 @@ def _by_time(times: Sequence[float]) -> Iterator[list[int]]:
 
 async def _find(
     connection: PoolConnectionProxy[Any], rows: Columns, doubts: DoubtColumns | None, places: Sequence[int]
-) -> tuple[dict[Key, _Additions], list[int]]:
+) -> tuple[dict[Key, _Additions], list[int], str | None]:
     """Return what the rows at these places, which are in the order of their times, add to stored rows.
 
-    Also the places of those that replace a stored row, which cannot be true as they can.
+    Also the places of those that replace a stored row, which cannot be true as they can, and the device of one that has
+    no stored row, if there is one.
     """
     device_ids, times, priorities, attributes = (
         [column[place] for place in places] for column in (rows[0], rows[1], rows[8], rows[10])
     )
     additions: dict[Key, _Additions] = {}
     replacing: dict[Key, int] = {}
-    for index, added, stored_priority, is_untrue in await connection.fetch(
+    dropped = None
+    for index, added, stored_priority, is_untrue, is_there in await connection.fetch(
         _FIND_ADDITIONS, device_ids, times, priorities, attributes, times[0], times[-1]
     ):
         key = (device_ids[index], times[index])
+        if not is_there:
+            dropped = device_ids[index]
+            continue
         if is_untrue and (doubts is None or doubts[0][places[index]] is None):
             replacing.setdefault(key, places[index])
             continue
         to_row = additions.setdefault(key, _Additions(stored_priority))
         to_row.add(msgspec.json.decode(added, type=dict[str, msgspec.Raw]), priorities[index])
-    return additions, list(replacing.values())
+    return additions, list(replacing.values()), dropped
 
 
 async def _change(

@@ -29,6 +29,11 @@ CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
 AS $$BEGIN IF NEW.attributes ? 'bad' THEN RAISE EXCEPTION 'not this one'; END IF; RETURN NEW; END$$;
 CREATE TRIGGER refuse BEFORE UPDATE ON positions FOR EACH ROW EXECUTE FUNCTION refuse()
 """
+DROP_BAD = """
+CREATE FUNCTION drop_bad() RETURNS trigger LANGUAGE plpgsql
+AS $$BEGIN IF NEW.attributes ? 'bad' THEN RETURN NULL; END IF; RETURN NEW; END$$;
+CREATE TRIGGER drop_bad BEFORE INSERT ON positions FOR EACH ROW EXECUTE FUNCTION drop_bad()
+"""
 WEEK_S = 7 * 86_400
 
 
@@ -342,3 +347,25 @@ async def test_without_the_right_to_change_rows(url: str, caplog: pytest.LogCapt
 
     assert (exact, result) == (WriteResult(1, 1, ()), WriteResult(1, 1, ()))
     assert "grant SELECT and UPDATE on positions" in caplog.text
+
+
+async def test_rows_that_a_trigger_drops(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """They are neither stored nor duplicates, which the log says; the others of the batch are stored and merged."""
+    async with desk(url) as it, session(url) as connection:
+        await it.write([record(5, a=1)])
+        await connection.execute(DROP_BAD)
+        result = await it.write([PERIODIC, record(1, bad=1), record(2, bad=1), PANIC, record(5, a=1)])
+        await it.write([record(3, bad=1)])
+
+    assert result == WriteResult(inserted=1, duplicates=3, refused=(), merged=1)
+    assert await stored(url) == [BOTH, (0, {"a": 1})]
+    [said] = [one for one in caplog.messages if "does not keep them" in one]
+    assert PERIODIC.device_id in said
+
+
+async def test_duplicates_are_not_said_to_be_dropped(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A batch that is delivered again is no reason to look for a trigger."""
+    async with desk(url) as it:
+        await it.write([PERIODIC])
+        assert (await it.write([PERIODIC, record(1), PERIODIC])).duplicates == 2
+    assert not caplog.messages
