@@ -54,7 +54,7 @@ class App {
   private readonly theme = new ThemeSwitch((dark) => this.recolor(dark));
   private readonly status = new StatusBar(() => this.retry());
   private readonly loader = new ConfigLoader(CONFIG_URL, {
-    state: (state) => this.tell(state),
+    state: (state) => this.changeState(state),
     config: (config) => this.configure(config),
   });
   private readonly session = new SessionWatch(isSignedOut, () => this.retry());
@@ -200,7 +200,7 @@ class App {
     this.config = config;
     this.clock.set(config.nowMs);
     this.drawBase();
-    if (!this.linking.offer(config.events)) this.tell({ name: "idle", text: "Which event?" });
+    if (!this.linking.offer(config.events)) this.changeState({ name: "idle", text: "Which event?" });
   }
 
   /** Ask for the time again. */
@@ -221,7 +221,8 @@ class App {
 
   private retry(): void {
     if (this.status.state.name === "no-map") location.reload();
-    else if (this.config === undefined) void this.loader.load();
+    // Rights have changed, or who it is: so have the events to choose from.
+    else if (this.config === undefined || this.status.state.name === "forbidden") void this.loader.load();
     else if (this.status.state.name === "reconnecting") this.feed.retry();
     // The subscription has ended, and its devices may be gone: subscribe anew.
     else if (this.eventId !== undefined) this.open(this.eventId);
@@ -229,7 +230,14 @@ class App {
 
   private changeState(state: FeedState): void {
     // What the user may no longer see must not stay on the screen.
-    if (state.name === "forbidden" || state.name === "signed-out") this.forget();
+    if (state.name === "forbidden" || state.name === "signed-out") {
+      this.linking.hide();
+      this.forget();
+    }
+    if (state.name === "signed-out") {
+      this.config = undefined;
+      this.linking.forget();
+    }
     this.feedState = state;
     this.showState(state);
     if (state.name !== "live" || this.eventId === undefined) return;

@@ -30,11 +30,14 @@ export class Linking {
     chosen: (eventId) => this.address.go(eventId),
     opened: (eventId) => {
       this.eventId = eventId;
+      this.shows = true;
       this.host.open(eventId);
     },
   });
   private readonly embedding = new Embedding();
   private eventId: string | undefined;
+  /** Whether that event is shown, so that the address follows; else the address is what will be shown. */
+  private shows = false;
 
   constructor(private readonly host: LinkingHost) {
     new Share(() => this.address.href);
@@ -48,6 +51,18 @@ export class Linking {
   /** Offer these events; false if somebody must choose one. */
   offer(events: readonly EventChoice[]): boolean {
     return this.events.offer(events, this.link.eventId);
+  }
+
+  /** The event is not shown any more, but its address stays that of what was: whoever may see it again is shown that. */
+  hide(): void {
+    this.tick();
+    this.shows = false;
+  }
+
+  /** Nobody is signed in. */
+  forget(): void {
+    this.events.forget();
+    this.eventId = undefined;
   }
 
   /** Show what a link does of its event. */
@@ -71,7 +86,7 @@ export class Linking {
 
   /** Twice a second: write down what is shown. */
   tick(): void {
-    this.address.update();
+    if (this.shows) this.address.update();
     this.embedding.update(this.address.href);
   }
 
@@ -79,11 +94,12 @@ export class Linking {
   private visit(link: Link): void {
     // The first event is opened when it is known which ones there are.
     if (this.eventId === undefined || link.eventId === undefined) return;
-    if (link.eventId === this.eventId) this.restore(link);
-    else this.events.open(link.eventId);
+    if (link.eventId !== this.eventId) this.events.open(link.eventId);
+    else if (this.shows) this.restore(link);
   }
 
   private shown(): Link {
+    if (!this.shows) return this.link;
     const { finding, selection, replaying } = this.host;
     const map = this.host.map();
     return {

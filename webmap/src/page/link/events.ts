@@ -25,7 +25,7 @@ export class EventPicker {
     });
   }
 
-  /** Offer these events, and open the one that is asked for, or the first. Return false if the user must choose. */
+  /** Offer these events, and open the one that is asked for, or the first, anew. Return false if the user must choose. */
   offer(events: readonly EventChoice[], askedFor: string | undefined): boolean {
     const asked = askedFor ?? this.current ?? events[0]?.id;
     const known = events.some((event) => event.id === asked);
@@ -35,12 +35,21 @@ export class EventPicker {
     this.select.hidden = choices.length === 0;
     this.input.hidden = this.button.hidden = choices.length > 0;
     if (asked === undefined) this.input.focus();
-    else this.open(asked);
+    else this.show(asked);
     return asked !== undefined;
   }
 
+  /** Offer nothing: whoever comes next may see other events. */
+  forget(): void {
+    this.form.hidden = true;
+    this.select.replaceChildren();
+  }
+
   open(eventId: string): void {
-    if (eventId === this.current) return;
+    if (eventId !== this.current) this.show(eventId);
+  }
+
+  private show(eventId: string): void {
     this.current = eventId;
     this.select.value = eventId;
     this.input.value = eventId;

@@ -1,0 +1,82 @@
+"""Sessions that end, and who comes next, on the live map in a real Chromium."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+from playwright.async_api import expect
+
+from tests.app.live.browsing import MapPage, enter
+from tests.app.live.directus.stand_in import DirectusServer
+from tests.app.live.harness import now_ms, publish
+from tests.app.live.http.map.test_map import ONE, Site, site
+
+__all__ = ("site",)
+
+#: Sessions that end are found out at once.
+_AT_ONCE = {"LIVE_REAUTHORIZE_MS": "1000", "DIRECTUS_CACHE_MS": "0"}
+
+
+async def sign_in(page: MapPage, directus: DirectusServer, user: str) -> str:
+    """Sign in a user in another tab, so to speak; return the Cookie header of the session."""
+    cookie = await directus.login(user)
+    name, _, value = cookie.partition("=")
+    await page.page.context.add_cookies([{"name": name, "value": value, "url": page.address, "httpOnly": True}])
+    return cookie
+
+
+@contextlib.asynccontextmanager
+async def visiting(site: Site, directus: DirectusServer, **variables: str) -> AsyncIterator[MapPage]:
+    """Open an empty tab before a worker that asks Directus."""
+    worker = await site.serve(LIVE_AUTH="directus", DIRECTUS_BASE_URL=directus.url, **_AT_ONCE | variables)
+    async with site.page(worker) as page:
+        yield page
+
+
+async def test_who_comes_next_sees_other_events(site: Site, directus: DirectusServer) -> None:
+    """Signed out, no event of the last user is offered; who signs in then is offered those they may see."""
+    race, secret, other = [await directus.add_event(name) for name in ("Race", "Secret", "Other")]
+    ana, bo = await directus.add_user(), await directus.add_user()
+    await directus.allow(ana, [race, secret])
+    await directus.allow(bo, [race, other])
+    await enter(site.database, {race: [ONE]})
+    async with visiting(site, directus) as page:
+        offered = page.page.locator("#event-select option")
+        session = await sign_in(page, directus, ana)
+        await page.open(race)
+        await page.until("live")
+        await expect(offered).to_have_text(["Race", "Secret"])
+        await directus.logout(session)
+        await page.until("signed-out")
+        await expect(offered).to_have_count(0)
+        await expect(page.page.locator("#event-form")).to_be_hidden()
+        await sign_in(page, directus, bo)
+        await page.until("live")
+        await expect(offered).to_have_text(["Other", "Race"])
+        await expect(page.page.locator("#event-select")).to_have_value(race)
+
+
+async def test_a_replay_outlives_its_session(site: Site, directus: DirectusServer) -> None:
+    """The moment that was shown stays in the address, and in links, and is shown again after signing in."""
+    race, user = await directus.add_event("Race"), await directus.add_user()
+    await directus.allow(user, [race])
+    await enter(site.database, {race: [ONE]})
+    start = now_ms() // 1000 * 1000 - 60_000
+    moment = f"time={datetime.fromtimestamp(start // 1000 + 20, UTC):%Y-%m-%dT%H:%M:%SZ}"
+    async with visiting(site, directus) as page:
+        for second in range(40):
+            await publish(site.redis, site.stream, ONE, start + 1000 * second, lat=41 + second / 1000)
+        await site.stored(40)
+        session = await sign_in(page, directus, user)
+        await page.page.goto(f"{page.address}/#event={race}&device={ONE}&{moment}")
+        await page.until_devices({ONE: 41.02})
+        await directus.logout(session)
+        await page.until("signed-out")
+        await expect(page.page.locator("body")).not_to_have_attribute("data-replay", "")
+        assert moment in page.page.url
+        await sign_in(page, directus, user)
+        await page.until("live")
+        await page.until_devices({ONE: 41.02})
+        assert moment in page.page.url
