@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 from telemetry_app.cli.gpx import MAX_BYTES, GpxError, read_gpx, thin
 from telemetry_app.live.wire.course import MAX_VERTICES, fit_course
-from tests.app.cli.running import telemetry
+from tests.app.cli.running import telemetry, telemetry_on_a_terminal
 
 RACE = """<?xml version="1.0" encoding="UTF-8"?>
 <gpx version="1.1" creator="x" xmlns="http://www.topografix.com/GPX/1/1" xmlns:x="urn:x">
@@ -32,6 +32,8 @@ RACE = """<?xml version="1.0" encoding="UTF-8"?>
   <trk><trkseg><trkpt lat="10" lon="20"/><trkpt lat="11" lon="21"/></trkseg></trk>
 </gpx>
 """
+#: With this a terminal deletes a line.
+DELETED = "\x1b[2K"
 
 
 def gpx(inside: str, head: str = "") -> bytes:
@@ -78,6 +80,25 @@ async def test_a_file_that_is_none(tmp_path: Path) -> None:
         path = tmp_path / name
         path.write_bytes(content)
         assert await imported(path) == (1, "", f"Error: {path} cannot be a course: {reason}.")
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "said"),
+    [
+        pytest.param(RACE, 0, "", id="course"),
+        pytest.param("<gpx/>", 1, "there is no line of at least two points in it.", id="none"),
+    ],
+)
+async def test_progress_on_a_terminal(tmp_path: Path, content: str, status: int, said: str) -> None:
+    """Who waits sees that something is done; its line goes before anything else is said, and is not in the output."""
+    path = tmp_path / "race.gpx"
+    path.write_text(content)
+    _, expected, _ = await imported(path)
+    code, output, shown = await telemetry_on_a_terminal("course", "import", str(path))
+    assert (code, output) == (status, expected)
+    progress, _, left = shown.rpartition(DELETED)
+    assert "reading and thinning" in progress
+    assert left.rpartition("be a course: ")[2].strip() == said
 
 
 def test_tracks_and_waypoints() -> None:
