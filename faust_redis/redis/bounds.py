@@ -1,4 +1,7 @@
-"""Replies of bounded size: Redis counts entries, not bytes, so a read may bring any number of them."""
+"""Replies of bounded size: Redis counts entries, not bytes, so a read may bring any number of them.
+
+And parsers for the client: one that sees the end of its connection, and one that is bounded besides.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,27 @@ class ReplyBound:
             raise ReplyTooLarge(f"a reply of more than {MOST_REPLY_BYTES >> 20} MB")
 
 
-class BoundedParser(DefaultParser):  # type: ignore[valid-type,misc]  # the parser of hiredis, which we require
+class Parser(DefaultParser):  # type: ignore[valid-type,misc]  # the parser of hiredis, which we require
+    """Tells the client of a connection that ended while nothing was asked.
+
+    The client looks at a connection before it sends a command. By itself it does not see that one was reset, nor, as
+    long as it may be told of maintenance, that one was closed: after an outage each connection of its pool would cost a
+    command, whenever its turn comes.
+    """
+
+    async def can_read(self) -> bool:
+        """Return whether something has come that nobody asked for.
+
+        Raises:
+            OSError: The connection has ended; the client opens another one.
+        """
+        has_come = bool(await super().can_read())
+        if self._stream.exception() is not None or self._stream.at_eof():
+            raise ConnectionResetError("connection lost while nothing was asked")
+        return has_come
+
+
+class BoundedParser(Parser):
     """Reads replies until one becomes too large; the client closes the connection after any error."""
 
     def __init__(self, socket_read_size: int) -> None:

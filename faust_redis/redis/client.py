@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError, NoScriptError, ReadOnlyError
 
 from faust_redis.redis.address import Sentinels, parse_sentinels, refuse
-from faust_redis.redis.bounds import BoundedParser
+from faust_redis.redis.bounds import BoundedParser, Parser
 from faust_redis.redis.errors import ANY_REDIS_ERROR
 
 if TYPE_CHECKING:
@@ -53,17 +53,17 @@ def connect(url: str, *, bounded: bool = False) -> Client:
         "socket_connect_timeout": _CONNECT_TIMEOUT_S,
         "retry": Retry(NoBackoff(), 0),
     }
-    bound: dict[str, Any] = {"parser_class": BoundedParser} if bounded else {}
+    parser: dict[str, Any] = {"parser_class": BoundedParser if bounded else Parser}
     client: Client
     if "+cluster://" in url:
         client = RedisCluster.from_url(url.replace("+cluster", "", 1), **kwargs)
         # Its constructor does not take one; nodes that are known, and those that will be.
         for connections in (client.get_connection_kwargs(), *(node.connection_kwargs for node in client.startup_nodes)):
-            connections.update(bound)
+            connections.update(parser)
     elif "+sentinel://" in url:
-        client = _of_sentinels(parse_sentinels(url), {**kwargs, **bound})
+        client = _of_sentinels(parse_sentinels(url), {**kwargs, **parser})
     else:
-        client = Redis.from_url(url, **kwargs, **bound)
+        client = Redis.from_url(url, **kwargs, **parser)
     for command in _RAW_REPLIES:
         client.set_response_callback(command, _unchanged)  # type: ignore[arg-type]  # any callable will do
     return client
