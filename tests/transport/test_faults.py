@@ -175,7 +175,8 @@ async def test_refused_connections(transport_app: AppFactory, records: Stream, p
     proxy.cut()
     await eventually(app.consumer.why_not_ready)
     assert await app.consumer.redis.why_not_ready()
-    await eventually(lambda: app.observer.reads["error"] >= 3)
+    # Of any kind: on a busy machine the lease may end meanwhile, and nothing is read without one.
+    await eventually(lambda: sum(app.observer.retries.values()) >= 3)
     await records.publish(during := names("b", 10))
     await proxy.accept()
     await records.committed([*before, *during])
