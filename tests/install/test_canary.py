@@ -167,6 +167,7 @@ TEXTS: Final = {
     "NOGROUP": "after Redis was emptied the group is not made again: nothing is read any more",
     "no such key": "the same, where only the stream is gone",
     "ERR no such key": "the same, as a client without the prefix's removal hands it on",
+    "WRONGTYPE": "a key of another type in the place of one lease holds up the other partitions",
     "UNBLOCKED": "a failover during a read is logged as an error for people instead of a warning",
     "'NoneType' object": "the same with asyncio of Python 3.12 and 3.13.0",
     "the handler is closed": "a connection that was reset at the wrong moment ends the worker instead of being retried",
