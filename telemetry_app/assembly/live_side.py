@@ -117,6 +117,7 @@ def build_live_side(settings: Settings, operations: Operations, put: Put) -> Liv
         limits=_limits(settings),
         max_ahead_s=settings.quality_max_ahead_s,
         review_s=refresh_s,
+        sign_in_url=settings.live_sign_in_url,
         observer=observer,
     )
 
@@ -142,7 +143,6 @@ def build_live_side(settings: Settings, operations: Operations, put: Put) -> Liv
                 authentication=settings.live_auth,
                 embed_origins=settings.live_embed_origins,
                 basemap=settings.live_basemap,
-                sign_in_url=settings.live_sign_in_url,
             ),
             allowed_origins=settings.live_allowed_origins,
             trusted_proxies=settings.live_trusted_proxies,

@@ -67,6 +67,7 @@ class LiveSide(Service):
         limits: Of each client and of all.
         max_ahead_s: How far ahead of its append a position may be to be shown.
         review_s: Time between two looks whether what is shown is still good.
+        sign_in_url: Page where people sign in, told to those without a session; None = they know where.
         observer: Told what happens.
     """
 
@@ -86,6 +87,7 @@ class LiveSide(Service):
         limits: LiveLimits,
         max_ahead_s: int,
         review_s: float,
+        sign_in_url: str | None,
         observer: LiveObserver,
         **kwargs: Any,
     ) -> None:
@@ -93,6 +95,7 @@ class LiveSide(Service):
         self.authorizer = authorizer
         self.details = details
         self.limits = limits
+        self.sign_in_url = sign_in_url
         self.observer = observer
         self.registry = Registry(observer)
         self.history = History()
@@ -128,6 +131,7 @@ class LiveSide(Service):
             authorizer=authorizer,
             namer=Namer(self.registry, device_events, details),
             limits=limits,
+            sign_in_url=sign_in_url,
         )
         self._housekeeper = Housekeeper(
             self.registry,

@@ -3,6 +3,7 @@ import "./app.css";
 import { letInspect } from "./app/inspection.ts";
 import { Linking } from "./app/linking.ts";
 import { Replaying } from "./app/replaying.ts";
+import { onReturn } from "./app/returning.ts";
 import { Selection } from "./app/selection.ts";
 import type { Course } from "./course/course.ts";
 import { CourseLoader } from "./course/loader.ts";
@@ -127,7 +128,7 @@ class App {
       this.map?.mendTiles();
     });
     // Someone who signed in in another tab returns to this one.
-    addEventListener("focus", () => void this.session.ask());
+    onReturn(() => (this.status.state.name === "forbidden" ? this.retry() : void this.session.ask()));
     // In a dialog the key closes that.
     addEventListener("keydown", (event) => event.key === "Escape" && document.querySelector("dialog[open]") === null && this.select(undefined));
     byId("fit", HTMLButtonElement).addEventListener("click", () => {

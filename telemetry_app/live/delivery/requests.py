@@ -7,6 +7,8 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from msgspec import UNSET, UnsetType
+
 from telemetry_app.live.clients.subscription import Subscription
 from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.encoding import Form
@@ -59,6 +61,7 @@ class RequestHandler:
     authorizer: Authorizer
     namer: Namer
     limits: LiveLimits
+    sign_in_url: str | None
 
     async def handle(self, connection: Connection, data: bytes | str) -> None:
         """Answer one frame, whatever it holds."""
@@ -88,7 +91,7 @@ class RequestHandler:
             return
         self.registry.unsubscribe(connection, topic)
         code, message = _REFUSALS[verdict.result]
-        connection.send(encode(Error(code, message, topic)))
+        connection.send(encode(Error(code, message, topic, signInUrl=self._where_to_sign_in(connection, code))))
 
     async def reauthenticate(self, connection: Connection) -> None:
         """Check again whether a client's session goes on; it does while Directus cannot be asked."""
@@ -122,8 +125,14 @@ class RequestHandler:
             connection.close(CloseCode.SESSION_ENDED)
         elif verdict.result != "ok":
             code, message = _REFUSALS[verdict.result]
-            _refuse(connection, request, code, verdict.why or message)
+            sign_in_url = self._where_to_sign_in(connection, code)
+            _refuse(connection, request, code, verdict.why or message, sign_in_url)
         return verdict.result == "ok"
+
+    def _where_to_sign_in(self, connection: Connection, code: ErrorCode) -> str | UnsetType:
+        """Return what a client is told that may see more with a session, and has none."""
+        stranger = code == "forbidden" and connection.credentials.cookie is None
+        return self.sign_in_url if stranger and self.sign_in_url is not None else UNSET
 
     async def _reachable(self, text: str) -> Vector | None:
         """Return the client's cursor, if everything after it can be read."""
@@ -147,5 +156,7 @@ def _form(frame: Subscribe, connection: Connection) -> Form:
     return Form.DEFLATED if connection.deflates else Form.BATCH
 
 
-def _refuse(connection: Connection, request: Request, code: ErrorCode, message: str) -> None:
-    connection.send(encode(Error(code, message, request.frame.topic, request.reference)))
+def _refuse(
+    connection: Connection, request: Request, code: ErrorCode, message: str, sign_in_url: str | UnsetType = UNSET
+) -> None:
+    connection.send(encode(Error(code, message, request.frame.topic, request.reference, sign_in_url)))

@@ -48,14 +48,12 @@ class PageOptions(NamedTuple):
         authentication: How clients are known: `directus` or `none`.
         embed_origins: Pages that may show it in a frame; none = nobody may, `*` = any.
         basemap: Path of the archive with the base map; None = outlines.
-        sign_in_url: Page where people sign in; None = they know where.
     """
 
     path: str
     authentication: str
     embed_origins: Collection[str] = ()
     basemap: str | None = None
-    sign_in_url: str | None = None
 
 
 async def show_folder(request: web.Request) -> web.StreamResponse:

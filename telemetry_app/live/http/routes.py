@@ -73,7 +73,7 @@ class LiveRoutes:
         trusted_proxies: Sequence[Network],
     ) -> None:
         proxies = TrustedProxies(trusted_proxies)
-        self._door = door = Door(live.authenticator, proxies, allowed_origins, sign_in_url=page.sign_in_url)
+        self._door = door = Door(live.authenticator, proxies, allowed_origins, sign_in_url=live.sign_in_url)
         self._lobby = Lobby(
             live.limits.max_descriptors,
             most_of_peer=max(1, live.limits.max_descriptors // _PEERS),

@@ -222,13 +222,15 @@ class Unsubscribed(msgspec.Struct, frozen=True, tag="unsubscribed"):
 class Error(msgspec.Struct, frozen=True, tag="error"):
     """Something was refused or has ended; with a `topic`, that subscription does not stand.
 
-    Only `error` passes by itself: try again. The other codes stay until something else changes.
+    Only `error` passes by itself: try again. The other codes stay until something else changes. `forbidden` to a client
+    without a session has `signInUrl`, if the server was told where people sign in: connect again when they have.
     """
 
     code: ErrorCode
     message: str
     topic: str | UnsetType = UNSET
     id: msgspec.Raw | UnsetType = UNSET
+    signInUrl: str | UnsetType = UNSET  # noqa: N815 - the protocol's spelling
 
 
 ServerFrame = PositionFrame | PositionsFrame | Removed | Subscribed | Entries | Unsubscribed | Error

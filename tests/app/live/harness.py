@@ -271,15 +271,14 @@ async def live_side(  # noqa: PLR0913 - each may be shared between two workers
         limits=limits or LiveLimits(),
         max_ahead_s=MAX_AHEAD_S,
         review_s=review_s,
+        sign_in_url=sign_in_url,
         observer=observed,
     )
     routes = LiveRoutes(
         live,
         past=past or NoPast(),
         device_events=entries,
-        page=PageOptions(
-            path=path, authentication="none", embed_origins=embed_origins, basemap=basemap, sign_in_url=sign_in_url
-        ),
+        page=PageOptions(path=path, authentication="none", embed_origins=embed_origins, basemap=basemap),
         allowed_origins=allowed_origins,
         trusted_proxies=trusted_proxies,
     )

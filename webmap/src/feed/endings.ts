@@ -1,7 +1,7 @@
 /** What follows when a subscription or a connection ends: another attempt, or a state that stays until the user acts. */
 import type { Refusal } from "./probe.ts";
-import { CloseCode } from "./protocol.ts";
-import { signedOut, type FeedState } from "./state.ts";
+import { CloseCode, type ErrorFrame } from "./protocol.ts";
+import { leading, signedOut, type FeedState } from "./state.ts";
 
 export type Ending =
   | { readonly kind: "end"; readonly state: FeedState }
@@ -17,11 +17,11 @@ const CLOSED: Readonly<Record<number, string>> = {
   [CloseCode.tooManyRequests]: "The server asks for fewer requests.",
 };
 
-/** After an error frame with this code, and the server's sentence if it has one. */
-export function afterError(code: string, message: string): Ending {
+/** After an error frame, whose message is the server's sentence if it has one. */
+export function afterError({ code, message, signInUrl }: ErrorFrame): Ending {
   switch (code) {
     case "forbidden":
-      return end({ name: "forbidden", text: message || "You may not see this event." });
+      return end(leading({ name: "forbidden", text: message || "You may not see this event." }, signInUrl));
     case "not-found":
     case "unknown-topic":
       return end({ name: "not-found", text: message || "There is no such event." });

@@ -134,7 +134,7 @@ export class Feed {
 
   private onError(frame: ErrorFrame): void {
     if (frame.id === PING_ID || (frame.topic !== undefined && frame.topic !== this.topic)) return;
-    this.finish(afterError(frame.code, frame.message));
+    this.finish(afterError(frame));
   }
 
   private onClose(code: number): void {

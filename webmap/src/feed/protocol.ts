@@ -1,6 +1,7 @@
 /** The frames of the WebSocket, named as in docs/asyncapi.json: all that arrives is untrusted and checked here, once. */
 
 import { parseEntries, type EntriesByDevice } from "./entries.ts";
+import { signInUrlOf } from "./probe.ts";
 
 /** One position; speed in km/h, course in degrees clockwise from north, ts in epoch milliseconds. */
 export interface Position {
@@ -57,6 +58,7 @@ export interface ErrorFrame {
   readonly topic: string | undefined;
   readonly message: string;
   readonly id: unknown;
+  readonly signInUrl: string | undefined;
 }
 
 export type ServerFrame = PositionsFrame | Subscribed | EntriesFrame | RemovedFrame | Unsubscribed | ErrorFrame;
@@ -155,6 +157,7 @@ function parseError(fields: Fields): ServerFrame | undefined {
     topic: typeof fields["topic"] === "string" ? fields["topic"] : undefined,
     message: typeof fields["message"] === "string" ? fields["message"].slice(0, 200) : "",
     id: fields["id"],
+    signInUrl: signInUrlOf(fields),
   };
 }
 

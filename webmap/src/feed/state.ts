@@ -19,7 +19,7 @@ export interface FeedState {
   readonly retryAt?: number;
   /** When the last position came, epoch milliseconds; given while stale. */
   readonly since?: number;
-  /** Where to sign in; given while signed out, if the server says it. */
+  /** Where to sign in; given while that may help, if the server says it. */
   readonly signInUrl?: string;
 }
 
@@ -27,7 +27,11 @@ export const CONNECTING: FeedState = { name: "connecting", text: "Connecting…"
 
 /** Without a session; `text` is the server's sentence, if it has one. */
 export function signedOut(text: string | undefined, signInUrl: string | undefined): FeedState {
-  const state: FeedState = { name: "signed-out", text: text ?? "You are signed out. Please sign in to see the map." };
+  return leading({ name: "signed-out", text: text ?? "You are signed out. Please sign in to see the map." }, signInUrl);
+}
+
+/** The state that leads to where one signs in, if that is known. */
+export function leading(state: FeedState, signInUrl: string | undefined): FeedState {
   return signInUrl === undefined ? state : { ...state, signInUrl };
 }
 

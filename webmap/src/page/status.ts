@@ -19,6 +19,9 @@ const NOTICES_IN_A_FRAME: Partial<Record<StateName, string>> = {
   "no-map": "To see the map, which needs WebGL 2, reload the page.",
 };
 
+/** Instead of the notice where somebody may see less for want of a session. */
+const SIGN_IN = "You may if you sign in: the map continues when you come back.";
+
 const RETRYABLE: ReadonlySet<StateName> = new Set(["reconnecting", "forbidden", "not-found", "signed-out", "no-map", "error"]);
 
 export class StatusBar {
@@ -47,7 +50,8 @@ export class StatusBar {
     const notice = ("embed" in document.body.dataset ? NOTICES_IN_A_FRAME : NOTICES)[state.name];
     this.notice.hidden = notice === undefined;
     setText(byId("notice-title", HTMLElement), state.text);
-    setText(byId("notice-text", HTMLElement), notice ?? "");
+    const mayHelp = state.name === "forbidden" && state.signInUrl !== undefined;
+    setText(byId("notice-text", HTMLElement), mayHelp ? SIGN_IN : (notice ?? ""));
     this.signIn.hidden = state.signInUrl === undefined;
     if (state.signInUrl !== undefined) this.signIn.href = state.signInUrl;
     this.tick();

@@ -88,12 +88,13 @@ test("a device that is removed has an id, and its event", () => {
   }
 });
 
-test("an error keeps code, topic and id", () => {
-  assert.deepEqual(parseFrame('{"type":"error","code":"forbidden","topic":"event:a","id":3}'), {
+test("an error keeps code, topic, id and where to sign in", () => {
+  assert.deepEqual(parseFrame('{"type":"error","code":"forbidden","topic":"event:a","id":3,"signInUrl":"/login"}'), {
     type: "error",
     code: "forbidden",
     topic: "event:a",
     message: "",
     id: 3,
+    signInUrl: "/login",
   });
 });

@@ -55,6 +55,17 @@ async def test_without_a_session(side: Side, headers: dict[str, str]) -> None:
         assert [event["id"] for event in (await answer.json())["events"]] == [SEVEN]
 
 
+async def test_where_to_sign_in(redis_url: str, stream: str, public: Spectator) -> None:
+    """Who has no session is told where one signs in for an event that everybody may not see; who has one is not."""
+    async with live_side(redis_url, stream, devices=DEVICES, rights=public, sign_in_url="/login") as side:
+        for headers in STRANGERS:
+            refusal = await ask(await side.connect(headers=headers), type="subscribe", topic=TOPIC_8)
+            assert (refusal["code"], refusal["signInUrl"]) == ("forbidden", "/login")
+        socket = await side.connect()
+        refusal = await ask(socket, type="subscribe", topic=f"event:{MISSING}")
+        assert (refusal["code"], "signInUrl" in refusal) == ("forbidden", False)
+
+
 async def test_without_the_setting(live: LiveFactory, directus: DirectusServer) -> None:
     """Whatever Directus shows to everybody, without a session nobody comes in."""
     await directus.allow_public([SEVEN])

@@ -17,6 +17,7 @@ __all__ = ("site",)
 
 #: Sessions that end are found out at once.
 _AT_ONCE = {"LIVE_REAUTHORIZE_MS": "1000", "DIRECTUS_CACHE_MS": "0"}
+_SIGN_IN = "https://www.example.org/login"
 
 
 async def sign_in(page: MapPage, directus: DirectusServer, user: str) -> str:
@@ -80,3 +81,23 @@ async def test_a_replay_outlives_its_session(site: Site, directus: DirectusServe
         await page.until("live")
         await page.until_devices({ONE: 41.02})
         assert moment in page.page.url
+
+
+async def test_the_public_is_led_to_more(site: Site, directus: DirectusServer) -> None:
+    """Who may not see an event without a session is led to where one signs in, and goes on after coming back."""
+    race, user = await directus.add_event("Race"), await directus.add_user()
+    await directus.allow(user, [race])
+    await directus.allow_public([])
+    await enter(site.database, {race: [ONE]})
+    async with visiting(site, directus, LIVE_ALLOW_PUBLIC="true", LIVE_SIGN_IN_URL=_SIGN_IN) as page:
+        link = page.page.get_by_role("link", name="Sign in")
+        await page.open(race)
+        await page.until("forbidden")
+        await expect(link).to_have_attribute("href", _SIGN_IN)
+        await expect(page.page.locator("#notice-text")).to_contain_text("if you sign in")
+        await sign_in(page, directus, user)
+        await page.page.evaluate("() => dispatchEvent(new Event('focus'))")
+        await page.until("live")
+        await expect(link).to_be_hidden()
+        await expect(page.page.locator("#event-select option")).to_have_text(["Race"])
+    await directus.forbid_public()
