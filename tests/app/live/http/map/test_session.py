@@ -18,6 +18,21 @@ __all__ = ("site",)
 #: Sessions that end are found out at once.
 _AT_ONCE = {"LIVE_REAUTHORIZE_MS": "1000", "DIRECTUS_CACHE_MS": "0"}
 _SIGN_IN = "https://www.example.org/login"
+#: The page's own timers, which would find out later what these tests are about, do not go off.
+_NO_TIMERS = """
+const after = window.setTimeout;
+window.setTimeout = (action, delayMs, ...rest) => (delayMs >= 2000 ? 1 : after(action, delayMs, ...rest));
+"""
+_COME_BACK = "() => document.dispatchEvent(new Event('visibilitychange'))"
+#: Which of these is not wholly in view, or has something else on it.
+_COVERED = """() => ["#whole-map", "#notice-title", "#sign-in"].filter((name) => {
+  const element = document.querySelector(name);
+  const { left, top, right, bottom } = element.getBoundingClientRect();
+  const [x, y] = [(left + right) / 2, (top + bottom) / 2];
+  // Corners may be round.
+  const points = [[x, y], [left + 1, y], [right - 1, y], [x, top + 1], [x, bottom - 1]];
+  return !points.every((point) => element.contains(document.elementFromPoint(...point)));
+})"""
 
 
 async def sign_in(page: MapPage, directus: DirectusServer, user: str) -> str:
@@ -101,3 +116,19 @@ async def test_the_public_is_led_to_more(site: Site, directus: DirectusServer) -
         await expect(link).to_be_hidden()
         await expect(page.page.locator("#event-select option")).to_have_text(["Race"])
     await directus.forbid_public()
+
+
+async def test_in_a_small_frame(site: Site, directus: DirectusServer) -> None:
+    """In a frame of the usual size one reads what is the matter, and can sign in; shown again, the map goes on."""
+    race, user = await directus.add_event("Race"), await directus.add_user()
+    await directus.allow(user, [race])
+    await enter(site.database, {race: [ONE]})
+    async with visiting(site, directus, LIVE_SIGN_IN_URL=_SIGN_IN) as page:
+        await page.page.add_init_script(_NO_TIMERS)
+        await page.page.set_viewport_size({"width": 300, "height": 150})
+        await page.page.goto(f"{page.address}/?embed=1#event={race}")
+        await page.until("signed-out")
+        assert await page.page.evaluate(_COVERED) == []
+        await sign_in(page, directus, user)
+        await page.page.evaluate(_COME_BACK)
+        await page.until("live")
