@@ -51,6 +51,7 @@ class TcpProxy:
         self._tls = tls
         self._links: set[_Link] = set()
         self._listener: asyncio.Server | None = None
+        self._refuses = False
         self._flowing: dict[Direction, asyncio.Event] = {"to server": asyncio.Event(), "to client": asyncio.Event()}
         self.flow()
 
@@ -96,18 +97,28 @@ class TcpProxy:
 
     async def refuse(self) -> None:
         """Close the listening socket: new connections are refused, those that exist go on."""
+        self._refuses = True
         if self._listener is not None:
+            listener, self._listener = self._listener, None
+            for listening in listener.sockets:
+                asyncio.get_running_loop().remove_reader(listening)
+            # One that was just accepted becomes a connection, and is reset; after the close nobody would have it.
+            await asyncio.sleep(0)
             # Without wait_closed(), which from Python 3.12 on waits for the connections as well.
-            self._listener.close()
-            self._listener = None
+            listener.close()
 
     async def accept(self) -> None:
         """Listen again, on the same port."""
+        self._refuses = False
         if self._listener is None:
             self._listener = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self._tls)
 
     def _serve(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
-        # Not a coroutine: the connection is known, and can be cut, from its first moment on.
+        # Not a coroutine: the connection is known, and can be cut, from its first moment on. It was not known yet while
+        # it was accepted, and may have been refused and cut with the others meanwhile.
+        if self._refuses:
+            _reset(client)
+            return
         flowing = asyncio.Event()
         flowing.set()
         link = _Link(client, asyncio.get_running_loop().create_task(self._carry(reader, client, flowing)), flowing)

@@ -192,6 +192,19 @@ async def test_refuse_turns_new_connections_away_until_accept(proxy: TcpProxy) -
             assert await other.echo(b"c") == b"c"
 
 
+@pytest.mark.parametrize("turns", range(10))
+async def test_refuse_and_cut_leave_no_connection(proxy: TcpProxy, turns: int) -> None:
+    """After `refuse()` and `cut()` nobody is connected, however far a connection was when they came."""
+    opening = asyncio.create_task(asyncio.open_connection("127.0.0.1", proxy.port))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await proxy.refuse()
+    proxy.cut()
+    with pytest.raises((OSError, asyncio.IncompleteReadError)):  # noqa: PT012 - whichever of them is the first to notice
+        client = Client(*await opening)
+        await client.echo(b"hello")
+
+
 async def test_latency_delays_each_way(proxy: TcpProxy) -> None:
     """With latency an answer takes at least the way there and the way back."""
     loop = asyncio.get_running_loop()
