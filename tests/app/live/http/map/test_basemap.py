@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Response, expect
+from playwright.async_api import Response, Route, expect
 
 from telemetry_app.tools.place import write_place
 from telemetry_app.tools.place.archive import write_archive
@@ -29,6 +32,31 @@ DARK_WATER, LIGHT_WATER = (29, 58, 95), (174, 209, 230)
 #: Drawn without a graphics card, each pixel takes its time.
 SMALL: dict[str, Any] = {"viewport": {"width": 800, "height": 500}, "reduced_motion": "reduce"}
 HOSTILE = "<img src=x onerror=console.error(1)><b>© Ana &amp; Bo</b> &lt;script&gt; <a href='https://elsewhere.example'>more</a>"
+#: As much of it as is shown, on several lines of the narrowest phone.
+LONG = f"{HOSTILE} {'and all who were out in the rain ' * 9}"
+ATTRIBUTION, BUTTON = ".maplibregl-ctrl-attrib", ".maplibregl-ctrl-attrib-button"
+SMALLEST_PHONE: dict[str, Any] = PHONE | {"viewport": {"width": 320, "height": 640}}
+#: Through the place of the device from north to south, no longer than a phone shows closely.
+COURSE = {"type": "LineString", "coordinates": [[LONGITUDE, LATITUDE + 0.003], [LONGITUDE, LATITUDE - 0.003]]}
+#: Where the line of the course ends below, as a share of the map's height: in the light it has this colour.
+_END_OF_COURSE = """({ data, width, height }) => {
+  const isLine = (at) => data[at] === 74 && data[at + 1] === 91 && data[at + 2] === 124;
+  for (let at = data.length - 4; at >= 12; at -= 4) {
+    if ([0, 4, 8, 12].every((left) => isLine(at - left))) return Math.ceil(at / 4 / width) / height;
+  }
+  return undefined;
+}"""
+#: Whether what one touches in the middle of an element is this element.
+_IS_ON_TOP = """(element) => {
+  const { left, top, right, bottom } = element.getBoundingClientRect();
+  return element.contains(document.elementFromPoint((left + right) / 2, (top + bottom) / 2));
+}"""
+#: Each state of the connection from now on.
+_WATCH_STATES = """() => {
+  window.states = [];
+  new MutationObserver(() => window.states.push(document.body.dataset.state))
+    .observe(document.body, { attributeFilter: ["data-state"] });
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +150,30 @@ async def test_a_moment_without_network(site: Site, place: Path) -> None:
         assert {complaint for complaint in page.complaints if "ERR_FAILED" not in complaint} == set()
 
 
+async def test_a_server_that_is_busy(site: Site, place: Path) -> None:
+    """Tiles that are answered 503 once are asked for again while the socket stays connected, and drawn."""
+    await enter(site.database, {"7": [ONE]})
+    worker = await site.serve(LIVE_BASEMAP=str(place))
+    asked: Counter[str] = Counter()
+
+    async def refuse_once(route: Route) -> None:
+        part = route.request.headers["range"]
+        asked[part] += 1
+        await (route.fulfill(status=503) if asked[part] == 1 else route.continue_())
+
+    async with site.page(worker, **SMALL) as page:
+        await open_at_the_course(site, page)
+        await until_shown(page, lambda found: ("water", "river") in found, "the place is drawn")
+        await page.page.evaluate(_WATCH_STATES)
+        await page.page.route("**/*.pmtiles", refuse_once)
+        # Far enough for hills that were not in view before.
+        await page.open(f"7&view={LATITUDE},{LONGITUDE},11")
+        await until_shown(page, lambda found: ("pois", "peak") in found, "hills are drawn")
+        assert max(asked.values()) == 2
+        assert await page.page.evaluate("() => window.states") == []
+        assert [complaint for complaint in page.complaints if " 503 " not in complaint] == []
+
+
 async def test_without_a_file(site: Site) -> None:
     """There are outlines, and nothing is asked for."""
     await enter(site.database, {"7": [ONE]})
@@ -133,6 +185,57 @@ async def test_without_a_file(site: Site) -> None:
         await expect(page.page.locator(".maplibregl-ctrl-attrib-inner")).to_have_text("Natural Earth")
         assert await page.page.evaluate("() => window.telemetryMap.base()") == []
         assert [url for url in asked if "basemap" in url or "tiles" in url] == []
+        assert page.complaints == []
+
+
+async def touch(page: MapPage, name: str) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of an element, when one can touch it."""
+    element = page.page.locator(name)
+    await expect(element).to_be_in_viewport(ratio=1)
+    assert await element.evaluate(_IS_ON_TOP), f"something lies on {name}"
+    box = await element.bounding_box()
+    assert box is not None
+    return box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]
+
+
+async def end_of_course(page: MapPage) -> float:
+    """Return how far down the course goes, also below the attribution."""
+    box = await page.page.locator("#map").bounding_box()
+    assert box is not None
+    attribution = page.page.locator(ATTRIBUTION)
+    await attribution.evaluate("(element) => { element.style.visibility = 'hidden'; }")
+    share = await page.on_picture(_END_OF_COURSE)
+    await attribution.evaluate("(element) => { element.style.visibility = ''; }")
+    return float(box["y"] + share * box["height"]) if share is not None else math.inf
+
+
+async def test_attribution_on_the_smallest_phone(site: Site, tmp_path: Path) -> None:
+    """However long, it covers neither legend nor course; beside a chosen device it is a button, which opens it."""
+    write_other(tmp_path / "race.pmtiles", LONG)
+    await enter(site.database, {"7": [ONE]})
+    await site.database.execute("ALTER TABLE events ADD course jsonb")
+    await site.database.execute("UPDATE events SET course = $1", json.dumps(COURSE))
+    worker = await site.serve(LIVE_BASEMAP=str(tmp_path / "race.pmtiles"))
+    async with site.page(worker, **SMALLEST_PHONE, color_scheme="light", reduced_motion="reduce") as page:
+        await open_at_the_course(site, page)
+        text = page.page.locator(".maplibregl-ctrl-attrib-inner")
+        await expect(text).to_contain_text("in the rain")
+        left, top, right, bottom = await touch(page, ATTRIBUTION)
+        assert bottom <= (await touch(page, "#legend"))[1]
+        # Otherwise it would not matter how far down the course goes.
+        assert left < 160 < right
+
+        async def is_clear() -> bool:
+            await page.page.get_by_role("button", name="Show all").tap()
+            return await end_of_course(page) < top
+
+        await eventually(is_clear, timeout_s=TIMEOUT_S, message="the course ends above the attribution")
+        await page.page.locator(f"li[data-device-id='{ONE}']").tap()
+        await expect(text).to_be_hidden()
+        assert (await touch(page, BUTTON))[0] >= (await touch(page, "#legend"))[2]
+        await page.page.locator(BUTTON).tap()
+        await expect(text).to_be_in_viewport(ratio=1)
+        assert (await touch(page, ATTRIBUTION))[3] <= (await touch(page, "#legend"))[1]
         assert page.complaints == []
 
 

@@ -7,6 +7,7 @@ import re
 import asyncpg
 from playwright.async_api import expect
 
+from telemetry_app.live.wire.texts import MAX_TEXT
 from tests.app.live.browsing import TIMEOUT_S, MapPage, enter
 from tests.app.live.http.map.test_map import AHEAD_S, ONE, OTHER, PHONE, TWO, Site, site
 from tests.support.waiting import eventually
@@ -15,6 +16,15 @@ __all__ = ("site",)
 
 HOSTILE = "<img src=x onerror=console.error(1)> Ana"
 RED = (228, 0, 43)
+LONG_NAME, LONG_NUMBER = ("Bartholomew " * 7)[:80], "1234567890" * 50
+#: Of these is cut, with an ellipsis, what does not fit.
+CUT = [f"li[data-device-id='{ONE}'] .{part}" for part in ("name", "number")] + ["#panel-id", "#panel-number"]
+_IS_CUT = """(element) => {
+  const { overflow, textOverflow, webkitLineClamp } = getComputedStyle(element);
+  const isOnOneLine = textOverflow === "ellipsis" && element.scrollWidth > element.clientWidth;
+  const isOnSome = webkitLineClamp !== "none" && element.scrollHeight > element.clientHeight;
+  return overflow === "hidden" && element.clientWidth > 0 && (isOnOneLine || isOnSome);
+}"""
 _RIDERS = """
 ALTER TABLE entries ADD name text, ADD number integer, ADD class text, ADD color text, ADD team text;
 INSERT INTO entries VALUES
@@ -65,12 +75,13 @@ async def test_riders_have_names(site: Site) -> None:
 
 
 async def test_long_names_on_a_phone(site: Site) -> None:
-    """On the narrowest phone a long name is cut; nothing is scrolled sideways, and the panel stays in view.
+    """On the narrowest phone long names and numbers are cut; tooltips say all that the page gets of them.
 
-    Held sideways, all of it is in view, too.
+    Nothing is scrolled sideways, and the panel stays in view; held sideways, all of it is in view, too.
     """
     await enter_riders(site.database)
-    await site.database.execute("UPDATE entries SET name = repeat('Bartholomew ', 9) WHERE id = 10")
+    await site.database.execute("ALTER TABLE entries ALTER number TYPE text")
+    await site.database.execute("UPDATE entries SET name = $1, number = $2 WHERE id = 10", LONG_NAME, LONG_NUMBER)
     worker = await site.serve()
     async with site.page(worker, **PHONE | {"viewport": {"width": 320, "height": 640}}) as map_page:
         page = map_page.page
@@ -79,7 +90,9 @@ async def test_long_names_on_a_phone(site: Site) -> None:
         await site.publish({ONE: 41.1, TWO: 41.2})
         await map_page.until_rows(TWO, ONE)
         await page.locator(f"li[data-device-id='{ONE}']").tap()
-        await expect(page.locator("#panel-id")).to_contain_text("Bartholomew")
+        for selector, said in zip(CUT, (LONG_NAME, LONG_NUMBER[:MAX_TEXT]) * 2, strict=True):
+            await expect(page.locator(selector)).to_have_attribute("title", re.compile(rf"\b{said}\b"))
+            assert await page.locator(selector).evaluate(_IS_CUT), selector
         await expect(page.locator("#panel")).to_be_in_viewport(ratio=1)
         box = await page.locator("#panel header").bounding_box()
         assert box is not None
