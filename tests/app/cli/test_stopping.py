@@ -23,6 +23,15 @@ BACKGROUND = ("sh", "-c", 'trap "" INT; exec "$@"', "sh")
 IN_TIME_S = 60
 
 
+@pytest.fixture(autouse=True)
+def attentive() -> Iterator[None]:
+    """What is started here does not ignore a signal because the tests were started by `nohup` or as a job."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, before[0])
+    signal.signal(signal.SIGHUP, before[1])
+
+
 @contextlib.contextmanager
 def running(folder: Path, *arguments: str, **env: str) -> Iterator["subprocess.Popen[str]"]:
     """Run a command, which does not outlive the block."""
