@@ -200,16 +200,18 @@ class Trial:
     async def _fail_alone(self, index: int, error: Exception) -> None:
         suspect = _Suspect(index, error)
         self._suspects.append(suspect)
-        if isinstance(error, RowsRefusedError) and await self._takes_stored_values():
-            self._suspects.remove(suspect)
-            self._refuse(index, error)
-
-    async def _takes_stored_values(self) -> bool:
-        """Tell whether refused values are their row's fault; asked until they are, as there may be many such rows."""
+        if not isinstance(error, RowsRefusedError):
+            return
         if not self._takes_others:
             some_passed = self._tries.passed > self._passed_at_start
             self._takes_others = some_passed or await self._others_pass() is not False
-        return self._takes_others
+            if not self._takes_others:
+                return
+            # What refused the row may have been mended before the others passed.
+            if not isinstance(await self._try([index], suspect), RowsRefusedError):
+                return
+        self._suspects.remove(suspect)
+        self._refuse(index, error)
 
     def _refuse(self, index: int, error: Exception) -> None:
         reason = str(error) if isinstance(error, RowsRefusedError) else reason_of(error)

@@ -170,6 +170,21 @@ async def test_a_mistake_that_meets_every_row_is_no_rows_fault(url: str, count: 
     assert result == WriteResult(inserted=count, duplicates=0, refused=())
 
 
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_mistake_that_is_mended_before_others_pass_is_no_rows_fault(url: str, count: int) -> None:
+    """A row that failed before the probe passed is tried once more, not refused."""
+    async with desk(url) as it:
+        await it.write([position(100, device_id=OTHER)])
+        await execute(
+            url,
+            "CREATE SEQUENCE tried; CREATE FUNCTION mistake() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$BEGIN IF nextval('tried') <= {count} THEN PERFORM 1 / 0; END IF; RETURN NEW; END$$; "
+            "CREATE TRIGGER mistake BEFORE INSERT ON positions FOR EACH ROW EXECUTE FUNCTION mistake()",
+        )
+        result = await asyncio.wait_for(it.write(positions(count)), 60)
+    assert result == WriteResult(inserted=count, duplicates=0, refused=())
+
+
 async def test_the_newest_row_is_of_the_device_that_is_refused(url: str) -> None:
     """A value that is refused is known to be its row's fault by a row of another device."""
     async with desk(url) as it:
