@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Final
 
@@ -151,20 +152,27 @@ async def test_merging_is_repeated_after_a_timeout(url: str) -> None:
     assert result == WriteResult(inserted=0, duplicates=0, refused=(), merged=4)
 
 
-@pytest.mark.parametrize("count", [1, 20])
-async def test_a_mistake_that_meets_every_row_is_no_rows_fault(url: str, count: int) -> None:
-    """With the error of a value that cannot be held everything waits, when what is stored would be refused as well."""
+@contextlib.asynccontextmanager
+async def mistaken(url: str, when: str = "true") -> AsyncIterator[Desk]:
+    """Write to a table with a row of another device, and a trigger that divides by zero when this is so."""
     async with desk(url) as it:
         await it.write([position(100, device_id=OTHER)])
         await execute(
             url,
-            "CREATE FUNCTION mistake() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM 1 / 0; RETURN NEW; END$$; "
+            "CREATE SEQUENCE tried; CREATE FUNCTION mistake() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$BEGIN IF {when} THEN PERFORM 1 / 0; END IF; RETURN NEW; END$$; "
             "CREATE TRIGGER mistake BEFORE INSERT ON positions FOR EACH ROW EXECUTE FUNCTION mistake()",
         )
-        async with writing(it, count) as write:
-            why = str(await eventually(it.writer.why_not_ready, timeout_s=60))
-            await execute(url, "DROP TRIGGER mistake ON positions")
-            result = await write
+        yield it
+
+
+@pytest.mark.parametrize("count", [1, 20])
+async def test_a_mistake_that_meets_every_row_is_no_rows_fault(url: str, count: int) -> None:
+    """With the error of a value that cannot be held everything waits, when what is stored would be refused as well."""
+    async with mistaken(url) as it, writing(it, count) as write:
+        why = str(await eventually(it.writer.why_not_ready, timeout_s=60))
+        await execute(url, "DROP TRIGGER mistake ON positions")
+        result = await write
     assert "division by zero" in why
     assert "a trigger" in why
     assert result == WriteResult(inserted=count, duplicates=0, refused=())
@@ -173,14 +181,7 @@ async def test_a_mistake_that_meets_every_row_is_no_rows_fault(url: str, count: 
 @pytest.mark.parametrize("count", [1, 2])
 async def test_a_mistake_that_is_mended_before_others_pass_is_no_rows_fault(url: str, count: int) -> None:
     """A row that failed before the probe passed is tried once more, not refused."""
-    async with desk(url) as it:
-        await it.write([position(100, device_id=OTHER)])
-        await execute(
-            url,
-            "CREATE SEQUENCE tried; CREATE FUNCTION mistake() RETURNS trigger LANGUAGE plpgsql AS "
-            f"$$BEGIN IF nextval('tried') <= {count} THEN PERFORM 1 / 0; END IF; RETURN NEW; END$$; "
-            "CREATE TRIGGER mistake BEFORE INSERT ON positions FOR EACH ROW EXECUTE FUNCTION mistake()",
-        )
+    async with mistaken(url, f"nextval('tried') <= {count}") as it:
         result = await asyncio.wait_for(it.write(positions(count)), 60)
     assert result == WriteResult(inserted=count, duplicates=0, refused=())
 
