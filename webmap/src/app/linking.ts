@@ -30,7 +30,7 @@ export class Linking {
     chosen: (eventId) => this.address.go(eventId),
     opened: (eventId) => {
       this.eventId = eventId;
-      this.shows = true;
+      this.shows = false;
       this.host.open(eventId);
     },
   });
@@ -68,12 +68,15 @@ export class Linking {
   /** Show what a link does of its event. */
   restore(link: Link): void {
     const { finding, replaying, selection } = this.host;
+    // Until all of it is: each step lets the address follow.
+    this.shows = false;
     finding.restore(link.filter, link.order);
     if (link.timeMs !== undefined) replaying.open(link.timeMs);
     else replaying.stop();
     this.host.look(link.view);
     selection.select(link.deviceId, link.view === undefined);
     selection.follow(link.following, link.view === undefined);
+    this.shows = true;
   }
 
   /** There is a map from now on. */

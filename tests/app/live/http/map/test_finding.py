@@ -25,6 +25,12 @@ _HEAR = """() => {
   window.heard = [];
   new MutationObserver(() => window.heard.push(note.textContent)).observe(note, { childList: true });
 }"""
+#: Notes what the page writes as its address.
+_FOLLOW_ADDRESS = """(() => {
+  window.addresses = [];
+  const write = history.replaceState.bind(history);
+  history.replaceState = (...what) => { write(...what); window.addresses.push(location.href); };
+})()"""
 
 
 async def until_address(page: Page, expected: str) -> None:
@@ -133,6 +139,7 @@ async def test_a_link_opens_the_same(site: Site) -> None:
         link = await copied(page)
         assert link == await page.evaluate("() => location.href")
 
+        await other.add_init_script(_FOLLOW_ADDRESS)
         await other.goto(link)
         await theirs.until_devices({ONE: 41.059, TWO: 41.1})
         await expect(other.locator("#panel-id")).to_have_text(ONE)
@@ -140,6 +147,8 @@ async def test_a_link_opens_the_same(site: Site) -> None:
         await expect(other.locator("#filter")).to_have_value("35630704244")
         await expect(other.locator("#order")).to_have_value("name")
         assert await other.evaluate("() => location.href") == link
+        # Not even for a moment was it another one.
+        assert set(await other.evaluate("() => window.addresses")) <= {link}
 
         await other.get_by_role("button", name="Copy link").click()
         dialog = other.get_by_role("dialog", name="Copy this link")
