@@ -36,7 +36,7 @@ async function explain() {
   try {
     const answer = await fetch(url.replace(/^ws/, "http"), { headers: { Cookie: cookie } });
     const refusal = await answer.json();
-    if ([400, 401, 403, 404, 431].includes(answer.status)) {
+    if ([400, 401, 403, 404, 414, 431].includes(answer.status)) {
       console.error(`${refusal.code}: ${refusal.message}`);
       process.exit(1);
     }

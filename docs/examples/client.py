@@ -41,7 +41,7 @@ async def explain(session: aiohttp.ClientSession, url: str) -> None:
     with contextlib.suppress(aiohttp.ClientError):
         async with session.get(url) as answer:
             refusal = await answer.json()
-        if answer.status in {400, 401, 403, 404, 431}:
+        if answer.status in {400, 401, 403, 404, 414, 431}:
             sys.exit(f"{refusal['code']}: {refusal['message']}")
         seconds = answer.headers.get("Retry-After", "")
         await asyncio.sleep(int(seconds) if seconds.isdigit() else 0)

@@ -101,7 +101,8 @@ class Door:
         """Return a handler that refuses pages of a foreign origin; those that may connect may read its answers."""
 
         async def guarded(request: web.Request) -> web.StreamResponse:
-            origin = request.headers.get("Origin")
+            # Browsers send one. Several together are no origin, whichever of them may connect.
+            origin = ", ".join(request.headers.getall("Origin", ())) if "Origin" in request.headers else None
             # Browsers, who lend their session to any page, send its origin, but not with a GET of what they take for
             # the same: a page that asks why it may not connect names its own. Programs send none.
             asking = request.query.get("origin") if origin is None else origin

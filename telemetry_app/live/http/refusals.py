@@ -70,6 +70,7 @@ class Refusal(NamedTuple):
 HEADERS_TOO_LARGE: Final = Refusal(
     431,
     "headers-too-large",
-    f"Your browser sends more than {MAX_COOKIE_CHARS // 1024} KB of cookies. Delete those of this site.",
+    f"Your browser sends more than {MAX_COOKIE_CHARS // 1024} KB in one header, most likely of cookies. "
+    "Delete those of this site.",
     f"a header, most likely Cookie, is longer than {MAX_COOKIE_CHARS} bytes: see who sets them for the whole domain",
 )

@@ -16,6 +16,7 @@ from telemetry_app.live.http.events.course import CourseRequests
 from telemetry_app.live.http.events.history import HistoryRequests
 from telemetry_app.live.http.pages import MapPages, show_folder
 from telemetry_app.live.http.proxies import TrustedProxies
+from telemetry_app.live.http.refusals import Refusal
 from telemetry_app.live.http.server import LiveHandler
 from telemetry_app.live.http.upgrade import Upgrade
 from telemetry_app.live.rights.directus import MAX_COOKIE_CHARS
@@ -46,6 +47,7 @@ _WAITING: Final = (
     "more connections without a request than open files allow, or half as many from one address: see who opens them; "
     "raise the hard limit of open files (ulimit -Hn), or name their proxy in LIVE_TRUSTED_PROXIES"
 )
+_NO_METHOD: Final = Refusal(405, "method-not-allowed", "This can only be read, with GET.")
 
 
 class LiveRoutes:
@@ -105,13 +107,13 @@ class LiveRoutes:
         """Serve from an aiohttp application, whose shutdown ends the connections first."""
         for path, handler in self._handlers.items():
             app.router.add_get(path, handler)
-        self._end_with(app)
+        self._complete(app)
 
     def add_to_faust(self, app: AppT) -> None:
         """Serve from a Faust application as web views, and nothing else of Faust's."""
         for path, handler in self._handlers.items():
             app.web.route(path, _view(handler)(app, app.web))
-        self._end_with(app.web.web_app)  # type: ignore[attr-defined]  # aiohttp's driver
+        self._complete(app.web.web_app)  # type: ignore[attr-defined]  # aiohttp's driver
 
     def runner(self, app: web.Application, **options: Any) -> web.AppRunner:
         """Return what runs an application that serves them."""
@@ -121,8 +123,18 @@ class LiveRoutes:
         self._live.observer.refused("waiting")
         self._door.tell("503 waiting", _WAITING)
 
-    def _end_with(self, app: web.Application) -> None:
+    def _complete(self, app: web.Application) -> None:
+        app.middlewares.append(_refuse_methods)
         app.on_shutdown.append(lambda _: self._live.close_connections())
+
+
+@web.middleware
+async def _refuse_methods(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse as everything else is refused what the router has no handler for: another method than GET."""
+    try:
+        return await handler(request)
+    except web.HTTPMethodNotAllowed as error:
+        return _NO_METHOD.response(Allow=error.headers["Allow"])
 
 
 def _view(handler: Handler) -> type[View]:

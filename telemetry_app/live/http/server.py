@@ -20,6 +20,12 @@ _UNREADABLE: Final = Refusal(
     "The request cannot be read.",
     "a request that is not HTTP, or has bytes that no header may have",
 )
+_ADDRESS_TOO_LONG: Final = Refusal(
+    414,
+    "address-too-long",
+    "The address of this request is longer than 8 KB.",
+    "a request's path and query are longer than 8 KB: see which link or program asks for it",
+)
 
 
 class LiveHandler(RequestHandler):
@@ -39,4 +45,8 @@ class LiveHandler(RequestHandler):
 
     def refuse(self, exc: HttpProcessingError) -> web.Response:
         """Return the answer to a request that cannot be read."""
-        return self._door.refuse(HEADERS_TOO_LARGE if isinstance(exc, LineTooLong) else _UNREADABLE)
+        if not isinstance(exc, LineTooLong):
+            return self._door.refuse(_UNREADABLE)
+        # Which bound was passed tells what was too long: that of the first line is lower than a header's.
+        _, bound, *_ = exc.args
+        return self._door.refuse(_ADDRESS_TOO_LONG if bound == self.max_line_size else HEADERS_TOO_LARGE)

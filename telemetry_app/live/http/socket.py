@@ -90,6 +90,9 @@ class LiveReader(WebSocketReader):
         self.budget = Budget(limits.frames_per_s, limits.frames_burst, asyncio.get_running_loop().time())
 
     def _handle_frame(self, fin: bool, opcode: int, payload: bytes | bytearray, compressed: int) -> None:  # noqa: FBT001 - aiohttp's signature
+        if type(payload) is bytes:
+            # Unmasking makes an array of it. A client that does not mask lets others put words into proxies' mouths.
+            raise WebSocketError(WSCloseCode.PROTOCOL_ERROR, "Not masked")
         # One too many is left to the client's task, which ends the connection.
         if opcode == WSMsgType.PONG and self.connection and self.budget.take(self.connection.hear()):
             return

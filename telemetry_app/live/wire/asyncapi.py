@@ -40,7 +40,7 @@ Live positions of the devices of events, as text frames of one JSON object each.
 
 The upgrade may be refused with a JSON object of `code` and `message`: 401 `no-session`, `session-ended` (sign in again)
 or `session-mode` (a login without Directus' session cookie), 403 `origin` (a foreign page), 431 `headers-too-large`
-(more than 16 KB of cookies), with Retry-After 429 `address-limit` or `user-limit` (as many connections as one may have)
+(a header above 16 KB), with Retry-After 429 `address-limit` or `user-limit` (as many connections as one may have)
 and 503 `full`, `starting` or `unavailable` (the session cannot be checked). Browsers hide the answer: a GET of the same
 address gives it again.
 

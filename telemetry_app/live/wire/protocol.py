@@ -33,6 +33,8 @@ RefusalCode = Literal[
     "forbidden",
     "not-found",
     "bad-request",
+    "method-not-allowed",
+    "address-too-long",
     "full",
     "address-limit",
     "user-limit",

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict
 
 from telemetry_app.database import outage
 from telemetry_app.live.clients.limits import LiveLimits
@@ -100,6 +101,17 @@ async def test_a_foreign_page(
         assert await refused(side, headers) == (403, "origin")
     seen = "Origin 'https://elsewhere.example', Host 'maps.example:81'"
     assert told(caplog) == [f"refused (403 origin): {seen}: {advice}"]
+
+
+@pytest.mark.parametrize("allowed", [(), ("https://maps.example",), ("https://*.example",)])
+async def test_several_origins(live: LiveFactory, caplog: pytest.LogCaptureFixture, allowed: tuple[str, ...]) -> None:
+    """No browser sends two: they are refused, whichever comes first, also where each of them might connect."""
+    page, other = ("Origin", "https://maps.example"), ("Origin", "https://elsewhere.example")
+    async with live(devices=DEVICES, allowed_origins=allowed) as side:
+        for origins in ((page, other), (other, page), (page, page)):
+            headers = CIMultiDict([("Host", "maps.example"), ("Cookie", side.cookie), *origins])
+            assert await refused(side, headers, "/config.json") == (403, "origin")
+    assert "Origin 'https://maps.example, https://elsewhere.example'" in told(caplog)[0]
 
 
 async def test_where_to_sign_in(live: LiveFactory) -> None:

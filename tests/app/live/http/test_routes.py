@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import aiohttp
 import faust
 import pytest
 from faust.web.base import BlueprintManager
@@ -43,12 +44,28 @@ async def test_a_faust_application_serves_them(redis_url: str, stream: str, unus
             assert (await ask(socket, type="subscribe", topic="event:7"))["type"] == "subscribed"
             await side.publish("a", race_ms())
             assert (await receive(socket))["deviceId"] == "a"
-            for method in ("POST", "PUT", "DELETE", "PATCH"):
-                async with side.http.request(method, f"{base}/live", headers=COOKIE) as answer:
-                    assert answer.status == 405
+            await assert_only_read(side.http, f"{base}/live")
         finally:
             await web.stop_server()
         assert (await socket.receive(30)).data == 1001
+
+
+async def assert_only_read(http: aiohttp.ClientSession, address: str) -> None:
+    """Whatever else than reading is asked of an address is refused as other things are, and may be told apart."""
+    for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"):
+        async with http.request(method, address, headers=COOKIE) as answer:
+            body = await answer.json()
+            assert (method, answer.status, body["code"]) == (method, 405, "method-not-allowed")
+            assert body.keys() == {"code", "message"}
+            assert {part.strip() for part in answer.headers["Allow"].split(",")} == {"GET", "HEAD"}
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/", "/live", "/live/course?event=7", "/live/history?event=7", "/config.json", "/no"])
+async def test_everything_is_only_read(redis_url: str, stream: str, path: str) -> None:
+    """Another method than GET and HEAD is refused in JSON, with those that there are."""
+    async with live_side(redis_url, stream, devices={"7": ["a"]}) as side:
+        await assert_only_read(side.http, f"{side.url}{path}")
 
 
 @pytest.mark.parametrize("folder", ["", "/tracking"])

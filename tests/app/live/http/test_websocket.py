@@ -262,6 +262,20 @@ async def test_a_large_frame_does_not_hide_why(live: LiveFactory) -> None:
         client.close()
 
 
+@pytest.mark.parametrize("pieces", [1, 3])
+@pytest.mark.parametrize("head", [0x81, 0x82, 0x01, 0x88, 0x89, 0x8A])
+async def test_a_frame_without_a_mask(side: Side, head: int, pieces: int) -> None:
+    """A client that does not mask what it sends breaks the protocol, whatever it sends, also nothing."""
+    for data in (b"", b"\x03\xe8" * 20):
+        client = await RawClient.connect(side.port, side.cookie)
+        frame = bytes([head, len(data)]) + data
+        for start in range(0, len(frame), -(-len(frame) // pieces)):
+            await client.send_raw(frame[start : start + -(-len(frame) // pieces)])
+            await asyncio.sleep(0)
+        assert await client.rest() == ([], 1002)
+        client.close()
+
+
 async def test_too_many_frames(live: LiveFactory, spectator: Spectator) -> None:
     """Frames beyond burst and rate end the connection with 4429, whatever they are."""
     limits = LiveLimits(frames_per_s=0.001, frames_burst=5, close_grace_s=60)
