@@ -47,6 +47,8 @@ export function afterRefusal(refusal: Refusal): Ending {
       return end({ name: "forbidden", text: refusal.text ?? "This server does not accept connections from this page." });
     case "refused":
       return end({ name: "error", text: refusal.text ?? "The server does not accept what this browser sends." });
+    case "missing":
+      return end({ name: "error", text: `This server has no live positions at ${refusal.path}.` });
     case "full":
       return retry(refusal.text ?? "The server is full or busy.", refusal.retryAfterMs);
     case "unreachable":

@@ -5,6 +5,7 @@ export type Refusal =
   | { readonly kind: "signed-out"; readonly text: string | undefined; readonly signInUrl: string | undefined }
   | { readonly kind: "forbidden" | "refused"; readonly text: string | undefined }
   | { readonly kind: "full"; readonly text: string | undefined; readonly retryAfterMs: number }
+  | { readonly kind: "missing"; readonly path: string }
   | { readonly kind: "unreachable" }
   | { readonly kind: "none" };
 
@@ -14,19 +15,22 @@ const MAX_RETRY_AFTER_S = 300;
 const MAX_SENTENCE_LENGTH = 200;
 
 /** Statuses that explain a refusal. What a browser sends too much of, or wrongly, it sends again: see `refused`. */
-const KINDS: Readonly<Record<number, "signed-out" | "forbidden" | "refused" | "full">> = {
+const KINDS: Readonly<Record<number, "signed-out" | "forbidden" | "refused" | "full" | "missing">> = {
   400: "refused",
   401: "signed-out",
   403: "forbidden",
+  404: "missing",
   429: "full",
   431: "refused",
   503: "full",
 };
 
-/** Ask each address in turn and return the first refusal; "none" if none of them refuses. */
+/** Ask each address in turn and return the first refusal; "none" if none of them refuses. The first is where this page is from. */
 export async function probe(urls: readonly string[], fetcher: Fetch = fetch): Promise<Refusal> {
   for (const url of urls) {
     const refusal = await ask(url, fetcher);
+    // It was there: a proxy does not find the server for now, as while that is replaced.
+    if (refusal?.kind === "missing" && url === urls[0]) return { kind: "unreachable" };
     if (refusal !== undefined) return refusal;
   }
   return { kind: "none" };
@@ -36,9 +40,9 @@ async function ask(url: string, fetcher: Fetch): Promise<Refusal | undefined> {
   try {
     const response = await fetcher(url, { cache: "no-store", signal: AbortSignal.timeout(5_000) });
     const kind = KINDS[response.status];
-    if (kind === undefined) {
+    if (kind === undefined || kind === "missing") {
       await response.body?.cancel();
-      return undefined;
+      return kind && { kind, path: new URL(url).pathname };
     }
     const body = parseJson(await response.text());
     const text = sentenceOf(body);

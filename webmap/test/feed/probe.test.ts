@@ -19,6 +19,12 @@ test("the first telling HTTP answer explains a refusal, with the server's senten
   assert.deepEqual(await probe(["a"], () => Promise.reject(new TypeError("network"))), { kind: "unreachable" });
 });
 
+test("only a server that is there can lack what was asked for", async () => {
+  const urls = ["https://race.example/map/config.json", "https://race.example/map/live?origin=x"];
+  assert.deepEqual(await probe(urls, answers(200, 404)), { kind: "missing", path: "/map/live" });
+  assert.deepEqual(await probe(urls, answers(404, 404)), { kind: "unreachable" });
+});
+
 test("what something before the server answers has no sentence", async () => {
   for (const body of ["<html>", "", "null", '"x"', '{"message":5}', '{"message":""}']) {
     assert.deepEqual(await probe(["a"], () => Promise.resolve(new Response(body, { status: 401 }))), { kind: "signed-out", text: undefined, signInUrl: undefined });

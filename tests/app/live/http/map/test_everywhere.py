@@ -166,6 +166,22 @@ async def test_behind_a_proxy_that_changes_host(site: Site, tmp_path: Path) -> N
             await expect(page.page.locator("#notice-title")).to_contain_text("LIVE_ALLOWED_ORIGINS")
 
 
+async def test_where_nothing_answers(site: Site) -> None:
+    """Where the path leads to no WebSocket, the page says so, and does not try again."""
+
+    async def mislead(route: Route) -> None:
+        answer = await route.fetch()
+        await route.fulfill(response=answer, json={**await answer.json(), "path": "/elsewhere"})
+
+    await enter(site.database, {"7": [ONE]})
+    async with site.page(await site.serve()) as page:
+        await page.page.route("**/config.json", mislead)
+        await page.open("7")
+        await page.until("error")
+        says = "This server has no live positions at /elsewhere."
+        await expect(page.page.locator("#notice-title")).to_have_text(says)
+
+
 async def test_graphics_that_do_not_come_back(site: Site) -> None:
     """Without its graphics the page does not say that it is live, but why; the list goes on, and a reload helps."""
     async with site.watching(ONE) as tab:
