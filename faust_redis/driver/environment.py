@@ -35,29 +35,36 @@ def refuse_environment(environ: Mapping[str, str] = os.environ, argv: Sequence[s
         argv: The command line: Faust copies some of its own options into the environment.
 
     Raises:
-        Misconfigured: Such a variable is set.
+        Misconfigured: In one sentence, for the first such variable.
     """
-    for name, options in _CHANGES_PROCESS.items():
-        if not any(argument.startswith(option) for argument in argv for option in options):
-            for prefix in _PREFIXES:
-                _refuse(environ, prefix + name)
-    for name in _CHANGES_FAUST:
-        _refuse(environ, name)
+    for name, problem in refused_variables(environ, argv).items():
+        raise Misconfigured(f"the environment variable {name} {problem}")
+
+
+def refused_variables(environ: Mapping[str, str], argv: Sequence[str] = ()) -> dict[str, str]:
+    """Return the variables that `refuse_environment` refuses, with what is wrong with each."""
+    changing = [
+        *(
+            prefix + name
+            for name, options in _CHANGES_PROCESS.items()
+            if not any(argument.startswith(option) for argument in argv for option in options)
+            for prefix in _PREFIXES
+        ),
+        *_CHANGES_FAUST,
+    ]
+    refused = {name: "changes Faust itself, so it must not be set" for name in changing if environ.get(name)}
     for name, kind in _NUMBERS.items():
         for prefix in _PREFIXES:
-            _refuse_unless(kind, environ, prefix + name)
+            if problem := _why_no_number(kind, environ.get(prefix + name, "0")):
+                refused[prefix + name] = problem
+    return refused
 
 
-def _refuse(environ: Mapping[str, str], name: str) -> None:
-    if environ.get(name):
-        raise Misconfigured(f"the environment variable {name} changes Faust itself, so it must not be set")
-
-
-def _refuse_unless(kind: type[int | float], environ: Mapping[str, str], name: str) -> None:
-    text = environ.get(name, "0")
+def _why_no_number(kind: type[int | float], text: str) -> str | None:
     try:
         kind(text)
     except ValueError:
         # As a Kubernetes Service named faust-web sets it.
         remedy = "set enableServiceLinks: false in the Pod's spec" if "://" in text else "it must not be set"
-        raise Misconfigured(f"the environment variable {name} is read by Faust as a number: {remedy}") from None
+        return f"is read by Faust as a number: {remedy}"
+    return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +12,7 @@ from telemetry_app.cli.findings.finding import Finding
 from telemetry_app.redaction import redact_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from telemetry_app.settings import Settings
 
@@ -22,19 +23,27 @@ def command() -> None:
 
     Exits with 1 when anything is wrong; a warning is not.
     """
+    from faust_redis.driver.environment import refused_variables
     from telemetry_app.settings import SettingsError, load_settings
 
+    # What Faust reads from the environment is no setting of ours, but ends a worker like a wrong one.
+    problems = refused_variables(os.environ)
     try:
         settings = load_settings()
     except SettingsError as exc:
-        for variable, problem in exc.problems.items():
-            _print(Finding(variable, ok=False, text=problem))
+        _print_problems({**exc.problems, **problems})
         click.echo("The dependencies will be checked once the settings are right.")
         raise SystemExit(1) from exc
     for finding in _variables(settings):
         _print(finding)
-    if not asyncio.run(_print_dependencies(settings)):
+    _print_problems(problems)
+    if not asyncio.run(_print_dependencies(settings)) or problems:
         raise SystemExit(1)
+
+
+def _print_problems(problems: Mapping[str, str]) -> None:
+    for variable, problem in problems.items():
+        _print(Finding(variable, ok=False, text=problem))
 
 
 async def _print_dependencies(settings: Settings) -> bool:

@@ -1,14 +1,12 @@
 """`telemetry check` against real servers, well and not well."""
 
 import asyncio
-import json
 import re
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-import aiohttp.web
 import pytest
 from click.testing import CliRunner
 from redis.asyncio import Redis
@@ -266,92 +264,18 @@ async def test_ports_of_a_running_worker(settings: Callable[..., Settings], take
     assert found["LIVE_PORT"].ok
 
 
-async def directus_finding(settings: Callable[..., Settings], answer: aiohttp.web.Response) -> tuple[str, Finding]:
-    """Return the address of a server with this one answer, and what is found of it."""
-
-    async def give(_request: aiohttp.web.Request) -> aiohttp.web.Response:
-        return answer
-
-    app = aiohttp.web.Application()
-    app.router.add_get("/users/me", give)
-    runner = aiohttp.web.AppRunner(app)
-    await runner.setup()
-    await aiohttp.web.TCPSite(runner, HOST, 0).start()
-    base = f"http://{HOST}:{runner.addresses[0][1]}"
-    found = await look(settings(roles="live", directus_base_url=base))
-    await runner.cleanup()
-    return base, found["directus"]
-
-
-@pytest.mark.parametrize(("status", "ok"), [(401, True), (200, True), (404, False), (503, False)])
-async def test_directus(settings: Callable[..., Settings], status: int, *, ok: bool) -> None:
-    """Directus is well when it answers a question without a session."""
-    base, finding = await directus_finding(settings, aiohttp.web.Response(status=status, text=json.dumps({})))
-    assert finding.ok is ok
-    assert finding.text.startswith(f"{base} answers")
-
-
-@pytest.mark.parametrize("status", [301, 302, 307, 308])
-async def test_directus_that_redirects(settings: Callable[..., Settings], status: int) -> None:
-    """A redirection, which no worker follows, is wrong and named with its target."""
-    location = {"Location": "https://cms.example.org/users/me"}
-    base, finding = await directus_finding(settings, aiohttp.web.Response(status=status, headers=location))
-    assert not finding.ok
-    assert finding.text.startswith(f"{base} redirects to https://cms.example.org: ")
-    assert f" {status}" in finding.text
-
-
-async def test_directus_that_is_busy(settings: Callable[..., Settings]) -> None:
-    """A Directus that limits questions is where it should be: another address would not help."""
-    base, finding = await directus_finding(settings, aiohttp.web.Response(status=429, text="{}"))
-    assert finding.text.startswith(f"{base} answers 429: raise RATE_LIMITER_POINTS")
-
-
-@pytest.mark.parametrize(("status", "warned"), [(200, False), (403, True)])
-async def test_what_the_public_may_see(settings: Callable[..., Settings], status: int, *, warned: bool) -> None:
-    """Where the public is let in and may see nothing, that is said."""
-
-    async def give(request: aiohttp.web.Request) -> aiohttp.web.Response:
-        return aiohttp.web.json_response({}, status=status if request.path == "/items/events" else 401)
-
-    app = aiohttp.web.Application()
-    app.router.add_get("/{path:.*}", give)
-    runner = aiohttp.web.AppRunner(app)
-    await runner.setup()
-    await aiohttp.web.TCPSite(runner, HOST, 0).start()
-    base = f"http://{HOST}:{runner.addresses[0][1]}"
-    found = await look(settings(roles="live", directus_base_url=base, live_allow_public=True))
-    await runner.cleanup()
-    assert found["directus"].ok
-    assert ("LIVE_ALLOW_PUBLIC" in found) is warned
-
-
-@pytest.mark.parametrize("status", [200, 401])
-async def test_something_else_than_directus(settings: Callable[..., Settings], status: int) -> None:
-    """A page in the place of Directus' answer is wrong."""
-    page = aiohttp.web.Response(status=status, text="<html>Sign in</html>", content_type="text/html")
-    _, finding = await directus_finding(settings, page)
-    assert not finding.ok
-    assert "not as Directus does" in finding.text
-
-
-async def test_directus_is_needed(settings: Callable[..., Settings]) -> None:
-    """The live side without Directus is wrong, unless everyone may see everything, or there is no live side."""
-    assert not (await look(settings(roles="live")))["directus"].ok
-    assert (await look(settings(roles="live", live_auth="none")))["directus"].ok
-    assert "directus" not in await look(settings(roles="write"))
-
-
 def test_bad_settings(settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch) -> None:
     """With bad settings every bad one has its line, nothing else is looked at, and the status is 1."""
     settings()
     monkeypatch.setenv("BATCH_SIZE", "0")
     monkeypatch.setenv("ROLES", "x")
+    monkeypatch.setenv("FAUST_WEB_PORT", "tcp://10.43.0.7:80")
     result = CliRunner().invoke(main, ["check"])
     assert result.exit_code == 1
-    assert [line.split()[:2] for line in result.output.splitlines()[:2]] == [
+    assert [line.split()[:2] for line in result.output.splitlines()[:3]] == [
         ["wrong", "BATCH_SIZE"],
         ["wrong", "ROLES"],
+        ["wrong", "FAUST_WEB_PORT"],
     ]
     assert "redis" not in result.output
 
@@ -385,6 +309,11 @@ async def test_the_command(
     assert f"ok     REDIS_TELEMETRY_STREAM        {stream} (set)" in lines
     assert "ok     DIRECTUS_BASE_URL             unset (default)" in lines
     assert "ok     LIVE_TRUSTED_PROXIES          10.0.0.0/8,::1/128 (set)" in lines
+    monkeypatch.setenv("F_DEBUG", "1")  # with which a worker refuses to start
+    status, lines = await asyncio.to_thread(run)
+    assert status == 1
+    [wrong] = [line for line in lines if not line.startswith("ok ")]
+    assert wrong.startswith("wrong  F_DEBUG ")
 
 
 async def test_answers_have_advice_of_their_own(
