@@ -125,6 +125,8 @@ _NO_SETTINGS: Final = ("beacon", "config_source", "loop", "monitor")
 class Settings(FaustSettings):
     """Faust's settings as an application gave them; the environment has no say."""
 
+    _made = False
+
     def on_init(self, id: str, **settings: Any) -> None:  # noqa: A002 - Faust's name
         """Refuse what cannot work, wherever the settings come from.
 
@@ -137,6 +139,17 @@ class Settings(FaustSettings):
     def __post_init__(self) -> None:
         """Name the folder that is never made; Faust's own default comes from the environment."""
         self.datadir = Path(f"{self.name}-data")
+        self._made = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set one setting later, as in a handler of `App.on_configured`.
+
+        Raises:
+            Misconfigured: In one sentence, when it cannot work.
+        """
+        if self._made:
+            refuse_settings({name: value})
+        super().__setattr__(name, value)
 
 
 def refuse_settings(settings: Mapping[str, Any]) -> None:
@@ -184,7 +197,11 @@ def _refuse_class(name: str, value: Any, kind: type) -> None:
 
 
 def _refuse_broker(value: Any) -> None:
-    urls = urllist(value, default_scheme="kafka")
+    try:
+        urls = urllist(value, default_scheme="kafka")
+    except (TypeError, ValueError):
+        # It may hold a password, so it is not shown.
+        raise Misconfigured(f"the setting broker is no URL that begins with {_in_words()}") from None
     if len(urls) != 1:
         raise Misconfigured(f"the setting broker has {len(urls)} URLs, but all partitions must be behind one")
     if urls[0].scheme not in SCHEMES:
@@ -226,7 +243,10 @@ def refuse_partitions(name: str, partitions: object) -> None:
 
 
 def _converted(name: str, value: Any) -> Any:
-    return FaustSettings.SETTINGS[name].to_python(cast("Any", None), value)
+    try:
+        return FaustSettings.SETTINGS[name].to_python(cast("Any", None), value)
+    except (TypeError, ValueError):
+        raise Misconfigured(f"the setting {name} is {value!r}, which is no value of it") from None
 
 
 def _shown(value: object) -> str:

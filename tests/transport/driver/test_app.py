@@ -135,6 +135,11 @@ def test_broker_that_is_not_redis_is_refused(url: str) -> None:
         ({"redis_options": RedisOptions(lease_ttl_ms=-5)}, r"RedisOptions\(lease_ttl_ms\) is -5"),
         ({"redis_options": RedisOptions(block_ms="9")}, r"RedisOptions\(block_ms\) is '9'"),  # type: ignore[arg-type]
         ({"topic_partitons": 3}, "Faust has no setting named topic_partitons"),
+        ({"processing_guarantee": "EXACTLY_ONCE"}, "processing_guarantee is 'EXACTLY_ONCE', which is no value of it"),
+        ({"stream_wait_empty": "perhaps"}, "the setting stream_wait_empty is 'perhaps', which is no value of it"),
+        ({"topic_partitions": "many"}, "the setting topic_partitions is 'many', which is no value of it"),
+        ({"broker": ""}, "the setting broker is no URL that begins with redis://"),
+        ({"broker": []}, "the setting broker is no URL that begins with redis://"),
     ],
 )
 def test_value_that_cannot_work_is_refused(settings: dict[str, Any], said: str) -> None:
@@ -148,6 +153,29 @@ def test_settings_of_a_configuration_object_are_looked_at_too() -> None:
     app = App("a", broker=URL)
     app.config_from_object(SimpleNamespace(processing_guarantee="exactly_once"))
     with pytest.raises(Misconfigured, match="the setting processing_guarantee must be at_least_once"):
+        app.finalize()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("processing_guarantee", "exactly_once", "the setting processing_guarantee must be at_least_once"),
+        ("broker", ["redis://a", "redis://b"], "the setting broker has 2 URLs"),
+        ("store", "memory://", "the store of tables must be redis://"),
+        ("topic_partitions", 0, "topic_partitions is 0"),
+        ("datadir", "elsewhere", "the setting datadir has no use"),
+    ],
+)
+def test_setting_that_is_set_later_is_looked_at_too(name: str, value: object, said: str) -> None:
+    """A handler of Faust's signal may set what works, and is refused what does not."""
+    app = App("a", broker=URL)
+
+    @app.on_configured.connect(weak=False)
+    def configure(_: App, conf: Any, **__: Any) -> None:
+        conf.web_port = 7
+        setattr(conf, name, value)
+
+    with pytest.raises(Misconfigured, match=said):
         app.finalize()
 
 
@@ -269,6 +297,7 @@ async def test_plain_faust_application_is_refused() -> None:
 MISTAKES: Final = {
     "setting": "app = faust_redis.App('a', processing_guarantee='exactly_once')",
     "brokers": "app = faust_redis.App('a', broker='redis://a;redis://b')",
+    "later": "app = faust_redis.App('a')\n@app.on_configured.connect\ndef f(app, conf, **_): conf.store = 'memory://'",
     "schema": "app = faust_redis.App('a')\n@app.agent(app.topic('t'))\nasync def read(stream): ...",
     "class": "app = faust.App('a', broker='redis://a')\n@app.agent(app.topic('t'))\nasync def read(stream): ...",
 }
