@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -31,15 +31,15 @@ _BUFFER = "__buffer_b64"
 # What a double, and so the producer's language, counts exactly.
 _MAX_EXACT_INT = 2**53
 
-# A sentinel as the producer spells it, without blanks. It cannot match inside a JSON string, where its quotes would be
-# escaped. 600 digits: int() is free to refuse more than 640. Possessive quantifiers, and no `{` inside: linear. Base64
-# in sixteens first: each repetition of a group costs as much as its characters.
+# A sentinel as the producer spells it, without blanks and without a zero too many; its group is what takes its place in
+# the database. It cannot match inside a JSON string, where its quotes would be escaped. 600 digits: int() is free to
+# refuse more than 640. Possessive quantifiers, and no `{` inside: linear. Base64 in sixteens first: each repetition of
+# a group costs as much as its characters.
 _SENTINEL = re.compile(
-    rb'\{"__b(?:igint":"-?[0-9]{1,600}+'
-    rb'|uffer_b64":"(?:[A-Za-z0-9+/]{16})*+(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}[A-Za-z0-9+/=]=)?+)"\}'
+    rb'\{"__b(?:igint|uffer_b64)":("(?:'
+    rb'(?<=t":")(?:0|-?[1-9][0-9]{0,599}+)|'
+    rb'(?<=4":")(?:[A-Za-z0-9+/]{16})*+(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}[A-Za-z0-9+/=]=)?+)")\}'
 )
-# The same once it was checked: the content needs no rewriting unless a number begins with a zero too many.
-_CHECKED_SENTINEL = re.compile(rb'\{"__b(?:igint":(?!"-0|"0[0-9])|uffer_b64":)("[^"]*+")\}')
 _MARK = b'"__b'
 # Between objects that are looked at together: no byte of valid JSON.
 _SEPARATOR = b"\x00"
@@ -64,27 +64,47 @@ _BACKSLASH, _UNDERSCORE, _BRACE, _UPPER_E = b"\\_{E"
 _json = msgspec.json.Decoder()
 
 
-def doubtful_among(raws: Sequence[bytes]) -> list[int]:
-    """Return the indexes of the attributes objects that may not pass `check_attributes`; all others do.
+class Inspected(NamedTuple):
+    """What one look at many attributes objects has shown.
 
-    Looking at all of them at once is cheap, whatever they contain; one by one only when something is in doubt.
+    Attributes:
+        doubtful: Indexes of those that may not pass `check_attributes`; all others do.
+        plain: What `storable_attributes_of` would look for again: their JSON with contents for sentinels, so many
+            objects together; None where a sentinel may hide.
+    """
+
+    doubtful: list[int]
+    plain: list[bytes | None]
+
+
+def inspect(raws: Sequence[bytes]) -> Inspected:
+    """Look at many attributes objects at once, which is cheap, whatever they contain.
+
+    One by one they are looked at only when something is in doubt.
 
     Args:
         raws: JSON values whose syntax and encoding were checked already.
     """
-    return [index for start in range(0, len(raws), _TOGETHER) for index in _doubtful_of(raws, start)]
+    inspected = Inspected([], [])
+    for start in range(0, len(raws), _TOGETHER):
+        some = raws[start : start + _TOGETHER]
+        # Splitting keeps the group, a sentinel's content, between what is around the sentinels.
+        pieces = _SENTINEL.split(_SEPARATOR.join([b"", *some]))
+        rest = b"".join(pieces[::2])
+        inspected.doubtful.extend([start + index for index in _doubtful_of(rest, len(some))])
+        inspected.plain.append(None if _may_hide_a_sentinel(rest) else b"".join(pieces))
+    return inspected
 
 
-def _doubtful_of(raws: Sequence[bytes], start: int) -> Iterable[int]:
-    # An object that is itself a sentinel disappears.
-    some = raws[start : start + _TOGETHER]
-    rest = b"".join(_SENTINEL.split(_SEPARATOR.join([b"", *some])))
-    nested = rest.count(_BRACE) - len(some)
+def _doubtful_of(rest: bytes, number: int) -> Iterable[int]:
+    """Return the indexes of the doubtful ones, given what is left of so many without their sentinels."""
+    # An object that is itself a sentinel has disappeared.
+    nested = rest.count(_BRACE) - number
     if not (nested >= _DEEP or _NOT_AN_OBJECT.search(rest) or _doubtful(rest)):
         return ()
     _, *rests = rest.split(_SEPARATOR)
     return [
-        start + index
+        index
         for index, one in enumerate(rests)
         if not one.startswith(b"{") or one.count(_BRACE) > _DEEP or _doubtful(one)
     ]
@@ -115,8 +135,7 @@ def _doubtful(rest: bytes) -> bool:
     hundreds of digits may be no finite number. Decoding every record to know costs more than the rest of the codec.
     """
     return bool(
-        _BACKSLASH in rest
-        or (_UNDERSCORE in rest and _MARK in rest)
+        _may_hide_a_sentinel(rest)
         or _EXPONENT.search(rest)
         or (_UPPER_E in rest and _UPPER_EXPONENT.search(rest))
         or (
@@ -124,6 +143,10 @@ def _doubtful(rest: bytes) -> bool:
             and _LONG_RUN in rest.translate(_DIGITS_TO_ZEROS)
         )
     )
+
+
+def _may_hide_a_sentinel(rest: bytes) -> bool:
+    return _BACKSLASH in rest or (_UNDERSCORE in rest and _MARK in rest)
 
 
 def unpack_attributes(raw: bytes) -> dict[str, Any]:
@@ -144,27 +167,27 @@ def storable_attributes(raw: bytes) -> str:
     Raises:
         CodecError: Never for the attributes of a decoded position.
     """
-    plain = _with_contents(raw)
+    [plain] = inspect([raw]).plain
     if plain is None:
-        plain = msgspec.json.encode(_convert(raw, _stored_value))
-    return plain.decode()
+        return msgspec.json.encode(_convert(raw, _stored_value)).decode()
+    return plain.decode().removeprefix(_SEPARATOR.decode())
 
 
-def storable_attributes_of(raws: Sequence[bytes]) -> list[str]:
-    """Return `storable_attributes` of many at once, which costs half as much."""
+def storable_attributes_of(raws: Sequence[bytes], plain: Sequence[bytes | None] | None = None) -> list[str]:
+    """Return `storable_attributes` of many at once, which costs a fraction.
+
+    Args:
+        raws: Attributes of decoded positions.
+        plain: What `inspect` has found in just these, if they were looked at before.
+    """
     storable: list[str] = []
-    for start in range(0, len(raws), _TOGETHER):
-        some = raws[start : start + _TOGETHER]
-        plain = _with_contents(_SEPARATOR.join(some))
-        storable += map(storable_attributes, some) if plain is None else plain.decode().split(_SEPARATOR.decode())
+    for number, piece in enumerate(inspect(raws).plain if plain is None else plain):
+        if piece is None:
+            storable += map(storable_attributes, raws[number * _TOGETHER : (number + 1) * _TOGETHER])
+        else:
+            _, *some_storable = piece.decode().split(_SEPARATOR.decode())
+            storable += some_storable
     return storable
-
-
-def _with_contents(raw: bytes) -> bytes | None:
-    """Return JSON with each sentinel's content in its place, or None where a sentinel may hide."""
-    # Splitting keeps the group, the quoted content, between the pieces around the sentinels.
-    plain = b"".join(_CHECKED_SENTINEL.split(raw))
-    return None if _BACKSLASH in plain or (_UNDERSCORE in plain and _MARK in plain) else plain
 
 
 def pack_attributes(attributes: Mapping[str, Any]) -> bytes:

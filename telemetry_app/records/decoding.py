@@ -5,21 +5,34 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from telemetry_app.records.codec import CodecError, check_attributes, doubtful_among, read_entry
+from telemetry_app.records.codec import CodecError, check_attributes, inspect, read_entry
+from telemetry_app.records.position import Position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from telemetry_app.records.position import Position
 
 #: Trackers' clocks may run ahead by so much; beyond it a record is refused.
 _AHEAD = timedelta(days=1)
 
 
+class Positions(list[Position]):
+    """Positions that were decoded together.
+
+    Attributes:
+        plain: What was found in their attributes while all of them were looked at; None when that was in vain.
+    """
+
+    __slots__ = ("plain",)
+
+    def __init__(self, positions: Iterable[Position], plain: list[bytes | None] | None = None) -> None:
+        super().__init__(positions)
+        self.plain = plain
+
+
 class DecodedEntries(NamedTuple):
     """Positions with the entry ids they came from, index by index, and the entries that were refused."""
 
-    positions: list[Position]
+    positions: Positions
     entry_ids: list[bytes]
     refused: list[tuple[bytes, CodecError]]
 
@@ -41,9 +54,9 @@ def decode_entries(entries: Iterable[tuple[bytes, list[bytes]]]) -> DecodedEntri
         else:
             positions.append(position)
             entry_ids.append(entry_id)
-    decoded = DecodedEntries(positions, entry_ids, refused)
-    doubtful = doubtful_among([position.attributes for position in positions])
-    return _checked(decoded, doubtful) if doubtful else decoded
+    inspected = inspect([position.attributes for position in positions])
+    decoded = DecodedEntries(Positions(positions, inspected.plain), entry_ids, refused)
+    return _checked(decoded, inspected.doubtful) if inspected.doubtful else decoded
 
 
 def _checked(decoded: DecodedEntries, doubtful: Iterable[int]) -> DecodedEntries:
@@ -57,7 +70,7 @@ def _checked(decoded: DecodedEntries, doubtful: Iterable[int]) -> DecodedEntries
     if not refused:
         return decoded
     return DecodedEntries(
-        [position for index, position in enumerate(decoded.positions) if index not in refused],
+        Positions(position for index, position in enumerate(decoded.positions) if index not in refused),
         [entry_id for index, entry_id in enumerate(decoded.entry_ids) if index not in refused],
         [*decoded.refused, *refused.values()],
     )

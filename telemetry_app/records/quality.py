@@ -7,6 +7,7 @@ a record that is too far ahead of its append is faulty: stored, and shown nowher
 
 from __future__ import annotations
 
+from copy import copy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -89,7 +90,10 @@ def judged(decoded: DecodedEntries, *, max_ahead_s: int) -> list[Position]:
     found = doubted(decoded.positions, decoded.entry_ids, max_ahead_s=max_ahead_s)
     if not found:
         return decoded.positions
-    return [found.get(index, position) for index, position in enumerate(decoded.positions)]
+    positions = copy(decoded.positions)
+    for index, position in found.items():
+        positions[index] = position
+    return positions
 
 
 def good(decoded: DecodedEntries, *, max_ahead_s: int) -> Iterator[tuple[Position, bytes]]:

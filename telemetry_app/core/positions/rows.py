@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from telemetry_app.records.codec import storable_attributes_of
+from telemetry_app.records.decoding import Positions
 from telemetry_app.records.quality import Doubted
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def columns(positions: Sequence[Position]) -> Columns:
         [p.satellites for p in positions],
         [p.priority for p in positions],
         [p.codec for p in positions],
-        storable_attributes_of([p.attributes for p in positions]),
+        storable_attributes_of(
+            [p.attributes for p in positions], positions.plain if isinstance(positions, Positions) else None
+        ),
     )
 
 

@@ -112,7 +112,9 @@ class PositionWriter:
         """
         refused: list[Refused] = []
         for start, end in statements(positions, self._max_rows):
-            refused += await self._store(positions[start:end], start)
+            # Nearly always it is one statement, for all of them as they are.
+            some = positions if end - start == len(positions) else positions[start:end]
+            refused += await self._store(some, start)
         return sorted(refused, key=lambda row: row.index)
 
     async def _store(self, positions: Sequence[Position], start: int) -> list[Refused]:

@@ -7,7 +7,7 @@ import pytest
 from telemetry_app.records.codec import (
     CodecError,
     decode,
-    doubtful_among,
+    inspect,
     pack_attributes,
     storable_attributes,
     unpack_attributes,
@@ -93,7 +93,7 @@ def test_unpacking_what_was_not_decoded_is_refused(raw: bytes) -> None:
 def test_a_number_beyond_doubles_is_in_doubt_wherever_it_stands() -> None:
     """What is looked at first is a sample of the bytes, in which a long run of digits shows at each offset."""
     raws = [b'{"%b":%b}' % (b"a" * offset, b"9" * 309) for offset in range(16)]
-    assert [doubtful_among([raw]) for raw in raws] == [[0]] * len(raws)
+    assert [inspect([raw]).doubtful for raw in raws] == [[0]] * len(raws)
 
 
 def test_digits_are_no_doubt() -> None:
@@ -101,17 +101,17 @@ def test_digits_are_no_doubt() -> None:
     digits = random.Random(14)
     numbers = [[digits.randrange(10 ** digits.randint(3, 5)) for _ in range(18)] for _ in range(1000)]
     raws = [b"{%b}" % b",".join(b'"%d":%d' % pair for pair in enumerate(row)) for row in numbers]
-    assert doubtful_among(raws) == []
+    assert inspect(raws).doubtful == []
 
 
 @pytest.mark.parametrize("label", ["Entry 5", "E", "true", "a__b", "3q2+7w=="])
 def test_ordinary_text_is_no_doubt(label: str) -> None:
     """Letters that could stand in a number, and underscores, are text where they stand in text."""
-    assert doubtful_among([b'{"label":"%b"}' % label.encode()]) == []
+    assert inspect([b'{"label":"%b"}' % label.encode()]).doubtful == []
 
 
 def test_one_doubt_is_nobody_elses() -> None:
     """Of many objects only those with something odd are in doubt."""
     raws = [b'{"239":1}'] * 9
     raws[3], raws[7] = b'{"a":1E5}', b'{"a":"\\n"}'
-    assert doubtful_among(raws) == [3, 7]
+    assert inspect(raws).doubtful == [3, 7]

@@ -14,8 +14,8 @@ from telemetry_app.records.codec import (
     CodecError,
     decode,
     decode_entry,
-    doubtful_among,
     encode,
+    inspect,
     pack_attributes,
     read_entry,
     storable_attributes,
@@ -299,7 +299,8 @@ def test_a_batch_is_decoded_as_its_entries_are(spellings: list[str]) -> None:
     assert list(zip(decoded.entry_ids, decoded.positions, strict=True)) == accepted
     assert sorted((entry_id, str(error)) for entry_id, error in decoded.refused) == sorted(refused)
     raws = [position.attributes for position in decoded.positions]
-    assert storable_attributes_of(raws) == [storable_attributes(raw) for raw in raws]
+    one_by_one = [storable_attributes(raw) for raw in raws]
+    assert storable_attributes_of(raws) == storable_attributes_of(raws, decoded.positions.plain) == one_by_one
 
 
 def can_be_unpacked(raw: bytes) -> bool:
@@ -317,6 +318,6 @@ def test_only_what_is_in_doubt_is_looked_at_alone(spellings: list[str]) -> None:
     payloads = [payload_with("attributes", spelling) for spelling in spellings]
     read = [outcome(partial(read_entry, [b"payload", raw], latest=LATEST)) for raw in payloads]
     raws = [result.attributes for result in read if isinstance(result, Position)]
-    doubtful = doubtful_among(raws)
-    assert doubtful == [index for index, raw in enumerate(raws) if doubtful_among([raw])]
+    doubtful = inspect(raws).doubtful
+    assert doubtful == [index for index, raw in enumerate(raws) if inspect([raw]).doubtful]
     assert {index for index, raw in enumerate(raws) if not can_be_unpacked(raw)} <= set(doubtful)

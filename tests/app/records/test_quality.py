@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from telemetry_app.records.decoding import DecodedEntries
+from telemetry_app.records.decoding import DecodedEntries, Positions
 from telemetry_app.records.position import Position
 from telemetry_app.records.quality import Doubted, any_doubted, epoch_ms, fault_of, good, judged
 from tests.support.records import FIRST_TS, position
@@ -17,7 +17,7 @@ APPENDED_MS = epoch_ms(FIRST_TS)
 def decoded(positions: list[Position], appended_ms: list[int] | None = None) -> DecodedEntries:
     """Return positions as they come from the stream, by default all appended at the time of the first."""
     times = appended_ms or [APPENDED_MS] * len(positions)
-    return DecodedEntries(positions, [b"%d-%d" % (ms, seq) for seq, ms in enumerate(times)], [])
+    return DecodedEntries(Positions(positions), [b"%d-%d" % (ms, seq) for seq, ms in enumerate(times)], [])
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,13 @@
 import json
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 from hypothesis import given, strategies as st
 
 from telemetry_app.core.positions.rows import COLUMN_NAMES, columns
+from telemetry_app.records.codec import encode, pack_attributes
+from telemetry_app.records.decoding import decode_entries
+from telemetry_app.records.quality import judged
 from tests.support.records import FIRST_TS, position
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -49,6 +53,21 @@ def test_sentinels_become_strings() -> None:
         "b": ["3q2+7w=="],
         "n": 1,
     }
+
+
+def test_attributes_are_stored_as_they_were_decoded_together() -> None:
+    """What was found when a batch was decoded leads to the same as looking again, an escape and a doubt among it."""
+    attributes = [{"n": number, "big": 2**60 + number, "bytes": bytes([number % 256])} for number in range(450)]
+    attributes[230] |= {"text": "a\nb"}
+    positions = [
+        position(number, codec=None, attributes=pack_attributes(some)) for number, some in enumerate(attributes)
+    ]
+    positions[7] = msgspec.structs.replace(positions[7], latitude=0.0, longitude=0.0, satellites=0)
+    entries = [(b"%d-0" % number, [b"payload", encode(p)]) for number, p in enumerate(positions)]
+
+    together = judged(decode_entries(entries), max_ahead_s=10**9)
+
+    assert columns(together) == columns(list(together)) == columns(positions)
 
 
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2105, 12, 31), timezones=st.just(UTC)))  # noqa: DTZ001 - hypothesis adds the zone
