@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from faust_redis.redis.replies import EntryId
 from telemetry_app.live.positions.history import History, Sighting, sight
-from telemetry_app.live.wire.position import LivePosition, is_newer
+from telemetry_app.live.wire.position import LivePosition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -33,7 +33,8 @@ def group(
 ) -> Passed:
     """Sort positions by the events of their devices and remember them.
 
-    A position no newer than what is known of its device is late: part of a bulk upload, or a record sent again.
+    A position no newer than what is known of its device, or was taken back, is late: part of a bulk upload, or a record
+    sent again.
 
     Args:
         decoded: Positions with their entry ids, in stream order.
@@ -52,7 +53,7 @@ def group(
             continue
         appended = EntryId.parse(entry_id)
         live = LivePosition.from_position(position, appended.ms)
-        if not is_newer(live.rank, history.known(live.device_id)):
+        if history.is_late(live.device_id, live.rank):
             late += 1
             continue
         history.seq += 1

@@ -46,7 +46,7 @@ class Reviewer:
 
     def _hide(self, device_id: str) -> None:
         """Take a device from all maps until it has a good position again."""
-        self.history.forget(device_id)
+        self.history.take_back(device_id)
         for event_id in self.device_events.events_of(device_id):
             for subscription in self.registry.subscribers(topic_of(event_id)):
                 subscription.hidden |= {device_id}

@@ -75,6 +75,8 @@ class History:
         self.seq = 0
         self._recent: dict[str, deque[Sighting]] = {}
         self._known: dict[str, Rank] = {}
+        # What was shown and found to be faulty: a tracker may send it again.
+        self._taken_back: dict[str, Rank] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -82,6 +84,11 @@ class History:
     def known(self, device_id: str) -> Rank | None:
         """Return the rank of the newest position known of a device."""
         return self._known.get(device_id)
+
+    def is_late(self, device_id: str, rank: Rank) -> bool:
+        """Tell whether a position is no newer than what is known of its device, or than what was taken back."""
+        is_new = is_newer(rank, self._known.get(device_id)) and is_newer(rank, self._taken_back.get(device_id))
+        return not is_new
 
     def newest(self, device_id: str) -> Sighting | None:
         """Return the newest position of a device, if it has passed through."""
@@ -92,6 +99,9 @@ class History:
     def add(self, sighting: Sighting) -> None:
         """Add a position that is newer than what is known of its device."""
         self._known[sighting.device_id] = sighting.rank
+        taken_back = self._taken_back.get(sighting.device_id)
+        if taken_back is not None and sighting.rank >= taken_back:
+            del self._taken_back[sighting.device_id]
         recent = self._recent.get(sighting.device_id)
         if recent is None:
             self._recent[sighting.device_id] = deque([sighting], maxlen=_MOST_KEPT)
@@ -118,9 +128,16 @@ class History:
         self.seq += 1
         body = position_body(live, where)
         sighting = Sighting(self.seq, live.device_id, live.rank, 0, _NO_ENTRY, now, where, body)
-        self._recent.pop(live.device_id, None)
+        self.take_back(live.device_id)
         self.add(sighting)
         return sighting
+
+    def take_back(self, device_id: str) -> None:
+        """Drop all that is known of a device, which was faulty: it does not come back by being sent again."""
+        known = self._known.pop(device_id, None)
+        self._recent.pop(device_id, None)
+        if known is not None:
+            self._taken_back[device_id] = max(known, self._taken_back.get(device_id, known))
 
     def place(self, live: LivePosition, now: float) -> None:
         """Note where the database has a device of which nothing newer has passed: whoever resumes knows it."""
@@ -132,9 +149,9 @@ class History:
         """Add positions from before the known ones, in stream order, as if they had passed through first."""
         earlier: dict[str, list[Sighting]] = {}
         for sighting in found:
-            recent = self._recent.get(sighting.device_id)
+            recent, taken_back = self._recent.get(sighting.device_id), self._taken_back.get(sighting.device_id)
             # What came before a correction is what was corrected.
-            if not recent or recent[0].entry_id != _NO_ENTRY:
+            if is_newer(sighting.rank, taken_back) and (not recent or recent[0].entry_id != _NO_ENTRY):
                 earlier.setdefault(sighting.device_id, []).append(sighting)
         for device_id, sightings in earlier.items():
             kept = _rising([*sightings, *self._recent.get(device_id, ())])
@@ -165,13 +182,14 @@ class History:
 
     def forget_unless(self, wanted: Callable[[str], object]) -> None:
         """Drop devices that no longer take part in any event."""
-        for device_id in [device_id for device_id in self._known if not wanted(device_id)]:
+        for device_id in [device_id for device_id in self._known | self._taken_back if not wanted(device_id)]:
             self.forget(device_id)
 
     def forget(self, device_id: str) -> None:
         """Drop all that is known of a device, as if it had never sent anything."""
         self._known.pop(device_id, None)
         self._recent.pop(device_id, None)
+        self._taken_back.pop(device_id, None)
 
     def _newest(self, devices: Iterable[str], wanted: Callable[[Sighting], bool]) -> list[Sighting]:
         found = [s for device_id in devices if (s := self.newest(device_id)) is not None and wanted(s)]

@@ -241,3 +241,21 @@ async def test_a_device_without_a_good_position_disappears(live: LiveFactory, pa
         await side.publish("b", TS + 6)
         assert [await next_of(socket) for socket in (seven, eight)] == [("b", 6)] * 2
         await nothing_before(side, seven, "a")
+
+
+async def test_what_was_marked_does_not_come_back(live: LiveFactory) -> None:
+    """What a tracker sends again is late, whether or not its device has a good position; newer ones are not."""
+    stored = database(a=1)
+    async with live(devices={SEVEN: ["a", "b"]}, stored=stored, review_s=0.2) as side:
+        socket, _ = await watch(side)
+        for device in ("a", "b"):
+            await side.publish(device, TS + 5)
+            assert await next_of(socket) == (device, 5)
+            stored.store(live_position(device, TS + 5), faulty=True)
+        assert sorted([await next_of(socket), await next_of(socket)]) == [("a", 1), ("removed", "b")]
+        for device in ("a", "b", "a", "b"):
+            await side.publish(device, TS + 5)
+        for device in ("a", "b"):
+            await side.publish(device, TS + 6)
+            assert await next_of(socket) == (device, 6)
+        assert side.observed.counts["late"] == 4

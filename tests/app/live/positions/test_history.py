@@ -54,7 +54,34 @@ def test_a_correction_takes_the_place_of_what_passed() -> None:
     assert history.known("a") == (4, 4)
     assert seen(history.missed(["a"], (entry(500),))) == [("a", 4)]
     assert seen(history.after(["a"], 1)) == [("a", 4)]
-    assert seen(passed(history, ("a", 5), first_id=20).by_event["7"]) == [("a", 5)]
+    assert seen(passed(history, ("a", 10), first_id=20).by_event["7"]) == [("a", 10)]
+
+
+def test_what_was_taken_back_does_not_return() -> None:
+    """Sent again, or read again for somebody who resumes, it is late, whether or not there is a good position."""
+    earlier, history = History(), History()
+    before = [msgspec.structs.replace(s, seq=0) for s in passed(earlier, ("a", 9), ("b", 9)).by_event["7"]]
+    passed(history, ("a", 9), ("b", 9))
+    history.correct(live_position("a", 4), "10-0", now=101.0)
+    history.take_back("b")
+    history.prepend(before)
+    assert passed(history, ("a", 9), ("a", 8), ("b", 9), ("b", 5), first_id=20).late == 4
+    assert (history.known("a"), history.known("b")) == ((4, 4), None)
+    history.correct(live_position("a", 3), "10-0", now=102.0)
+    assert passed(history, ("a", 9), first_id=30).late == 1
+    assert seen(passed(history, ("a", 10), ("b", 10), first_id=40).by_event["7"]) == [("a", 10), ("b", 10)]
+
+
+def test_what_was_taken_back_by_mistake() -> None:
+    """Once it is good again it is known, and what is newer is no longer compared with it."""
+    history = History()
+    passed(history, ("a", 9), ("b", 9))
+    history.correct(live_position("a", 4), "10-0", now=101.0)
+    history.take_back("b")
+    for device_id in ("a", "b"):
+        history.correct(live_position(device_id, 9), "10-0", now=102.0)
+        assert history.known(device_id) == (9, 9)
+    assert history._taken_back == {}
 
 
 def test_what_came_late_is_not_missed() -> None:
@@ -71,3 +98,6 @@ def test_devices_without_event_are_forgotten() -> None:
     passed(history, ("a", 1), ("b", 1))
     history.forget_unless(lambda device_id: device_id == "b")
     assert (len(history), history.known("a"), history.known("b")) == (1, None, (1, 1))
+    history.take_back("b")
+    history.forget_unless(lambda device_id: device_id == "a")
+    assert history._taken_back == {}
