@@ -5,22 +5,19 @@ import { Linking } from "./app/linking.ts";
 import { Replaying } from "./app/replaying.ts";
 import { onReturn } from "./app/returning.ts";
 import { Selection } from "./app/selection.ts";
+import { Server } from "./app/server.ts";
 import type { Course } from "./course/course.ts";
 import { CourseLoader } from "./course/loader.ts";
 import { DeviceStore } from "./devices/store.ts";
 import { FeedClient } from "./feed/client.ts";
 import type { Batch } from "./feed/conflator.ts";
 import type { EntriesByDevice } from "./feed/entries.ts";
-import { probe } from "./feed/probe.ts";
-import { SessionWatch } from "./feed/session.ts";
 import type { FeedState } from "./feed/state.ts";
 import { Archive } from "./history/archive.ts";
 import { reachBack } from "./history/reach.ts";
 import type { LiveMap } from "./map/map.ts";
 import { SpeedScale, speedColor } from "./map/speed.ts";
-import { ServerClock } from "./page/clock.ts";
-import { fetchConfig, type Config } from "./page/config.ts";
-import { ConfigLoader } from "./page/configLoader.ts";
+import type { Config } from "./page/config.ts";
 import { byId, setText } from "./page/dom.ts";
 import { Favourites } from "./page/devices/favourites.ts";
 import { Finding } from "./page/devices/finding.ts";
@@ -50,15 +47,16 @@ class App {
     state: (state) => this.changeState(state),
     entries: (entries, replaces) => this.name(entries, replaces),
     batch: (batch, received) => this.apply(batch, received),
+    renewed: () => this.server.mayHaveChanged(),
   });
-  private readonly clock = new ServerClock();
   private readonly theme = new ThemeSwitch((dark) => this.recolor(dark));
   private readonly status = new StatusBar(() => this.retry());
-  private readonly loader = new ConfigLoader(CONFIG_URL, {
+  private readonly server: Server = new Server(CONFIG_URL, {
     state: (state) => this.changeState(state),
-    config: (config) => this.configure(config),
+    known: (config) => this.configure(config),
+    changed: (config, before) => this.reconfigure(config, before),
+    signedOut: () => (this.eventId === undefined ? void this.server.load() : this.feed.renew()),
   });
-  private readonly session = new SessionWatch(isSignedOut, () => this.retry());
   private readonly sheet = new Sheet();
   private readonly selection = new Selection(this.store, {
     mark: (device) => this.mark(device),
@@ -80,7 +78,6 @@ class App {
   );
   private readonly courses = new CourseLoader(COURSE_URL, (course) => this.setCourse(course));
   private course: Course | undefined;
-  private config: Config | undefined;
   private map: LiveMap | undefined;
   /** What is to be said as long as devices cannot be seen. */
   private unseen: FeedState | undefined = DRAWING;
@@ -91,7 +88,7 @@ class App {
   private readonly archive = new Archive(HISTORY_URL);
   private readonly replaying = new Replaying(this.store, this.archive, {
     eventId: () => this.eventId,
-    nowMs: () => this.serverMs(),
+    nowMs: () => this.server.nowMs,
     renumbered: () => this.renumber(),
     changed: () => this.show(),
     ended: () => this.reachBack(),
@@ -118,7 +115,7 @@ class App {
     });
     this.listen();
     setInterval(() => this.tick(), TICK_MS);
-    await Promise.all([this.loader.load(), this.createMap()]);
+    await Promise.all([this.server.load(), this.createMap()]);
   }
 
   private listen(): void {
@@ -128,7 +125,7 @@ class App {
       this.map?.mendTiles();
     });
     // Someone who signed in in another tab returns to this one.
-    onReturn(() => (this.status.state.name === "forbidden" ? this.retry() : void this.session.ask()));
+    onReturn(() => (this.status.state.name === "forbidden" ? this.retry() : this.server.mayHaveChanged()));
     // In a dialog the key closes that.
     addEventListener("keydown", (event) => event.key === "Escape" && document.querySelector("dialog[open]") === null && this.select(undefined));
     byId("fit", HTMLButtonElement).addEventListener("click", () => {
@@ -178,7 +175,7 @@ class App {
   /** Draw what the race is in, once the race itself can be seen. */
   private drawBase(): void {
     if (this.unseen !== undefined) return;
-    const version = this.config?.basemap;
+    const version = this.server.config?.basemap;
     if (version !== undefined) void this.map?.setTiles(`${BASEMAP_URL}/${version}.pmtiles`);
     void this.map?.setOutlines(WORLD_URL);
   }
@@ -192,38 +189,41 @@ class App {
 
   private tell(state: FeedState): void {
     this.status.show(state);
-    this.session.watch(state.name === "signed-out");
+    this.server.watchSession(state.name === "signed-out");
   }
 
   // --- the connection ---
 
-  private configure(config: Config): void {
-    this.config = config;
-    this.clock.set(config.nowMs);
+  private configure({ events }: Config): void {
     this.drawBase();
-    if (!this.linking.offer(config.events)) this.changeState({ name: "idle", text: "Which event?" });
+    if (!this.linking.offer(events)) this.changeState({ name: "idle", text: "Which event?" });
   }
 
-  /** Ask for the time again. */
-  private async setClock(): Promise<void> {
-    const answer = await fetchConfig(CONFIG_URL);
-    if (answer.kind === "ok") this.clock.set(answer.config.nowMs);
+  private reconfigure(config: Config, before: Config): void {
+    if (this.eventId === undefined) return this.configure(config);
+    this.linking.list(config.events);
+    if (config.viewer === before.viewer) return;
+    // What somebody could see must not stay for somebody else. What everybody can may: there is more now.
+    if (before.viewer !== undefined) return this.open(this.eventId);
+    this.courses.forget();
+    this.feed.renew();
   }
 
   private open(eventId: string): void {
-    if (this.config === undefined) return;
+    const { config } = this.server;
+    if (config === undefined) return;
     const { link } = this.linking;
     this.eventId = eventId;
     this.forget();
     this.favourites.open(eventId);
     this.linking.restore(link);
-    this.feed.start(eventId, this.config.path, CONFIG_URL);
+    this.feed.start(eventId, config.path, CONFIG_URL);
   }
 
   private retry(): void {
     if (this.status.state.name === "no-map") location.reload();
     // Rights have changed, or who it is: so have the events to choose from.
-    else if (this.config === undefined || this.status.state.name === "forbidden") void this.loader.load();
+    else if (this.server.config === undefined || this.status.state.name === "forbidden") void this.server.load();
     else if (this.status.state.name === "reconnecting") this.feed.retry();
     // The subscription has ended, and its devices may be gone: subscribe anew.
     else if (this.eventId !== undefined) this.open(this.eventId);
@@ -236,7 +236,7 @@ class App {
       this.forget();
     }
     if (state.name === "signed-out") {
-      this.config = undefined;
+      this.server.forget();
       this.linking.forget();
     }
     this.feedState = state;
@@ -286,7 +286,7 @@ class App {
     this.reaching?.abort();
     this.reaching = new AbortController();
     const { archive, eventId, store, reaching } = this;
-    void reachBack(archive, eventId, store, this.serverMs(), reaching.signal).then(() => this.map?.layer.invalidate());
+    void reachBack(archive, eventId, store, this.server.nowMs, reaching.signal).then(() => this.map?.layer.invalidate());
   }
 
   private forget(): void {
@@ -346,7 +346,7 @@ class App {
   /** Twice a second: ages, rows, panel, colour scale. Of the map only what changes by itself: nothing may move for hours. */
   private tick(): void {
     this.status.tick();
-    if (this.feedState?.name === "live" && this.clock.mustAsk()) void this.setClock();
+    if (this.feedState?.name === "live") this.server.tick();
     if (this.scale.grow(this.store, this.nowMs())) this.showScale();
     this.list.refresh();
     this.showPanel();
@@ -379,17 +379,8 @@ class App {
 
   /** The time that is shown. */
   private nowMs(): number {
-    return this.replaying.timeMs ?? this.serverMs();
+    return this.replaying.timeMs ?? this.server.nowMs;
   }
-
-  private serverMs(): number {
-    return this.clock.nowMs;
-  }
-}
-
-async function isSignedOut(): Promise<boolean> {
-  const { kind } = await probe([CONFIG_URL]);
-  return kind === "signed-out" || kind === "full" || kind === "unreachable";
 }
 
 /** The address of a file that was built beside this script. */

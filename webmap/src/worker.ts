@@ -49,6 +49,7 @@ function start(message: ToWorker & { type: "start" }): void {
     begin: (positions) => conflator.begin(positions),
     complete: () => conflator.complete(),
     removed: (deviceId) => conflator.remove(deviceId),
+    renewed: () => page.postMessage({ type: "renewed", session }, []),
   });
   clearInterval(deliveries);
   deliveries = setInterval(() => deliver(session), DELIVER_MS);
@@ -63,5 +64,6 @@ function deliver(session: number): void {
 
 self.onmessage = (event: MessageEvent<ToWorker>): void => {
   if (event.data.type === "start") start(event.data);
+  else if (event.data.type === "renew") feed?.renew();
   else feed?.retryNow();
 };

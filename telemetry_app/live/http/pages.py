@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from functools import cached_property
@@ -82,9 +83,10 @@ class MapPages:
         self._headers = page_headers(options.embed_origins)
 
     async def show_config(self, request: web.Request) -> web.StreamResponse:
-        """Tell the page where the WebSocket is, which events there are, and the name of the base map."""
+        """Tell the page where the WebSocket is, who watches, which events there are, and the name of the base map."""
         credentials = self._door.credentials_of(request)
-        if stranger := await self._door.refuse_stranger(request, credentials):
+        answer = await self._live.authenticator.authenticate(credentials)
+        if stranger := self._door.refuse_unknown(request, credentials, answer):
             return stranger
         events = await self._live.authorizer.visible_events(credentials)
         if events is None:
@@ -94,6 +96,7 @@ class MapPages:
             "path": options.path,
             "events": events,
             "auth": options.authentication,
+            "viewer": _name_of(answer.user_id),
             "basemap": basemap,
             # The page tells the age of positions by this clock, whatever that of its machine says.
             "now": round(time.time() * 1000),
@@ -111,6 +114,11 @@ class MapPages:
     def _file_names(self) -> frozenset[str]:
         """Files that may be sent; listed at the first request, since importing and building do no I/O."""
         return frozenset(path.name for path in _STATIC.iterdir() if path.suffix not in _COMPRESSED)
+
+
+def _name_of(user_id: str | None) -> str | None:
+    """Return what tells a user from others: of the id itself pages that may connect need not know."""
+    return None if user_id is None else hashlib.blake2b(user_id.encode(), digest_size=12).hexdigest()
 
 
 class _Page(web.FileResponse):

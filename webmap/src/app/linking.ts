@@ -53,6 +53,11 @@ export class Linking {
     return this.events.offer(events, this.link.eventId);
   }
 
+  /** Offer these events beside the one that is shown. */
+  list(events: readonly EventChoice[]): void {
+    this.events.list(events);
+  }
+
   /** The event is not shown any more, but its address stays that of what was: whoever may see it again is shown that. */
   hide(): void {
     this.tick();

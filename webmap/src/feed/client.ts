@@ -9,6 +9,8 @@ export interface ClientListener {
   entries(entries: EntriesByDevice, replaces: boolean): void;
   /** `received` counts all positions since the page was opened, those that were conflated too. */
   batch(batch: Batch, received: number): void;
+  /** Another session has followed the one that the server knew. */
+  renewed(): void;
 }
 
 /** Where the page finds what the server has at `path`: a proxy may serve it in a folder of which the server does not know. */
@@ -41,6 +43,11 @@ export class FeedClient {
     this.send({ type: "retry" });
   }
 
+  /** Connect anew, as whoever is signed in now; what was received stays. */
+  renew(): void {
+    this.send({ type: "renew" });
+  }
+
   private send(message: ToWorker): void {
     this.worker.postMessage(message);
   }
@@ -50,6 +57,7 @@ export class FeedClient {
     if (message.session !== this.session) return;
     if (message.type === "state") this.listener.state(message.state);
     else if (message.type === "entries") this.listener.entries(message.entries, message.replaces);
+    else if (message.type === "renewed") this.listener.renewed();
     else this.listener.batch(message.batch, message.received);
   }
 }

@@ -34,6 +34,8 @@ export interface FeedListener {
   begin(positions: readonly Position[]): void;
   complete(): void;
   removed(deviceId: string): void;
+  /** Another session has followed the one that the server knew: somebody else's, perhaps. */
+  renewed(): void;
   /** Who devices are; `replaces`: those that are missing are not known any more. */
   entries(entries: EntriesByDevice, replaces: boolean): void;
 }

@@ -45,7 +45,11 @@ export class Feed {
 
   /** Connect now instead of waiting for the timer: the network came back, or the user asked. */
   retryNow(): void {
-    if (this.subscribed) return;
+    if (!this.subscribed) this.renew();
+  }
+
+  /** Connect anew, as whoever is signed in now. */
+  renew(): void {
     this.drop();
     this.start();
   }
@@ -139,7 +143,7 @@ export class Feed {
 
   private onClose(code: number): void {
     // A session that another tab renewed ends here too: the server knows only the cookie of the upgrade.
-    if (code === CloseCode.sessionEnded || !this.opened) void this.explainRefusal();
+    if (code === CloseCode.sessionEnded || !this.opened) void this.explainRefusal(this.opened);
     else this.finish(afterClose(code));
   }
 
@@ -175,10 +179,12 @@ export class Feed {
   }
 
   /** A browser hides the status of a refused upgrade, and only it knows its new cookie: ask by plain HTTP. */
-  private async explainRefusal(): Promise<void> {
+  private async explainRefusal(wasOpen: boolean): Promise<void> {
     const generation = this.generation;
     const refusal = await this.environment.probe();
-    if (generation === this.generation) this.finish(afterRefusal(refusal));
+    if (generation !== this.generation) return;
+    if (wasOpen && refusal.kind === "none") this.listener.renewed();
+    this.finish(afterRefusal(refusal));
   }
 
   private giveUp(): void {

@@ -13,9 +13,10 @@ export type ToWorker =
       /** Addresses to ask, in this order, when the server refuses the WebSocket. */
       readonly probeUrls: readonly string[];
     }
-  | { readonly type: "retry" };
+  | { readonly type: "retry" | "renew" };
 
 export type FromWorker =
   | { readonly type: "state"; readonly session: number; readonly state: FeedState }
+  | { readonly type: "renewed"; readonly session: number }
   | { readonly type: "entries"; readonly session: number; readonly entries: EntriesByDevice; readonly replaces: boolean }
   | { readonly type: "batch"; readonly session: number; readonly batch: Batch; readonly received: number };

@@ -9,6 +9,8 @@ export interface EventChoice {
 export interface Config {
   readonly path: string;
   readonly events: readonly EventChoice[];
+  /** Who watches, by a name that tells one from another; undefined for everybody, and where the server cannot know. */
+  readonly viewer: string | undefined;
   /** By which name the server has the base map; undefined when there is none. */
   readonly basemap: string | undefined;
   /** The server's time when it answered, epoch milliseconds. */
@@ -48,12 +50,14 @@ export async function fetchConfig(url: string): Promise<ConfigAnswer> {
 export function parseConfig(body: unknown): Config | undefined {
   const path = field(body, "path");
   const events = field(body, "events");
+  const viewer = field(body, "viewer");
   const basemap = field(body, "basemap");
   const nowMs = field(body, "now");
   if (typeof path !== "string" || !/^\/(?!\/)/.test(path) || typeof nowMs !== "number") return undefined;
   return {
     path,
     events: Array.isArray(events) ? events.map(parseEvent).filter((event) => event !== undefined) : [],
+    viewer: typeof viewer === "string" ? viewer : undefined,
     basemap: typeof basemap === "string" && /^\w+$/.test(basemap) ? basemap : undefined,
     nowMs,
   };

@@ -12,6 +12,7 @@ function pair(): { client: FeedClient; told: ToWorker[]; say: (message: FromWork
     state: (state) => heard.push(state.name),
     entries: (entries) => heard.push(...entries.keys()),
     batch: (_, received) => heard.push(String(received)),
+    renewed: () => heard.push("renewed"),
   });
   return { client, told, heard, say: (data) => worker.onmessage?.call(worker, { data } as MessageEvent<FromWorker>) };
 }
@@ -30,8 +31,10 @@ test("what the thread still says of an earlier event is dropped", () => {
   say({ type: "state", session: 1, state: { name: "live", text: "Live" } });
   client.start("8", "/live", "http://localhost/config.json");
   say({ type: "batch", session: 1, batch, received: 5 });
+  say({ type: "renewed", session: 1 });
   say({ type: "batch", session: 2, batch, received: 6 });
-  assert.deepEqual(heard, ["live", "6"]);
+  say({ type: "renewed", session: 2 });
+  assert.deepEqual(heard, ["live", "6", "renewed"]);
 });
 
 test("the socket is beside the page, whether or not the server knows of the folder", () => {

@@ -86,6 +86,10 @@ export class FakeWorld implements FeedEnvironment, FeedListener {
     this.parts.push(`without ${deviceId}`);
   }
 
+  renewed(): void {
+    this.parts.push("renewed");
+  }
+
   entries(entries: EntriesByDevice, replaces: boolean): void {
     this.told.push({ names: [...entries.values()].map(({ name }) => name), replaces });
   }

@@ -128,6 +128,8 @@ test("4401 is signed out if HTTP says so too; with a renewed session it reconnec
     await Promise.resolve();
     await Promise.resolve();
     assert.equal(world.last?.name, name);
+    // Somebody else may have signed in.
+    assert.deepEqual(world.parts, sockets === 1 ? [] : ["renewed"]);
     world.pass(1_000);
     assert.equal(world.sockets.length, sockets);
   }
@@ -159,6 +161,8 @@ test("a refused upgrade is explained by asking over HTTP", async () => {
     [{ kind: "refused", text: "You are not signed in." }, "error"],
     [{ kind: "full", text: "You are not signed in. Try again.", retryAfterMs: 7_000 }, "reconnecting"],
     [{ kind: "unreachable" }, "reconnecting"],
+    [{ kind: "missing", path: "/live" }, "error"],
+    [{ kind: "none" }, "reconnecting"],
   ] as const;
   for (const [refusal, name] of expected) {
     const world = new FakeWorld();
@@ -168,6 +172,7 @@ test("a refused upgrade is explained by asking over HTTP", async () => {
     await Promise.resolve();
     await Promise.resolve();
     assert.equal(world.last?.name, name);
+    assert.deepEqual(world.parts, []);
     if ("text" in refusal) assert.equal(world.last?.text, "You are not signed in.");
     if (refusal.kind === "signed-out") assert.equal(world.last?.signInUrl, "/login");
     if (refusal.kind === "full") assert.equal(world.last?.retryAt, world.now() + 8_000);
@@ -237,6 +242,16 @@ test("retryNow connects at once, but leaves a live feed alone", () => {
   assert.equal(world.sockets.length, 2);
   world.pass(5_000);
   assert.equal(world.sockets.length, 2);
+});
+
+test("whoever signed in is shown what they may see, from where everybody was", () => {
+  const { world, feed } = connected();
+  world.socket.answer(FRAME);
+  const [first] = world.sockets;
+  feed.renew();
+  assert.deepEqual([first?.closed, world.sockets.length], [true, 2]);
+  world.socket.onopen?.();
+  assert.equal(world.socket.sent[0]?.["since"], "9-0");
 });
 
 test("entries of a subscribe are instead of those before, those that follow are added; of other topics none are", () => {

@@ -7,6 +7,8 @@ test("a config is taken by its shape", () => {
   assert.deepEqual(config?.events, [{ id: "a", name: "A" }, { id: "7", name: "7" }]);
   assert.equal(config?.nowMs, 5);
   assert.equal(config?.basemap, undefined);
+  assert.equal(config?.viewer, undefined);
+  assert.equal(parseConfig({ path: "/live", now: 5, viewer: "0a1b" })?.viewer, "0a1b");
   assert.equal(parseConfig({ path: "/live", now: 5, basemap: "0a1b" })?.basemap, "0a1b");
   assert.equal(parseConfig({ path: "/live", now: 5, basemap: "../x" })?.basemap, undefined);
   for (const body of [undefined, null, {}, { path: "live", now: 5 }, { path: "//evil", now: 5 }, { path: 5, now: 5 }, { path: "/live" }]) {

@@ -30,10 +30,24 @@ async def test_the_pages(side: Side, directus: DirectusServer, spectator: Specta
     asked_ms = now_ms()
     async with side.http.get(f"{side.url}/config.json", headers={"Cookie": side.cookie}) as config:
         document = await config.json()
+        assert isinstance(document.pop("viewer"), str)
         assert asked_ms <= document.pop("now") <= now_ms()
         events = [{"id": EIGHT, "name": "Race"}]
         assert document == {"path": "/live", "events": events, "auth": "none", "basemap": None}
         assert config.headers["Cache-Control"] == "no-store"
+
+
+async def test_who_watches(live: LiveFactory, directus: DirectusServer, spectator: Spectator) -> None:
+    """The page can tell users from each other, whatever their sessions, and learns no more of them."""
+    cookies = [spectator.cookie, await directus.login(spectator.user_id)]
+    cookies.append(await directus.login(await directus.add_user()))
+    async with live(devices={SEVEN: ["a"]}) as side:
+        viewers = []
+        for cookie in cookies:
+            async with side.http.get(f"{side.url}/config.json", headers={"Cookie": cookie}) as config:
+                viewers.append((await config.json())["viewer"])
+                assert spectator.user_id not in await config.text()
+    assert viewers[0] == viewers[1] != viewers[2]
 
 
 @pytest.mark.parametrize("origins", [("https://www.example.org", "https://*.b.example:8443"), ("*",)])

@@ -52,7 +52,8 @@ async def test_without_a_session(side: Side, headers: dict[str, str]) -> None:
     for topic in (TOPIC_8, f"event:{MISSING}"):
         assert (await ask(socket, type="subscribe", topic=topic))["code"] == "forbidden"
     async with side.http.get(f"{side.url}/config.json", headers=headers) as answer:
-        assert [event["id"] for event in (await answer.json())["events"]] == [SEVEN]
+        document = await answer.json()
+        assert ([event["id"] for event in document["events"]], document["viewer"]) == ([SEVEN], None)
 
 
 async def test_where_to_sign_in(redis_url: str, stream: str, public: Spectator) -> None:

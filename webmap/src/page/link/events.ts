@@ -28,15 +28,20 @@ export class EventPicker {
   /** Offer these events, and open the one that is asked for, or the first, anew. Return false if the user must choose. */
   offer(events: readonly EventChoice[], askedFor: string | undefined): boolean {
     const asked = askedFor ?? this.current ?? events[0]?.id;
-    const known = events.some((event) => event.id === asked);
-    const choices = asked !== undefined && events.length > 0 && !known ? [...events, { id: asked, name: asked }] : events;
-    this.select.replaceChildren(...choices.map(({ id, name }) => new Option(name, id)));
-    this.form.hidden = false;
-    this.select.hidden = choices.length === 0;
-    this.input.hidden = this.button.hidden = choices.length > 0;
+    this.list(events, asked);
     if (asked === undefined) this.input.focus();
     else this.show(asked);
     return asked !== undefined;
+  }
+
+  /** Offer these events beside the one that is shown. */
+  list(events: readonly EventChoice[], shown = this.current): void {
+    const known = events.some((event) => event.id === shown);
+    const choices = shown !== undefined && events.length > 0 && !known ? [...events, { id: shown, name: shown }] : events;
+    this.select.replaceChildren(...choices.map(({ id, name }) => new Option(name, id, false, id === shown)));
+    this.form.hidden = false;
+    this.select.hidden = choices.length === 0;
+    this.input.hidden = this.button.hidden = choices.length > 0;
   }
 
   /** Offer nothing: whoever comes next may see other events. */

@@ -11,19 +11,42 @@ from playwright.async_api import expect
 from tests.app.live.browsing import MapPage, enter
 from tests.app.live.directus.stand_in import DirectusServer
 from tests.app.live.harness import now_ms, publish
-from tests.app.live.http.map.test_map import ONE, Site, site
+from tests.app.live.http.map.test_map import AHEAD_S, ONE, Site, site
 
 __all__ = ("site",)
 
 #: Sessions that end are found out at once.
 _AT_ONCE = {"LIVE_REAUTHORIZE_MS": "1000", "DIRECTUS_CACHE_MS": "0"}
+_RIDER = "Zoe Novak"
 _SIGN_IN = "https://www.example.org/login"
 #: The page's own timers, which would find out later what these tests are about, do not go off.
 _NO_TIMERS = """
 const after = window.setTimeout;
 window.setTimeout = (action, delayMs, ...rest) => (delayMs >= 2000 ? 1 : after(action, delayMs, ...rest));
 """
-_COME_BACK = "() => document.dispatchEvent(new Event('visibilitychange'))"
+#: As browsers tell a page that was left, and one in a frame that is shown again.
+_COME_BACK = """() => {
+  dispatchEvent(new Event("blur"));
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+#: As they tell a window.
+_FOCUS = """() => {
+  dispatchEvent(new Event("blur"));
+  dispatchEvent(new Event("focus"));
+}"""
+#: Notes each number of devices that is shown from now on.
+_COUNT = """() => {
+  window.counts = new Set([document.body.dataset.deviceCount]);
+  new MutationObserver(() => window.counts.add(document.body.dataset.deviceCount))
+    .observe(document.body, { attributeFilter: ["data-device-count"] });
+}"""
+#: Entries have the ids that Directus gave them.
+_NAME_ENTRY = """
+ALTER TABLE entry_devices DROP CONSTRAINT entry_devices_entry_id_fkey, ALTER entry_id TYPE text;
+ALTER TABLE entries ALTER id TYPE text;
+UPDATE entries SET id = '{0}';
+UPDATE entry_devices SET entry_id = '{0}';
+"""
 #: Which of these is not wholly in view, or has something else on it.
 _COVERED = """() => ["#whole-map", "#notice-title", "#sign-in"].filter((name) => {
   const element = document.querySelector(name);
@@ -74,6 +97,90 @@ async def test_who_comes_next_sees_other_events(site: Site, directus: DirectusSe
         await expect(page.page.locator("#event-select")).to_have_value(race)
 
 
+async def enter_rider(site: Site, directus: DirectusServer, event_id: str, *users: str) -> None:
+    """Enter a device in an event, for a rider whose name these users may see."""
+    entry_id = await directus.add_entry(event_id, name=_RIDER)
+    for user in users:
+        await directus.allow_entries(user, ["id", "event_id", "name"])
+    await enter(site.database, {event_id: [ONE]})
+    await site.database.execute(_NAME_ENTRY.format(entry_id))
+
+
+async def test_who_follows_at_once(site: Site, directus: DirectusServer) -> None:
+    """Who has signed in before anybody noticed that the last user left sees their own events, and no name of before."""
+    race, secret, other = [await directus.add_event(name) for name in ("Race", "Secret", "Other")]
+    ana, bo = await directus.add_user(), await directus.add_user()
+    await directus.allow(ana, [race, secret])
+    await directus.allow(bo, [race, other])
+    await enter_rider(site, directus, race, ana)
+    async with visiting(site, directus, LIVE_ENTRY_FIELDS="name") as page:
+        offered, name = page.page.locator("#event-select option"), page.page.locator("#devices .name")
+        session = await sign_in(page, directus, ana)
+        await page.open(race)
+        await page.until("live")
+        await site.publish({ONE: 41.1}, ahead_s=AHEAD_S)
+        await expect(name).to_have_text(_RIDER)
+        await expect(offered).to_have_text(["Race", "Secret"])
+        await sign_in(page, directus, bo)
+        await directus.logout(session)
+        await expect(offered).to_have_text(["Other", "Race"])
+        await expect(name).to_have_text(ONE)
+        await expect(page.page.locator("#event-select")).to_have_value(race)
+        await page.until("live")
+        assert page.complaints == []
+
+
+async def test_who_comes_back_as_another(site: Site, directus: DirectusServer) -> None:
+    """Whose session goes on, but not here, is noticed when the page is shown again; so is that there is none any more.
+
+    The server looks at sessions much later.
+    """
+    race, other = [await directus.add_event(name) for name in ("Race", "Other")]
+    ana, bo = await directus.add_user(), await directus.add_user()
+    await directus.allow(ana, [race])
+    await directus.allow(bo, [race, other])
+    await enter_rider(site, directus, race, ana)
+    async with visiting(site, directus, LIVE_ENTRY_FIELDS="name", LIVE_REAUTHORIZE_MS="3600000") as page:
+        offered, name = page.page.locator("#event-select option"), page.page.locator("#devices .name")
+        await sign_in(page, directus, ana)
+        await page.open(race)
+        await page.until("live")
+        await site.publish({ONE: 41.1}, ahead_s=AHEAD_S)
+        await expect(name).to_have_text(_RIDER)
+        await sign_in(page, directus, bo)
+        await page.page.evaluate(_COME_BACK)
+        await expect(offered).to_have_text(["Other", "Race"])
+        await expect(name).to_have_text(ONE)
+        await page.until("live")
+        await page.page.context.clear_cookies()
+        await page.page.evaluate(_FOCUS)
+        await page.until("signed-out")
+        await expect(name).to_have_count(0)
+
+
+async def test_the_public_signs_in(site: Site, directus: DirectusServer) -> None:
+    """Who watched what everybody may and signs in elsewhere comes back to more, and what was shown stays meanwhile."""
+    race, secret, user = await directus.add_event("Race"), await directus.add_event("Secret"), await directus.add_user()
+    await directus.allow(user, [race, secret])
+    await directus.allow_public([race])
+    await enter_rider(site, directus, race, user)
+    async with visiting(site, directus, LIVE_ALLOW_PUBLIC="true", LIVE_ENTRY_FIELDS="name") as page:
+        offered, name = page.page.locator("#event-select option"), page.page.locator("#devices .name")
+        await page.open(race)
+        await page.until("live")
+        await site.publish({ONE: 41.1}, ahead_s=AHEAD_S)
+        await expect(name).to_have_text(ONE)
+        await expect(offered).to_have_text(["Race"])
+        await page.page.evaluate(_COUNT)
+        await sign_in(page, directus, user)
+        await page.page.evaluate(_COME_BACK)
+        await expect(offered).to_have_text(["Race", "Secret"])
+        await expect(name).to_have_text(_RIDER)
+        assert await page.page.evaluate("() => [...window.counts]") == ["1"]
+        assert page.complaints == []
+    await directus.forbid_public()
+
+
 async def test_a_replay_outlives_its_session(site: Site, directus: DirectusServer) -> None:
     """The moment that was shown stays in the address, and in links, and is shown again after signing in."""
     race, user = await directus.add_event("Race"), await directus.add_user()
@@ -99,19 +206,28 @@ async def test_a_replay_outlives_its_session(site: Site, directus: DirectusServe
 
 
 async def test_the_public_is_led_to_more(site: Site, directus: DirectusServer) -> None:
-    """Who may not see an event without a session is led to where one signs in, and goes on after coming back."""
+    """Who may not see an event without a session is led to where one signs in, and goes on after coming back.
+
+    So does who sees none at all, and who was signed in before.
+    """
     race, user = await directus.add_event("Race"), await directus.add_user()
     await directus.allow(user, [race])
     await directus.allow_public([])
     await enter(site.database, {race: [ONE]})
     async with visiting(site, directus, LIVE_ALLOW_PUBLIC="true", LIVE_SIGN_IN_URL=_SIGN_IN) as page:
         link = page.page.get_by_role("link", name="Sign in")
-        await page.open(race)
+        await page.page.goto(f"{page.address}/")
+        await page.until("idle")
+        await sign_in(page, directus, user)
+        await page.page.evaluate(_FOCUS)
+        await page.until("live")
+        await page.page.context.clear_cookies()
+        await page.page.evaluate(_FOCUS)
         await page.until("forbidden")
         await expect(link).to_have_attribute("href", _SIGN_IN)
         await expect(page.page.locator("#notice-text")).to_contain_text("if you sign in")
         await sign_in(page, directus, user)
-        await page.page.evaluate("() => dispatchEvent(new Event('focus'))")
+        await page.page.evaluate(_FOCUS)
         await page.until("live")
         await expect(link).to_be_hidden()
         await expect(page.page.locator("#event-select option")).to_have_text(["Race"])
