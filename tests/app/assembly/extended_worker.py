@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from faust_redis.redis.replies import EntryId
+    from telemetry_app.assembly.operations import Operations
     from telemetry_app.core.sink import Refused, Sink
     from telemetry_app.database.postgres import Postgres
     from telemetry_app.records.position import Position
+    from telemetry_app.settings import Settings
 
 TABLE = "speed_sums"
 _HAS_ROWS: Final = "SELECT count(*) >= $1 FROM positions"
@@ -43,9 +45,11 @@ class FatalSink(SpeedSink):
         return await super().write(positions)
 
 
-def build_sinks(settings: object, operations: object, postgres: Postgres, observer: object) -> tuple[Sink, ...]:
-    """Return the sinks of a worker and one more."""
-    return (*build_positions(settings, operations, postgres, observer), FatalSink(postgres))  # type: ignore[arg-type]
+def build_sinks(
+    settings: Settings, operations: Operations, postgres: Postgres, *others: Any, **named: Any
+) -> tuple[Sink, ...]:
+    """Return the sinks of a worker and one more, whatever else these are built with."""
+    return (*build_positions(settings, operations, postgres, *others, **named), FatalSink(postgres))
 
 
 def sum_speeds(
