@@ -2,13 +2,11 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import socket
 import sys
 import threading
 from asyncio.subprocess import PIPE
-from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -22,10 +20,8 @@ from telemetry_app.tools.embedded.process import ChildProcess, Command, Embedded
 from telemetry_app.tools.embedded.server import EmbeddedServer
 from telemetry_app.tools.embedded.valkey import EmbeddedValkey
 from tests.conftest import PostgresFactory, ValkeyFactory
-from tests.support.servers.server import server_folder
 from tests.support.waiting import eventually
 
-KINDS = [EmbeddedValkey, EmbeddedPostgres]
 NOBODY = 65534
 
 # Starts a server, says its process id, and waits for the end.
@@ -37,20 +33,6 @@ server.start()
 print(server.pid, flush=True)
 sys.stdin.read()
 """
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    path = server_folder()
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
-
-
-@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
-def server(request: pytest.FixtureRequest, folder: Path) -> Iterator[EmbeddedServer]:
-    made: EmbeddedServer = request.param(folder)
-    yield made
-    made.discard()
 
 
 async def put(server: EmbeddedValkey) -> None:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -15,24 +14,9 @@ from telemetry_app.tools.embedded.home import can_enter
 from telemetry_app.tools.embedded.process import Account, EmbeddedServerError
 from telemetry_app.tools.embedded.server import EmbeddedServer
 from telemetry_app.tools.embedded.valkey import EmbeddedValkey
-from tests.support.servers.server import server_folder
+from tests.app.tools.conftest import KINDS
 
-KINDS = [EmbeddedValkey, postgres.EmbeddedPostgres]
 NOBODY = 65534
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    path = server_folder()
-    yield path
-    shutil.rmtree(path, ignore_errors=True)
-
-
-@pytest.fixture(params=KINDS, ids=lambda kind: kind.name)
-def server(request: pytest.FixtureRequest, folder: Path) -> Iterator[EmbeddedServer]:
-    made: EmbeddedServer = request.param(folder)
-    yield made
-    made.discard()
 
 
 def test_folder_that_the_account_cannot_enter(folder: Path, server: EmbeddedServer) -> None:

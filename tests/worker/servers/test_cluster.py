@@ -12,7 +12,7 @@ import pytest
 from tests.support.servers.cluster import Cluster
 from tests.support.waiting import eventually
 from tests.worker.conftest import Pipeline, StartWorker
-from tests.worker.servers.traffic import PATIENCE_S, Producer, kept, pipeline_of, rows, until_shown
+from tests.worker.servers.traffic import PATIENCE_S, kept, pipeline_of, rows, watch_through
 from tests.worker.spectators import Spectators
 
 
@@ -46,20 +46,13 @@ async def test_a_node_is_killed_under_load(
     """When the node of the ingestion's stream dies, records are stored once each, and maps go on by themselves."""
     worker = start_both()
     await worker.wait_ready()
-    producer = Producer(pipeline)
-    publishing = asyncio.create_task(producer.run())
-    async with spectators.connect(worker) as client:
-        assert (await client.subscribe(spectators.event_id))["type"] == "subscribed"
-        await producer.goes_on(50)
-        await until_shown(client, producer.second)
+
+    async def kill() -> None:
         victim = await nodes.master_of(pipeline.stream)
         assert victim is not None
         await asyncio.to_thread(victim.kill)
-        await eventually(lambda: producer.failures, timeout_s=PATIENCE_S, message="the producer has noticed")
-        await producer.goes_on(50)
-        await until_shown(client, producer.second)
-        producer.stop()
-        await publishing
+
+    await watch_through(kill, pipeline, spectators, worker)
 
     async def all_stored() -> bool:
         return await kept(pipeline) <= set(await rows(pipeline))

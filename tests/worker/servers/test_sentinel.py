@@ -14,7 +14,7 @@ from tests.support.servers.sentinel import SentinelStack
 from tests.support.servers.server import server_folder
 from tests.support.waiting import eventually
 from tests.worker.conftest import GROUP, Pipeline, StartWorker
-from tests.worker.servers.traffic import PATIENCE_S, Producer, kept, pipeline_of, rows, until_shown
+from tests.worker.servers.traffic import PATIENCE_S, kept, pipeline_of, rows, watch_through
 from tests.worker.spectators import Spectators
 
 
@@ -51,19 +51,7 @@ async def test_failover_under_load(
     """When the master dies, its records are stored once each, and the worker and its maps go on by themselves."""
     worker = start_both()
     await worker.wait_ready()
-    producer = Producer(pipeline)
-    publishing = asyncio.create_task(producer.run())
-    async with spectators.connect(worker) as client:
-        assert (await client.subscribe(spectators.event_id))["type"] == "subscribed"
-        await producer.goes_on(50)
-        await until_shown(client, producer.second)
-        sentinels.master.kill()
-        await eventually(lambda: producer.failures, timeout_s=PATIENCE_S, message="the producer has noticed")
-        await producer.goes_on(50)
-        await until_shown(client, producer.second)
-        producer.stop()
-        await publishing
-        await until_shown(client, producer.second)
+    await watch_through(partial(asyncio.to_thread, sentinels.master.kill), pipeline, spectators, worker)
     await eventually(partial(drained, pipeline), timeout_s=PATIENCE_S, message="everything is read and acknowledged")
     await worker.wait_ready()
     stored = await rows(pipeline)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import asyncpg
 
 from faust_redis.redis.client import close, connect
 from faust_redis.redis.errors import ANY_REDIS_ERROR
+from telemetry_app.tools.embedded.worker import WorkerProcess
 from tests.support.waiting import eventually
 from tests.worker.conftest import Pipeline, ms_of, record
-from tests.worker.spectators import Client
+from tests.worker.spectators import Client, Spectators
 
 DEVICES = 10
 #: A busy machine notices slowly that a server has died, and needs some time until another one is in its place.
@@ -96,3 +97,22 @@ async def until_shown(client: Client, second: int) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while (await client.receive()).get("ts", 0) < ms_of(second):
             pass
+
+
+async def watch_through(
+    kill: Callable[[], Awaitable[object]], pipeline: Pipeline, spectators: Spectators, worker: WorkerProcess
+) -> None:
+    """Publish while a spectator watches, before and after something dies; what was published is shown in the end."""
+    producer = Producer(pipeline)
+    publishing = asyncio.create_task(producer.run())
+    async with spectators.connect(worker) as client:
+        assert (await client.subscribe(spectators.event_id))["type"] == "subscribed"
+        await producer.goes_on(50)
+        await until_shown(client, producer.second)
+        await kill()
+        await eventually(lambda: producer.failures, timeout_s=PATIENCE_S, message="the producer has noticed")
+        await producer.goes_on(50)
+        await until_shown(client, producer.second)
+        producer.stop()
+        await publishing
+        await until_shown(client, producer.second)
