@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from faust_redis.stream.batch import RecordBatch
 
-#: So many settled batches may wait behind one that is not. They are stored again after a crash, and as duplicates.
+#: So many settled batches may wait for their commit. They are stored again after a crash, and as duplicates.
 MOST_HELD_UP: Final = 8
 #: Stands in a batch's changes for a key that was deleted.
 DELETED = object()
@@ -108,13 +108,17 @@ class Ledger:
         return self._in_flight[0].offset if self._in_flight else self._next_offset
 
     def is_held_up(self) -> bool:
-        """Whether so much is settled and waits for an older batch that no more should be read."""
+        """Whether so much is settled and not committed that no more should be read.
+
+        It waits for an older batch or, where Redis takes long or refuses, for its turn.
+        """
         waiting, blocked = 0, False
         for flight in self._in_flight:
             if not flight.settled:
                 blocked = True
-            elif blocked:
-                waiting += 1
+                continue
+            waiting += 1
+            if blocked:
                 flight.batch.forget_fields()
         return waiting >= MOST_HELD_UP
 

@@ -11,6 +11,7 @@ import pytest
 from faust_redis.redis import keys
 from faust_redis.redis.client import execute
 from faust_redis.redis.replies import facts
+from faust_redis.stream.ledger import MOST_HELD_UP
 from faust_redis.stream.versions import FIELD
 from tests.support.waiting import eventually
 from tests.transport.apps import GROUP, TABLE, TransportApp, names, once_each
@@ -172,6 +173,29 @@ async def test_nothing_is_read_again_while_its_commit_is_under_way(transport_app
     gate.set()
     await _exactly(records, app, {"r": 1})
     assert (app.counted, app.observer.total["redelivered"]) == (["r"], 0)
+
+
+async def test_reading_waits_for_commits(
+    transport_app: AppFactory, records: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While commits take long no more is read than may be stored twice after a crash; then everything is."""
+    app = await transport_app(records.name, batch_size=1)
+    committer, gate = app.consumer.commits._committer, asyncio.Event()
+    commit = committer.commit
+
+    async def slow_commit(partition: Any, flight: Any) -> Any:
+        await gate.wait()
+        return await commit(partition, flight)
+
+    monkeypatch.setattr(committer, "commit", slow_commit)
+    published = names("r", 10 * MOST_HELD_UP)
+    await records.publish(published)
+    (partition,) = app.consumer.holdings.values()
+    await eventually(partition.ledger.is_held_up)
+    await eventually(lambda: len(app.counted) == app.observer.total["delivered"])
+    assert len(app.counted) < 2 * MOST_HELD_UP
+    gate.set()
+    await _exactly(records, app, once_each(published))
 
 
 async def test_a_conflict_is_counted_and_the_state_loaded_again(

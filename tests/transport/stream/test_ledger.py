@@ -136,7 +136,7 @@ def test_nothing_parts_when_all_is_stored() -> None:
 
 
 def test_a_partition_is_held_up_when_much_is_settled_behind_an_older_batch() -> None:
-    """What waits keeps its ids and what is refused, no payloads; once the older one is settled nothing is held up."""
+    """What waits keeps its ids and what is refused, no payloads; once the older ones are stored nothing is held up."""
     ledger = Ledger()
     oldest = ledger.register(batch("1-1"))
     behind = [ledger.register(batch(f"{n}-1", f"{n}-2")) for n in range(2, 2 + MOST_HELD_UP)]
@@ -150,11 +150,23 @@ def test_a_partition_is_held_up_when_much_is_settled_behind_an_older_batch() -> 
     assert list(behind[-1].batch) == [(b"9-1", []), (b"9-2", [b"payload", b"x"])]
     assert list(oldest.batch) == [(b"1-1", [b"payload", b"x"])]
     oldest.settled = True
+    assert ledger.is_held_up()
+    ledger.stored(oldest)
+    ledger.stored(behind[0])
     assert not ledger.is_held_up()
 
 
+def test_a_partition_is_held_up_when_commits_are_slower_than_reads() -> None:
+    """Settled batches that have not had their turn count too."""
+    ledger = Ledger()
+    for _ in range(MOST_HELD_UP):
+        assert not ledger.is_held_up()
+        ledger.register(batch("1-1")).settled = True
+    assert ledger.is_held_up()
+
+
 def test_batches_that_are_written_hold_nothing_up() -> None:
-    """Only what is settled and cannot be committed counts."""
+    """Only what is settled and not committed counts."""
     ledger = Ledger()
     for _ in range(3 * MOST_HELD_UP):
         ledger.register(batch())
