@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from faust.transport import consumer as base
 from faust.types import TP
@@ -11,13 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from faust_redis.group.holdings import Holdings
-
-
-class _NoReadOffsets(dict[TP, int | None]):
-    """Read offsets, which Faust is to know none of: it would drop the first batches of a partition that comes back."""
-
-    def __getitem__(self, tp: TP) -> None:
-        """Return None: the ledger knows."""
 
 
 class LedgerOffsets(base.Consumer):
@@ -32,10 +25,6 @@ class LedgerOffsets(base.Consumer):
     """
 
     holdings: Holdings
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._read_offset = _NoReadOffsets()
 
     def _new_offset(self, tp: TP) -> int | None:
         """Return the offset up to which everything is settled.

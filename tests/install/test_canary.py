@@ -55,7 +55,7 @@ PRIVATE: Final = {
     "_get_active_partitions": Use(Consumer, "paused partitions are read all the same"),
     "_active_partitions": Use(Consumer, "a partition that left and comes back is read although nobody has opened it"),
     "_paused_partitions": Use(Consumer, "a partition that was paused, left and comes back stays paused"),
-    "_read_offset": Use(Consumer, "Faust drops the first batches of a partition that comes back: they are never done"),
+    "_drain_messages": Use(Consumer, "Faust's own drops the first batches of a partition that comes back: never done"),
     "_committed_offset": Use(Consumer, "Faust takes batches of a partition that comes back for acknowledged"),
     "_update_assignment": Use(FaustApp, "moves are not told to agents and tables: no state is loaded"),
     "_to_message": Use(Consumer, "the consumer cannot be made, since it lacks an abstract method"),

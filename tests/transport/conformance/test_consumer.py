@@ -133,6 +133,25 @@ async def test_stopped_flow_delivers_nothing(transport_app: AppFactory, records:
     assert app.counted == names("r", 5)
 
 
+async def test_a_delivery_outlasts_a_stopped_flow(transport_app: AppFactory, records: Stream) -> None:
+    """A batch that waits for room in its stream when the flow is stopped is delivered once, before those after it."""
+    gate = asyncio.Event()
+
+    async def wait(_app: TransportApp, _event: Any) -> None:
+        await gate.wait()
+
+    one_fits = {**NO_TIMER, "stream_buffer_maxsize": 1}
+    app = await transport_app(records.name, handle=wait, batch_size=1, faust_settings=one_fits)
+    await records.publish(names("r", 5))
+    await eventually(lambda: app.observer.total["delivered"] == 3, message="one at the agent, one before it, one waits")
+    app.consumer.stop_flow()
+    gate.set()
+    await eventually(lambda: app.counted == names("r", 3))
+    app.consumer.resume_flow()
+    await records.committed(names("r", 5))
+    assert (app.counted, app.observer.total["redelivered"]) == (names("r", 5), 0)
+
+
 @pytest.mark.parametrize("how", ["seek", "seek_wait", "seek_to_beginning", "seek_to_committed"])
 async def test_seeking_delivers_what_is_pending_again(
     records: Stream, hold: Hold, holding: Callable[..., Awaitable[TransportApp]], how: str

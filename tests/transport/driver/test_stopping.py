@@ -37,6 +37,39 @@ async def test_agent_that_hangs_does_not_hold_up_the_stop(transport_app: AppFact
     assert await records.state() == {}
 
 
+async def test_stop_while_a_delivery_waits(transport_app: AppFactory, records: Stream) -> None:
+    """Batches that no agent has begun with when a worker stops are left to the next one, in order."""
+    gate = asyncio.Event()
+
+    async def wait(_app: TransportApp, _event: Any) -> None:
+        await gate.wait()
+
+    await records.publish(names("r", 5))
+    one_fits = {"stream_buffer_maxsize": 1}
+    app = await transport_app(records.name, handle=wait, batch_size=1, faust_settings=one_fits)
+    await eventually(lambda: app.observer.total["delivered"] == 3, message="one at the agent, one before it, one waits")
+    (partition,) = app.consumer.holdings.values()
+    stopping = asyncio.create_task(stop(app))
+    await eventually(lambda: not partition.open)
+    gate.set()
+    await stopping
+    assert (app.counted, await records.state()) == (["r0"], {"r0": 1})
+    successor = await transport_app(records.name)
+    await records.committed(names("r", 5))
+    assert successor.counted == names("r", 5)[1:]
+
+
+async def test_stop_while_partitions_are_assigned(
+    transport_app: AppFactory, records: Stream, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Reading, which ends with the stop, is not begun anew because partitions are being assigned."""
+    caplog.set_level("INFO", "faust")
+    app = await transport_app(records.name)
+    app.app.rebalancing = True
+    await stop(app)
+    assert "Restarting on rebalance" not in caplog.text
+
+
 async def test_stop_during_a_long_block(transport_app: AppFactory, records: Stream) -> None:
     """A read that waits for a minute does not hold up the stop."""
     app = await transport_app(records.name, block_ms=60_000)
