@@ -22,10 +22,12 @@ class Pacing:
     """When records gather a little before they are read, so that few batches carry many.
 
     A batch of four costs almost what one of a hundred does, and on a small machine what the database spends on it is
-    taken from everything else. A record that comes alone does not wait, and a backlog is read at once.
+    taken from everything else. A record that comes alone, longer than `gather_s` after the one before it, is read at
+    once, and so is a backlog as soon as two reads running have brought a full batch.
 
     Attributes:
-        gather_s: How long the next read waits after one that brought no batch that is full enough.
+        gather_s: How long the next read waits after one that brought no batch that is full enough, or nothing of some
+            of the partitions.
         full_enough: Share of the batch size from which on a batch is.
     """
 

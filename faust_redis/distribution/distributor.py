@@ -206,7 +206,7 @@ class Distributor(Service):
             self._options.observer.distributed(await self._mover.move(tenure, piece))
         if not entries:
             self._look_again_s = min(self._look_again_s, time.monotonic() + _IDLE_LOOK_S)
-        if len(entries) < min(self._full_enough, asked):
+        if entries and len(entries) < min(self._full_enough, asked):
             await pause(self._options.pacing.gather_s, lambda: self.should_stop)
 
     async def _find_place(self, tenure: Tenure) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from faust_redis.redis.client import Client, drop_connections
@@ -37,6 +38,7 @@ class Intake:
         self._stopping = stopping
         self._full_enough = int(options.batch_size * options.pacing.full_enough)
         self._gather_until = 0.0
+        self._was_full = False
         self._backoff = Backoff()
         self._failure: str | None = None
 
@@ -57,10 +59,25 @@ class Intake:
             return []
         self._backoff.reset()
         self._failure = None
-        # Many streams with little each cost as many small batches; one with a backlog shall not wait for the others.
-        if max((len(batch) for _, batch in batches), default=0) < min(self._full_enough, asked):
+        if self._shall_gather(batches, streams=len(partitions), asked=asked):
             self._gather_until = loop.time() + self._options.pacing.gather_s
         return batches
+
+    def _shall_gather(self, batches: Sequence[Read], *, streams: int, asked: int) -> bool:
+        """Tell whether the next read shall wait, so that it brings more at once.
+
+        Little from each of many streams costs as many small batches. Where there is more, but not from all of them,
+        somebody is appending to one after the other, as a distributor does: one read for all costs less than one each.
+        A backlog of some begins the same way, and shows when the next read brings a full batch too.
+        """
+        entries: Counter[str] = Counter()
+        for partition, batch in batches:
+            entries[partition.stream] += len(batch)
+        fullest = max(entries.values(), default=0)
+        was_full, self._was_full = self._was_full, fullest >= asked
+        if not batches or (was_full and self._was_full):
+            return False
+        return fullest < min(self._full_enough, asked) or len(entries) < streams
 
     async def _after_failure(self, partitions: Sequence[Partition], error: BaseException) -> None:
         """Wait, then look for entries whose delivery was lost on the way."""

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from faust_redis.distribution.distributor import Distributor
-from faust_redis.options import RedisOptions
+from faust_redis.options import Pacing, RedisOptions
 from faust_redis.partitions.record import OtherPartitions
 from faust_redis.redis import bounds, keys
 from tests.conftest import ProxyFactory
@@ -91,6 +91,14 @@ async def test_a_backlog_moves_as_full_batches(start: Start, records: Stream) ->
     await arrived(records, backlog)
     await eventually(lambda: sum(one.observer.moves) == len(backlog))
     assert one.observer.moves == [30, 30, 30, 10]
+
+
+async def test_an_entry_that_comes_alone_does_not_wait(start: Start, records: Stream) -> None:
+    """After reads that brought nothing an entry is moved at once."""
+    one = await start("one", block_ms=1, lease_ttl_ms=60_000, pacing=Pacing(gather_s=3600))
+    await eventually(lambda: len(one.observer.backlogs) > 2, message="several reads brought nothing")
+    await records.publish(["alone"])
+    await arrived(records, ["alone"])
 
 
 async def test_redis_goes_and_comes(start: Start, records: Stream, tcp_proxy: ProxyFactory) -> None:

@@ -44,13 +44,13 @@ class Desk:
         self.begun_at = 0.0
         self.ended_at = 0.0
 
-    async def take(self) -> int:
-        """Read once; return the number of entries."""
+    async def take(self) -> list[int]:
+        """Read once; return the number of entries of each batch."""
         loop = asyncio.get_running_loop()
         self.begun_at = loop.time()
         reads = await self.intake.take(self.partitions, within_s=1)
         self.ended_at = loop.time()
-        return sum(len(batch) for _, batch in reads)
+        return [len(batch) for _, batch in reads]
 
 
 @contextlib.asynccontextmanager
@@ -74,41 +74,78 @@ async def test_records_gather_after_a_small_read(
     pacing = Pacing(gather_s=GATHER_S[waits], full_enough=0.5)
     async with reading(redis_url, records.name, batch_size=10, pacing=pacing) as desk:
         await records.publish(names("r", published))
-        assert await desk.take() == published
+        assert await desk.take() == [published]
         gathers_until = desk.begun_at + GATHER_S[waits]
         assert waits or desk.ended_at < gathers_until
         await records.publish(["next"])
-        assert await desk.take() == 1
+        assert await desk.take() == [1]
         assert (desk.ended_at >= gathers_until - CLOCK_STEP_S) is waits
 
 
-@pytest.mark.parametrize(("each", "waits"), [((4, 4), True), ((1, 5), False)])
-async def test_small_batches_gather_however_many(
-    records: Stream, redis_url: str, each: tuple[int, int], *, waits: bool
+@pytest.mark.parametrize(
+    ("reads", "waits"),
+    [
+        ([(4, 4)], True),  # little from each
+        ([(1, 5)], False),  # enough from one, and something from the other
+        ([(0, 5)], True),  # enough from one, before somebody has come to the other
+        ([(0, 10)], True),
+        ([(0, 10), (0, 10)], False),  # a backlog of one
+        ([(10, 0), (0, 10)], False),  # a backlog of which the parts come in turn
+        ([(0, 10), (1, 5), (0, 10)], True),  # a batch that is full now and then is none
+        ([(0, 10), (0, 0), (0, 10)], True),
+        ([(0, 0)], False),  # silence
+    ],
+)
+async def test_partitions_gather_together(
+    records: Stream, redis_url: str, reads: list[tuple[int, int]], *, waits: bool
 ) -> None:
-    """Little from each of two partitions is not enough together; a backlog of one of them is read at once."""
+    """Until there is something of each of two partitions, and half a batch of one, the next read waits.
+
+    After a read of nothing it does not, nor after two full ones.
+    """
     streams = [f"{records.name}:{number}" for number in range(2)]
     pacing = Pacing(gather_s=GATHER_S[waits], full_enough=0.5)
     async with reading(redis_url, *streams, batch_size=10, pacing=pacing) as desk:
-        for stream, published in zip(streams, each, strict=True):
-            await records.publish(names("r", published), stream=stream)
-        assert await desk.take() == sum(each)
+        for each in reads:
+            desk.intake._gather_until = 0.0
+            for stream, published in zip(streams, each, strict=True):
+                await records.publish(names("r", published), stream=stream)
+            assert await desk.take() == [count for count in each if count]
         gathers_until = desk.begun_at + GATHER_S[waits]
         await records.publish(["next"], stream=streams[0])
-        assert await desk.take() == 1
+        assert await desk.take() == [1]
         assert (desk.ended_at >= gathers_until - CLOCK_STEP_S) is waits
 
 
-async def test_a_record_that_comes_alone_does_not_wait(records: Stream, redis_url: str) -> None:
-    """When nothing was read for longer than records gather, the next one is read at once."""
-    gather_s = GATHER_S[False]
-    async with reading(redis_url, records.name, pacing=Pacing(gather_s=gather_s)) as desk:
-        assert await desk.take() == 0
-        assert desk.intake._gather_until >= desk.begun_at + gather_s
-        desk.intake._gather_until -= gather_s  # as long ago as that
-        await records.publish(["alone"])
-        assert await desk.take() == 1
-        assert desk.ended_at < desk.begun_at + gather_s
+async def test_all_that_was_asked_for_is_enough(records: Stream, redis_url: str) -> None:
+    """Of entries that may be large few are asked for; when so many came, the next read does not wait."""
+    pacing = Pacing(gather_s=GATHER_S[False], full_enough=0.5)
+    async with reading(redis_url, records.name, batch_size=10, batch_bytes=20_000, pacing=pacing) as desk:
+        await records.publish(names("r", 3))
+        assert await desk.take() == [2]
+        gathers_until = desk.begun_at + GATHER_S[False]
+        assert await desk.take() == [1]
+        assert desk.ended_at < gathers_until
+
+
+@pytest.mark.parametrize(("partitions", "waits"), [(1, False), (2, True)])
+async def test_pieces_of_a_batch_count_together(
+    records: Stream, redis_url: str, partitions: int, *, waits: bool
+) -> None:
+    """Large entries, which are passed on in pieces, are enough together; they are of one partition all the same."""
+    streams = [f"{records.name}:{number}" for number in range(partitions)]
+    pacing = Pacing(gather_s=GATHER_S[waits], full_enough=0.5)
+    async with reading(redis_url, *streams, batch_size=10, batch_bytes=20_000, pacing=pacing) as desk:
+        for _ in range(2):  # small entries, after which more are asked for
+            await records.publish(names("r", 2), stream=streams[0])
+            await desk.take()
+            desk.intake._gather_until = 0.0
+        await records.publish([f"{number}" * 8000 for number in range(6)], stream=streams[0])
+        assert await desk.take() == [2, 2, 2]
+        gathers_until = desk.begun_at + GATHER_S[waits]
+        await records.publish(["next"], stream=streams[0])
+        assert await desk.take() == [1]
+        assert (desk.ended_at >= gathers_until - CLOCK_STEP_S) is waits
 
 
 @pytest.fixture
@@ -126,7 +163,7 @@ async def test_a_failed_read_looks_for_what_was_lost(records: Stream, line: TcpP
         assert await desk.intake.why_not_ready() is None
         await line.refuse()
         line.cut()
-        assert await desk.take() == 0
+        assert await desk.take() == []
         assert "reading failed (ConnectionError" in (await desk.intake.why_not_ready() or "")
         assert (desk.observer.reads["error"], desk.observer.retries) == (1, {"read": 1})
         assert desk.partitions[0].claiming is not None
