@@ -53,17 +53,18 @@ async def test_a_batch_is_given_up_when_the_database_does_not_take_it(monkeypatc
 async def test_the_agent_waits_while_as_many_batches_as_allowed_are_being_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The next batch is written when one is stored, in the order in which they came."""
+    """Beyond these it takes one batch, the channel's bound holds the others up; all are written in their order."""
     sink = HeldSink()
-    batches = [decoded() for _ in range(3)]
+    batches = [decoded() for _ in range(5)]
     async with writing_to(sink, monkeypatch, concurrency=2), writer.test_context() as agent:
-        for batch, _ in batches:
-            await agent.put(batch, wait=False)
-        await eventually(lambda: sink.writing == 2)
-        for _ in range(10):
+        putting = asyncio.gather(*(agent.put(batch, wait=False) for batch, _ in batches))
+        await eventually(lambda: (sink.writing, agent.processed_offset) == (2, 3))
+        for _ in range(100):
             await asyncio.sleep(0)  # whatever could go on has gone on
         assert sink.seen == [batch.positions for batch, _ in batches[:2]]
+        assert agent.processed_offset == 3  # taken from the channel
         sink.release.set()
+        await putting
         await eventually(lambda: all(delivery.said for _, delivery in batches))
     assert sink.seen == [batch.positions for batch, _ in batches]
-    assert [delivery.said for _, delivery in batches] == [["settled"]] * 3
+    assert [delivery.said for _, delivery in batches] == [["settled"]] * 5
