@@ -64,7 +64,7 @@ class LazyGroup(click.Group):
                 raise
             raise click.ClickException(
                 f"This command needs the package {package}, which is not installed: "
-                "pip install 'telemetry-processor[embedded]'."
+                "in the project's sources, run pip install '.[embedded]'."
             ) from exc
         except Exception as exc:
             if not isinstance(exc, _refusals()):

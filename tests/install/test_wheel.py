@@ -71,6 +71,16 @@ def test_help(installation: Installation) -> None:
     assert {"worker", "migrate", "check"} <= set(done.stdout.split())
 
 
+@pytest.mark.parametrize("command", [("demo",), ("bench", "write"), ("bench", "race")])
+def test_a_command_of_the_tools_names_what_is_missing(installation: Installation, command: tuple[str, ...]) -> None:
+    """Its help is there all the same, and what it needs is said in one sentence."""
+    assert installation.run("telemetry", *command, "--help").returncode == 0
+    done = installation.run("telemetry", *command)
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    assert re.fullmatch(r"Error: This command needs the package \w+, which is not installed: .+ pip install .+", line)
+
+
 @pytest.mark.parametrize("command", [pytest.param(TELEMETRY, id="telemetry"), pytest.param(FAUST, id="faust")])
 def test_a_bad_setting_ends_the_worker_with_one_sentence(installation: Installation, command: tuple[str, ...]) -> None:
     """The variable, its value and its bound are named, without a traceback."""
