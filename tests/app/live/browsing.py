@@ -70,11 +70,13 @@ class MapPage:
         address: Of the live port.
         complaints: What should not have happened: errors in the console, violations of the page's policy, requests to
             another server.
+        warnings: What the console says besides, as when the browser has lost what it draws with.
     """
 
     def __init__(self, page: Page, address: str) -> None:
         self.page = page
         self.complaints: list[str] = []
+        self.warnings: list[str] = []
         self.address = address
         page.on("console", self._listen)
         page.on("pageerror", lambda error: self.complaints.append(f"exception: {error}"))
@@ -138,6 +140,8 @@ class MapPage:
     def _listen(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self.complaints.append(f"console: {message.text}")
+        elif message.type == "warning":
+            self.warnings.append(message.text)
 
     def _check(self, request: Request) -> None:
         if not request.url.startswith((f"{self.address}/", "blob:", "data:")):
@@ -162,8 +166,16 @@ async def browser() -> AsyncIterator[Browser]:
 
 @contextlib.asynccontextmanager
 async def map_page(browser: Browser, address: str, **options: Any) -> AsyncIterator[MapPage]:
-    """Open an empty tab with a profile of its own for the map of the live port at `address`."""
+    """Open an empty tab with a profile of its own for the map of the live port at `address`.
+
+    An assertion that fails meanwhile is told with what the page's console said: most wait for what never comes then.
+    """
     async with await browser.new_context(**options) as context:
         context.set_default_timeout(1000 * TIMEOUT_S)
         await context.add_init_script(_REPORT_VIOLATIONS)
-        yield MapPage(await context.new_page(), address)
+        tab = MapPage(await context.new_page(), address)
+        try:
+            yield tab
+        except AssertionError as error:
+            error.add_note(f"complaints of the page: {tab.complaints}, warnings: {tab.warnings}")
+            raise

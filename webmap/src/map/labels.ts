@@ -3,16 +3,17 @@ import { formatAge } from "../devices/age.ts";
 import { inkOn } from "../devices/entries.ts";
 import type { DeviceStore } from "../devices/store.ts";
 import { isolate, shorten } from "../devices/text.ts";
-import { CourseTexts, writeCourseText } from "./courseTexts.ts";
+import { CourseTexts, writeCourseText, type CourseText } from "./courseTexts.ts";
 import type { Clock } from "./gl/buffer.ts";
+import { visitMarkers } from "./gl/markers.ts";
 import type { View } from "./gl/view.ts";
-import { visitMarkers } from "./markers.ts";
+import { besideMarker, choosePlace, LABEL_HEIGHT_PX, type LabelPlace, type Obstacles } from "./places.ts";
 import { halo, overlaps, write, type Box } from "./writing.ts";
 
 const MAX_LABELS = 80;
-const HEIGHT_PX = 16;
-const GAP_PX = 14;
 const PADDING_PX = 5;
+/** From the middle of a marker to its edge. */
+const MARKER_PX = 8;
 const MAX_NAME_LENGTH = 24;
 const MAX_NUMBER_LENGTH = 12;
 const FONT = "600 12px system-ui, sans-serif";
@@ -35,6 +36,13 @@ export interface Scene {
   readonly dark: boolean;
 }
 
+/** A device in view, and where its marker is, in CSS pixels. */
+interface Marker {
+  readonly device: number;
+  readonly px: number;
+  readonly py: number;
+}
+
 /** How names are written, in the dark and in the light. */
 const INK = { overdue: ["#8d99b0", "#6b7689"], plain: ["#c6d2e8", "#33415a"], strong: ["#ffffff", "#0b1220"] } as const;
 
@@ -45,6 +53,8 @@ export class Labels {
   readonly course = new CourseTexts();
   /** Texts beside the course that are shown. */
   courseShown: string[] = [];
+  /** On which side of its marker each label stands. */
+  private sides: ReadonlyMap<number, string> = new Map();
   private readonly canvas = document.createElement("canvas");
   private readonly context: CanvasRenderingContext2D | null;
 
@@ -58,46 +68,69 @@ export class Labels {
     this.context = this.canvas.getContext("2d");
   }
 
-  draw({ view, zoom, covers, selected, dark }: Scene, { timeMs, nowMs }: Clock): void {
+  draw(scene: Scene, clock: Clock): void {
     const { context } = this;
     if (context === null) return;
+    const { view, zoom, covers, selected, dark } = scene;
     this.prepare(context, view);
     const names = this.course.inView(context, view, zoom, "names", covers);
-    const taken = [...covers];
+    const taken: Box[] = [...covers];
+    const [strong, others] = this.candidates(view, clock.timeMs, selected);
+    const markers = [...strong, ...others].map(({ px, py }): Box => ({ x: px - MARKER_PX, y: py - MARKER_PX, width: 2 * MARKER_PX, height: 2 * MARKER_PX }));
+    const sides = new Map<number, string>();
     this.showsAges = false;
-    context.font = FONT;
-    context.textAlign = "left";
-    for (const [device, px, py] of this.candidates(view, timeMs, selected)) {
-      const label = labelOf(this.store, device, nowMs);
-      const text = textOf(label);
-      const chip = label.number === "" && label.color === "" ? 0 : context.measureText(label.number).width + 2 * PADDING_PX;
-      const gap = chip > 0 && text !== "" ? PADDING_PX : 0;
-      const width = chip + gap + context.measureText(text).width + 8;
-      const isStrong = device === selected || device === this.hovered;
-      const box = choosePlace(besideMarker(px, py, width, view), taken, names, isStrong);
-      if (box === undefined) continue;
-      taken.push(box);
-      if (chip > 0) this.writeNumber(context, label, box, chip, dark);
-      const ink = isStrong ? INK.strong : label.age === "" ? INK.plain : INK.overdue;
-      write(context, text, [box.x + chip + gap, box.y + HEIGHT_PX / 2], dark, ink);
-      this.showsAges ||= label.age !== "";
-    }
-    const named = names.filter((text) => !taken.some((other) => overlaps(text, other)));
+    const label = (marker: Marker, isStrong: boolean): void => {
+      const place = this.label(context, marker, { taken, yielding: names, markers }, scene, clock, isStrong);
+      if (place === undefined) return;
+      taken.push(place);
+      sides.set(marker.device, place.side);
+    };
+    for (const marker of strong) label(marker, true);
+    const isFree = (text: CourseText): boolean => !taken.some((other) => other !== text && overlaps(text, other));
+    // Where a race begins and ends is more than one of its names.
+    taken.push(...names.filter((text) => !text.mark.isMinor && isFree(text)));
+    for (const marker of others.length <= MAX_LABELS ? others : []) label(marker, false);
+    this.sides = sides;
+    const named = names.filter(isFree);
     const readable = [...named, ...this.course.inView(context, view, zoom, "kilometres", [...taken, ...named])];
     for (const text of readable) writeCourseText(context, text, dark);
     this.courseShown = readable.map(({ mark }) => mark.text);
   }
 
-  /** Visible devices, the preferred ones first; only the preferred ones if there are too many. */
-  private candidates(view: View, timeMs: number, selected: number | undefined): [number, number, number][] {
-    const first: [number, number, number][] = [];
-    const rest: [number, number, number][] = [];
+  /** Show nothing: there is no map. */
+  clear(): void {
+    this.context?.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    this.showsAges = false;
+    this.courseShown = [];
+  }
+
+  /** Write what stands beside a marker, and tell where; undefined if there is no room. */
+  private label(context: CanvasRenderingContext2D, { device, px, py }: Marker, obstacles: Obstacles, { view, dark }: Scene, { nowMs }: Clock, isStrong: boolean): LabelPlace | undefined {
+    const label = labelOf(this.store, device, nowMs);
+    const text = textOf(label);
+    context.font = FONT;
+    context.textAlign = "left";
+    const chip = label.number === "" && label.color === "" ? 0 : context.measureText(label.number).width + 2 * PADDING_PX;
+    const gap = chip > 0 && text !== "" ? PADDING_PX : 0;
+    const width = chip + gap + context.measureText(text).width + 8;
+    const place = choosePlace(besideMarker(px, py, width, view, isStrong), obstacles, isStrong, this.sides.get(device));
+    if (place === undefined) return undefined;
+    if (chip > 0) this.writeNumber(context, label, place, chip, dark);
+    const ink = isStrong ? INK.strong : label.age === "" ? INK.plain : INK.overdue;
+    write(context, text, [place.x + chip + gap, place.y + LABEL_HEIGHT_PX / 2], dark, ink);
+    this.showsAges ||= label.age !== "";
+    return place;
+  }
+
+  /** Visible devices: those that are preferred, and the others, of which one more than can be shown says that there are too many. */
+  private candidates(view: View, timeMs: number, selected: number | undefined): [strong: Marker[], others: Marker[]] {
+    const strong: Marker[] = [];
+    const others: Marker[] = [];
     visitMarkers(this.store, selected, view, timeMs, 0, (device, px, py) => {
-      if (device === selected || device === this.hovered) first.push([device, px, py]);
-      // One more than can be shown says that there are too many.
-      else if (rest.length <= MAX_LABELS) rest.push([device, px, py]);
+      if (device === selected || device === this.hovered) strong.push({ device, px, py });
+      else if (others.length <= MAX_LABELS) others.push({ device, px, py });
     });
-    return rest.length <= MAX_LABELS ? [...first, ...rest] : first;
+    return [strong, others];
   }
 
   private prepare(context: CanvasRenderingContext2D, view: View): void {
@@ -115,35 +148,15 @@ export class Labels {
   private writeNumber(context: CanvasRenderingContext2D, label: Label, box: Box, width: number, dark: boolean): void {
     const color = label.color === "" ? (dark ? "#dbe5f7" : "#26344f") : label.color;
     context.beginPath();
-    context.roundRect(box.x, box.y, width, HEIGHT_PX, 5);
+    context.roundRect(box.x, box.y, width, LABEL_HEIGHT_PX, 5);
     context.fillStyle = color;
     context.fill();
     context.lineWidth = 1;
     context.strokeStyle = halo(dark);
     context.stroke();
     context.fillStyle = inkOn(color);
-    context.fillText(label.number, box.x + PADDING_PX, box.y + HEIGHT_PX / 2);
+    context.fillText(label.number, box.x + PADDING_PX, box.y + LABEL_HEIGHT_PX / 2);
   }
-}
-
-/** Where a label of this width is not cut, the best place first: right of its marker, left, below or above. */
-export function besideMarker(px: number, py: number, width: number, view: { readonly width: number; readonly height: number }): Box[] {
-  const y = Math.max(0, Math.min(py - HEIGHT_PX / 2, view.height - HEIGHT_PX));
-  const x = Math.max(0, Math.min(px - width / 2, view.width - width));
-  const [right, left, below, above] = [px + GAP_PX, px - GAP_PX - width, py + GAP_PX, py - GAP_PX - HEIGHT_PX];
-  const places = [
-    ...(right + width <= view.width ? [[right, y]] : []),
-    ...(left >= 0 ? [[left, y]] : []),
-    ...(below + HEIGHT_PX <= view.height ? [[x, below]] : []),
-    ...(above >= 0 ? [[x, above]] : []),
-  ] as [number, number][];
-  return places.map(([left, top]) => ({ x: left, y: top, width, height: HEIGHT_PX }));
-}
-
-/** Where nothing is, best neither what would give way; if there is no room, only the one that must be shown has a place. */
-export function choosePlace(places: readonly Box[], taken: readonly Box[], yielding: readonly Box[], must: boolean): Box | undefined {
-  const free = places.filter((place) => !taken.some((other) => overlaps(place, other)));
-  return free.find((place) => !yielding.some((other) => overlaps(place, other))) ?? free[0] ?? (must ? places[0] : undefined);
 }
 
 /** Name and age in one line, in which neither changes the other's direction. */

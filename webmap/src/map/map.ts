@@ -11,10 +11,10 @@ import { Labels } from "./labels.ts";
 import type { Course } from "../course/course.ts";
 import { latitude, longitude, mercatorX, mercatorY } from "../devices/mercator.ts";
 import type { DeviceStore } from "../devices/store.ts";
-import { visitMarkers } from "./markers.ts";
 import { mapStyle, NO_WORLD } from "./base/style.ts";
 import type { Tiles } from "./base/tiles.ts";
 import { loadWorld } from "./base/world.ts";
+import { visitMarkers } from "./gl/markers.ts";
 import { project, type View } from "./gl/view.ts";
 
 const PICK_RADIUS_PX = 18;
@@ -82,6 +82,8 @@ export class LiveMap {
     this.layer.onDrawn = options.onDrawn;
     this.map.on("webglcontextlost", () => {
       this.lost = true;
+      // Otherwise names would stay where there are no markers any more.
+      this.labels.clear();
       options.onLost();
     });
     this.map.on("webglcontextrestored", () => {
@@ -177,7 +179,7 @@ export class LiveMap {
 
   /** Texts beside the course that are shown now. */
   get courseTexts(): readonly string[] {
-    return this.lost ? [] : this.labels.courseShown;
+    return this.labels.courseShown;
   }
 
   /** Show all devices that the filter shows, and the course. Return false if there is nothing yet. */

@@ -10,6 +10,7 @@ from playwright.async_api import Route, expect
 
 from tests.app.live.browsing import TIMEOUT_S, enter, map_page
 from tests.app.live.harness import now_ms, publish
+from tests.app.live.http.map.test_labels import is_named
 from tests.app.live.http.map.test_map import AHEAD_S, ONE, PHONE, TWO, Site, site, until_painted
 from tests.deploy.proxies import running_nginx, write_certificate
 from tests.deploy.test_container import LOOPBACK
@@ -183,15 +184,20 @@ async def test_where_nothing_answers(site: Site) -> None:
 
 
 async def test_graphics_that_do_not_come_back(site: Site) -> None:
-    """Without its graphics the page does not say that it is live, but why; the list goes on, and a reload helps."""
+    """Without its graphics the page does not say that it is live, but why; the list goes on, and a reload helps.
+
+    No name stays on the map where no marker is any more.
+    """
     async with site.watching(ONE) as tab:
         page = tab.page
         assert await page.evaluate(_LOSE_FOR_A_MOMENT) == "connecting"
         await tab.until("live")
         await site.publish({ONE: 41.1}, ahead_s=AHEAD_S)
         await until_painted(tab, dark=False, markers=True)
+        await eventually(lambda: is_named(tab), timeout_s=TIMEOUT_S, message="the name is on the map")
         await page.evaluate(_LOSE)
         await tab.until("no-map")
+        assert not await is_named(tab)
         await expect(page.get_by_role("heading", name="This browser cannot draw the map.")).to_be_visible()
         await expect(page.locator("#status-text")).not_to_contain_text("Live")
         await site.publish({ONE: 41.2})

@@ -13,7 +13,7 @@ from playwright.async_api import Page, expect
 from telemetry_app.tools.embedded.worker import WorkerProcess
 from tests.app.live.browsing import TIMEOUT_S, enter
 from tests.app.live.harness import now_ms, publish
-from tests.app.live.http.map.test_map import AHEAD_S, ONE, OTHER, TWO, Site, site
+from tests.app.live.http.map.test_map import AHEAD_S, ONE, OTHER, PHONE, TWO, Site, site
 from tests.app.live.http.map.test_who import enter_riders, marked
 from tests.support.waiting import eventually
 
@@ -160,7 +160,10 @@ async def test_a_link_opens_the_same(site: Site) -> None:
 
 
 async def test_a_link_goes_back_in_time(site: Site) -> None:
-    """A link opens a moment of the past, standing still, until one goes back to live; "back" shows the event before."""
+    """A link opens a moment of the past, standing still, until one goes back to live; "back" shows the event before.
+
+    It does so on a small phone held sideways, too.
+    """
     worker, start = await serve_a_ride(site)
     then = datetime.fromtimestamp(start / 1000 + 20, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     async with site.page(worker) as map_page:
@@ -183,6 +186,14 @@ async def test_a_link_goes_back_in_time(site: Site) -> None:
         await map_page.until_devices({ONE: 41.059, TWO: 41.1})
         await expect(page.locator("#panel-id")).to_have_text(ONE)
         assert map_page.complaints == []
+    small = PHONE | {"viewport": {"width": 640, "height": 320}}
+    async with site.page(worker, **small) as phone:
+        await phone.open(f"7&time={then}")
+        # There is room for all that one replays with.
+        for control in (phone.page.locator("#replay-slider"), phone.page.locator("#replay-live")):
+            await expect(control).to_be_in_viewport(ratio=1)
+        assert await phone.page.evaluate("() => document.documentElement.scrollWidth") == 640
+        assert phone.complaints == []
 
 
 async def test_the_map_in_a_frame(site: Site) -> None:

@@ -21,6 +21,13 @@ COURSE = {"type": "LineString", "coordinates": [[21.0, 41.0], [21.0, 41.01]]}
 BESIDE_START = (40.99945, 20.99914)
 #: Of a name, in the light.
 LABEL_INK = (51, 65, 90)
+#: Too wide for either side of a marker in the middle of a narrow phone, but not for the room above or below it.
+WIDE = "W" * 14
+#: From the upper edge of the map, where a name above a marker would be cut.
+TOP_PX = 14
+#: Latitude at zoom 14 there.
+DEGREES_OF_PIXEL = 360 / 512 / 2**14 * 0.7547
+_NEXT_PICTURE = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 #: How tall the dark ink of a label is in each column that has any, from left to right.
 _INK = """({ data, width, height }) => {
   const isDark = (x, y) => [0, 1, 2].every((part) => data[4 * (y * width + x) + part] < 70);
@@ -83,18 +90,42 @@ async def test_what_is_written_can_be_read(site: Site) -> None:
         await tab.open("8&view=41,21,14")
         lat, lon = BESIDE_START
         await publish(site.redis, site.stream, TWO, now_ms() + 1000 * AHEAD_S, lat=lat, lon=lon)
-
-        async def is_written() -> bool:
-            return any(tuple(rgb) == LABEL_INK and count > 20 for *rgb, count in await tab.map_colours())
-
-        await eventually(is_written, timeout_s=TIMEOUT_S, message="the name is written")
+        await eventually(lambda: is_named(tab), timeout_s=TIMEOUT_S, message="the name is written")
         await eventually(lambda: shows(tab, "Start"), timeout_s=TIMEOUT_S, message="Start is shown beside it")
         assert tab.complaints == []
+
+
+async def is_named(tab: MapPage) -> bool:
+    """Tell whether the name of a device that is not overdue stands on the map, in the light."""
+    return any(tuple(rgb) == LABEL_INK and count > 20 for *rgb, count in await tab.map_colours())
 
 
 async def shows(tab: MapPage, text: str) -> bool:
     """Tell whether this text stands beside the course."""
     return bool(await tab.page.evaluate("(text) => window.telemetryMap.course().includes(text)", text))
+
+
+async def test_start_has_room_on_a_small_map(site: Site) -> None:
+    """On a narrow phone, at the edge of the map, a name that has no other place than that of Start is left away."""
+    await enter(site.database, {"7": [ONE], "8": []})
+    await site.database.execute("ALTER TABLE entries ADD name text; ALTER TABLE events ADD course jsonb")
+    await site.database.execute("UPDATE entries SET name = $1", WIDE)
+    await site.database.execute("UPDATE events SET course = $1 WHERE id = '7'", json.dumps(COURSE))
+    narrow = {"viewport": {"width": 320, "height": 640}}
+    async with site.page(await site.serve(), **narrow, reduced_motion="reduce") as tab:
+        await tab.open("8")
+        await tab.until("live")
+        box = await tab.page.locator("#map").bounding_box()
+        assert box is not None
+        lat = 41 - (box["height"] / 2 - TOP_PX) * DEGREES_OF_PIXEL
+        await tab.open(f"7&view={lat:.5f},21,14")
+        await eventually(lambda: shows(tab, "Start"), timeout_s=TIMEOUT_S, message="Start is shown")
+        await site.publish({ONE: 41.0}, ahead_s=AHEAD_S)
+        await tab.until_devices({ONE: 41.0})
+        await tab.page.evaluate(_NEXT_PICTURE)
+        assert await shows(tab, "Start")
+        assert not await is_named(tab)
+        assert tab.complaints == []
 
 
 async def all_is_clear(tab: MapPage) -> bool:

@@ -1,6 +1,6 @@
 /** Which markers are in view, and where: asked for each picture and movement of the mouse, for many thousands of devices. */
-import type { DeviceStore } from "../devices/store.ts";
-import { isVisible, project, type View } from "./gl/view.ts";
+import type { DeviceStore } from "../../devices/store.ts";
+import { isVisible, project, type View } from "./view.ts";
 
 /** Call `visit` with each device shown that is in view or at most `marginPx` beside it, and where it is, in CSS pixels. */
 export function visitMarkers(
