@@ -270,10 +270,14 @@ class Consumer(LedgerOffsets):
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:  # noqa: ASYNC109 - Faust's
         active = [p for tp, p in self.holdings.items() if active_partitions and tp in active_partitions and p.readable]
+        held_up = any(partition.ledger.is_held_up() for partition in active)
+        if held_up:
+            await self.commits.next_stored(within_s=_LOOK_S)
         # One batch in trouble pauses its own partition in the end, never the others.
         wanted = [partition for partition in active if not partition.ledger.is_held_up()]
         if not wanted:
-            await asyncio.sleep(min(timeout, _LOOK_S))
+            if not held_up:
+                await asyncio.sleep(min(timeout, _LOOK_S))
             return []
         async with self._reading:
             reads = await self.intake.take(wanted, within_s=timeout)

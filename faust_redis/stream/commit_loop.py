@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from functools import partial
@@ -67,6 +68,7 @@ class CommitLoop(Service):
         self._observer = observer
         self._stopping = stopping
         self._settled = asyncio.Event()
+        self._stored = asyncio.Event()
         #: Whether Redis did not answer before the application stopped, so that nothing more is committed.
         self.given_up = False
         self._failure: str | None = None
@@ -80,6 +82,13 @@ class CommitLoop(Service):
     def wake(self) -> None:
         """Take note that a batch was settled."""
         self._settled.set()
+
+    async def next_stored(self, *, within_s: float) -> None:
+        """Wait until a batch has been committed, or for so long: readers that commits hold up go on at once."""
+        self._stored.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self._stored.wait()
 
     def due(self) -> Iterator[Partition]:
         """Yield the partitions whose oldest batch is settled."""
@@ -112,6 +121,7 @@ class CommitLoop(Service):
                 if result is None:
                     return False
                 partition.ledger.stored(flight)
+                self._stored.set()
                 self._report(result)
         return True
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from faust_redis.driver import consumer
 from faust_redis.redis import keys
 from faust_redis.redis.client import execute
 from faust_redis.redis.replies import facts
@@ -200,8 +201,9 @@ async def test_nothing_is_read_again_while_its_commit_is_under_way(transport_app
 async def test_reading_waits_for_commits(
     transport_app: AppFactory, records: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While commits take long no more is read than may be stored twice after a crash; then everything is."""
+    """While commits take long no more is read than may be stored twice after a crash, and each lets reading go on."""
     app = await transport_app(records.name, batch_size=1)
+    monkeypatch.setattr(consumer, "_LOOK_S", 60.0)
     committer, gate = app.consumer.commits._committer, asyncio.Event()
     commit = committer.commit
 
