@@ -129,7 +129,7 @@ class LiveSide(Service):
             resumer=self._resumer,
             authenticator=authenticator,
             authorizer=authorizer,
-            namer=Namer(self.registry, device_events, details),
+            namer=Namer(device_events, details),
             limits=limits,
             sign_in_url=sign_in_url,
         )
@@ -171,6 +171,10 @@ class LiveSide(Service):
         """Send a batch to everyone who wants it, once the broadcast has begun."""
         await self.begun.wait()
         await self._fan_out.deliver(batch)
+
+    @Service.task
+    async def _serve(self) -> None:
+        await self._fan_out.serve()
 
     @Service.task
     async def _begin(self) -> None:

@@ -23,11 +23,10 @@ _POLL_S: Final = 0.05
 class Connection:
     """Writes to a client's socket, which has no TLS, and never keeps more for it than `slow_client_bytes`.
 
-    Frames are written whole, so they never interleave. Positions may be held for a moment, so that a round to many
-    clients is written bit by bit; anything else is written behind them. What the socket does not take, the transport
-    keeps, up to the limit. Past it the client is *conflated*: only the number of the last position it got is kept, and
-    when the socket takes bytes again the client gets the newest position of each device since then. Answers wait for
-    room and come in pieces that fit; a single position larger than the limit is kept when nothing else waits.
+    Frames are written whole, so they never interleave. What the socket does not take, the transport keeps, up to the
+    limit. Past it the client is *conflated*: only the number of the last position it got is kept, and when the socket
+    takes bytes again the client gets the newest position of each device since then. Answers wait for room and come in
+    pieces that fit; a single position larger than the limit is kept when nothing else waits.
 
     Attributes:
         credentials: What the client shows.
@@ -43,7 +42,6 @@ class Connection:
     __slots__ = (
         "_descriptor",
         "_has_rest",
-        "_held",
         "_limits",
         "_loop",
         "_observer",
@@ -76,7 +74,6 @@ class Connection:
         self._observer = observer
         self._loop = asyncio.get_running_loop()
         self._slow = slow
-        self._held = b""
         # Whether the transport may keep something: in a round to thousands, asking all that do not is half of the work.
         self._has_rest = True
         self._skipped = 0
@@ -90,8 +87,8 @@ class Connection:
 
     @property
     def unsent_bytes(self) -> int:
-        """How much the socket has not taken yet, with what is held."""
-        return (self._transport.get_write_buffer_size() if self._has_rest else 0) + len(self._held)
+        """How much the socket has not taken yet."""
+        return self._transport.get_write_buffer_size() if self._has_rest else 0
 
     @property
     def gone(self) -> bool:
@@ -130,20 +127,8 @@ class Connection:
         self.write(text_frame(payload))
 
     def write(self, frames: bytes) -> None:
-        """Write whole frames behind those that are held; nothing once the connection is closing."""
-        self._held += frames
-        self.release()
-
-    def offer(self, frames: bytes, positions: int, before: int) -> bool:
-        """Write the frames of some positions, unless the client does not keep up; see `hold`."""
-        taken = self.hold(frames, positions, before)
-        self.release()
-        return taken
-
-    def release(self) -> None:
-        """Write what is held."""
-        frames, self._held = self._held, b""
-        if not frames or self.closing or self._transport.is_closing():
+        """Write whole frames; nothing once the connection is closing."""
+        if self.closing or self._transport.is_closing():
             return
         if not self._has_rest:
             # The transport's own way takes a twentieth more. What the socket does not take, or refuses, is left to it.
@@ -154,12 +139,11 @@ class Connection:
             if sent == len(frames):
                 return
             frames = frames[sent:]
-        if frames:
-            self._transport.write(frames)
-            self._has_rest = self._transport.get_write_buffer_size() > 0
+        self._transport.write(frames)
+        self._has_rest = self._transport.get_write_buffer_size() > 0
 
-    def hold(self, frames: bytes, positions: int, before: int) -> bool:
-        """Take the frames of some positions, unless the client does not keep up, and hold them until their `release`.
+    def offer(self, frames: bytes, positions: int, before: int) -> bool:
+        """Write the frames of some positions, unless the client does not keep up.
 
         Args:
             frames: Whole frames, one for each position.
@@ -172,18 +156,14 @@ class Connection:
         if self.closing:
             return False
         if self.conflated_since_seq is None:
-            most = self._limits.slow_client_bytes - len(frames)
-            unsent = self.unsent_bytes
-            if unsent > most:
-                # The socket may take what is held.
-                self.release()
-                unsent = self.unsent_bytes
-            if unsent <= most:
-                self._held += frames
+            if self.unsent_bytes + len(frames) <= self._limits.slow_client_bytes:
+                self.write(frames)
                 return True
             self.conflated_since_seq = before
             self._slow.add(self)
             self.conflated_at = self._loop.time()
+        # The last turn of another topic may be longer ago.
+        self.conflated_since_seq = min(self.conflated_since_seq, before)
         self._skipped += positions
         return False
 

@@ -53,26 +53,29 @@ class Registry:
         topics = self._by_connection.get(subscription.connection)
         if topics is None:
             return False
-        self._subscriptions += subscription.topic not in topics
+        replaced = topics.get(subscription.topic)
+        if replaced is None:
+            self._subscriptions += 1
+        else:
+            replaced.stands = False
         topics[subscription.topic] = subscription
+        subscription.stands = True
         self._by_topic.setdefault(subscription.topic, {})[subscription.connection] = subscription
         self._observer.subscriptions(self._subscriptions)
         return True
 
     def unsubscribe(self, connection: Connection, topic: str) -> None:
         """Remove a connection's subscription of a topic, if there is one."""
-        if self._by_connection.get(connection, {}).pop(topic, None) is None:
+        subscription = self._by_connection.get(connection, {}).pop(topic, None)
+        if subscription is None:
             return
+        subscription.stands = False
         subscribers = self._by_topic[topic]
         del subscribers[connection]
         if not subscribers:
             del self._by_topic[topic]
         self._subscriptions -= 1
         self._observer.subscriptions(self._subscriptions)
-
-    def holds(self, subscription: Subscription) -> bool:
-        """Tell whether this very subscription stands."""
-        return self._by_connection.get(subscription.connection, {}).get(subscription.topic) is subscription
 
     def events(self) -> set[str]:
         """Return the ids of the events that somebody watches."""

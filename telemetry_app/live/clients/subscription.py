@@ -50,6 +50,8 @@ class Subscription:
         event_id: The topic's event.
         form: How it is sent positions.
         seq: Number of the last position that the client does not need: sent, or covered by what it got first.
+        turn: Number of the last position that had passed at its last turn, or when it was entered.
+        stands: Whether it is entered; the registry notes it.
         gate: What must be held back for now.
         owed: Devices whose known position has not been sent; until then their positions are held back, and no frame
             has a cursor.
@@ -67,6 +69,8 @@ class Subscription:
     event_id: str
     form: Form = Form.EACH
     seq: int = 0
+    turn: int = 0
+    stands: bool = False
     gate: Gate | None = None
     owed: frozenset[str] = frozenset()
     told: frozenset[str] = frozenset()

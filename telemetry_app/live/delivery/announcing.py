@@ -163,7 +163,8 @@ class Announcer:
 
     def _offer(self, subscription: Subscription, frames: _Frames) -> bool:
         connection = subscription.connection
-        if not self.registry.holds(subscription) or connection.conflated_since_seq is not None:
+        self.fan_out.bring(connection)
+        if not subscription.stands or connection.conflated_since_seq is not None:
             return False
         if not connection.offer(frames.of(subscription.form), frames.positions, self.history.seq):
             return False

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
-import time
 from typing import TYPE_CHECKING, Final
 
 from faust_redis.redis.replies import BEFORE_ALL, EntryId
 from telemetry_app.live.delivery.grouping import group
-from telemetry_app.live.delivery.outbox import Outbox
 from telemetry_app.live.delivery.pacing import Pace
+from telemetry_app.live.delivery.turns import Turns
 from telemetry_app.live.wire import cursor
-from telemetry_app.live.wire.encoding import Encoded, encoded
+from telemetry_app.live.wire.encoding import encoded
 from telemetry_app.live.wire.protocol import topic_of
 from telemetry_app.records.decoding import decode_entries
 from telemetry_app.records.quality import good
@@ -38,11 +38,18 @@ _PIECE_PART: Final = 4
 _PATIENCE_S: Final = 5.0
 _POLL_S: Final = 0.05
 
+#: In a round to thousands, what has come meanwhile is read whenever it has taken so much more processor time.
+_READ_EVERY_S: Final = 0.02
+#: How long a round that is due waits for what has gathered: a read takes a tenth of it, and may find nothing.
+_READ_S: Final = 0.005
+#: The most that a position usually takes as a frame: what waits for clients' turns fits into what one may cost.
+_FRAME_BYTES: Final = 256
+
 
 class FanOut:
     """Delivers batches to subscribers without waiting for any, and knows how far each stream has been delivered.
 
-    What each subscriber gets of a batch is decided in one step of the loop; the sockets are written to bit by bit.
+    Subscribers are served in rounds, in which each has its turn; see `Turns`.
 
     Args:
         streams: Keys of the partitions, in order.
@@ -79,7 +86,9 @@ class FanOut:
         self._max_ahead_s = max_ahead_s
         self._limits = limits
         self._gated: set[Subscription] = set()
-        self._outbox = Outbox()
+        self._turns = Turns(registry, history, observer)
+        self._has_passed = asyncio.Event()
+        self._serving = asyncio.Lock()
         self._pace = Pace(share=limits.broadcast_share, longest_s=limits.gather_s)
         self._version = 0
         self._sorted_since = 0
@@ -90,13 +99,15 @@ class FanOut:
         self.vector = vector
 
     async def deliver(self, batch: RecordBatch) -> None:
-        """Send a batch to everyone who watches, and let others have their turn meanwhile.
+        """Have a batch sent to everyone who watches; many batches, only when those before have been.
 
         Entries that cannot be decoded and faulty positions are left out: the durable side reports them.
         """
+        waiting = self._turns.waiting
+        if waiting and (waiting + len(batch.entries)) * _FRAME_BYTES > self._limits.slow_client_bytes:
+            await self._serve_once()
         partition = self._streams[batch.stream]
         self._note_changes()
-        before = self._history.seq
         passed = group(
             good(decode_entries(batch), max_ahead_s=self._max_ahead_s),
             self._device_events.events_of,
@@ -107,18 +118,36 @@ class FanOut:
         )
         last_id, _ = batch.entries[-1]
         self.vector = cursor.replaced(self.vector, partition, EntryId.parse(last_id))
-        begun_s = time.thread_time()
-        sent = [
-            sightings[0] for event_id, sightings in passed.by_event.items() if self._send(event_id, sightings, before)
-        ]
+        for event_id, sightings in passed.by_event.items():
+            self._turns.add(topic_of(event_id), sightings)
         if passed.late:
             self._observer.late(passed.late)
         if passed.orphans:
             self._observer.orphans(passed.orphans)
         self.settle()
-        await self._write(begun_s)
-        for oldest in sent:
-            self._observer.delivered(max(time.time() - oldest.entry_id.ms / 1000, 0.0))
+        # `serve` says when to read on.
+        self._source.rest(float("inf"))
+        self._has_passed.set()
+
+    async def serve(self) -> None:
+        """Give clients their turns for ever: round after round with rests between, as long as somebody lacks anything.
+
+        Records are read whenever a round has gone on for some time, and just before the next one.
+        """
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_READ_S if self._turns.waiting else None):
+                    await self._has_passed.wait()
+            rest_s = await self._serve_once()
+            self._has_passed.clear()
+            if rest_s:
+                await asyncio.sleep(rest_s)
+                self._has_passed.clear()
+            self._source.rest(0.0)
+
+    def bring(self, connection: Connection) -> None:
+        """Give a client now what has passed, before anything is done with it that depends on what it was given."""
+        self._turns.bring(connection)
 
     async def catches_up(self, at: float) -> bool:
         """Wait until everything that was appended before a loop time has been delivered; False if that takes long."""
@@ -137,7 +166,6 @@ class FanOut:
         """Show devices where they are by other positions than those that passed through."""
         self.settle()
         self._note_changes()
-        before = self._history.seq
         where, now = cursor.of(self.vector), asyncio.get_running_loop().time()
         by_event: dict[str, list[Sighting]] = {}
         for position in positions:
@@ -145,8 +173,8 @@ class FanOut:
             for event_id in self._device_events.events_of(position.device_id):
                 by_event.setdefault(event_id, []).append(sighting)
         for event_id, sightings in by_event.items():
-            self._send(event_id, sightings, before)
-        self._outbox.empty_soon()
+            self._turns.add(topic_of(event_id), sightings)
+        self._has_passed.set()
 
     def missed(self, connection: Connection, seq: int) -> Iterator[tuple[int, bytes, int]]:
         """Return what a client missed after `seq`, in order and in pieces that fit beside what waits for it.
@@ -190,9 +218,10 @@ class FanOut:
         caught_up_at = self._caught_up_at()
         for subscription in list(self._gated):
             gate = subscription.gate
-            if not self._registry.holds(subscription) or gate is None:
+            if not subscription.stands or gate is None:
                 self._gated.discard(subscription)
             elif gate.made_at < caught_up_at and self._has_reached(gate.until):
+                self.bring(subscription.connection)
                 # Everything the database knew has passed here: what is not newer is late from now on.
                 self._history.learn(gate.newest)
                 subscription.gate = None
@@ -224,52 +253,19 @@ class FanOut:
         devices = self._device_events.devices_of(subscription.event_id)
         return subscription.passing(self._history.after(devices, seq))
 
-    async def _write(self, since_s: float) -> None:
-        """Write what is held, then let positions gather in proportion to all that the round took since it began."""
-        clock = asyncio.get_running_loop().time
-        begun_at, rest_s = clock(), self._limits.gather_s
-        # What comes meanwhile waits for the next round.
-        self._source.rest(float("inf"))
-        try:
-            spent_s = await self._outbox.empty(since_s)
+    async def _serve_once(self) -> float:
+        """Give every client a turn; return how long positions are to gather in proportion to what that took."""
+        async with self._serving:
+            clock = asyncio.get_running_loop().time
+            begun_at, read_at_s = clock(), _READ_EVERY_S
+
+            def read_on(spent_s: float) -> None:
+                nonlocal read_at_s
+                if spent_s > read_at_s:
+                    read_at_s = spent_s + _READ_EVERY_S
+                    self._source.rest(0.0)
+
+            spent_s = await self._turns.go_round(read_on)
             # Nobody waits for what nobody watches.
-            if self._registry.is_watched:
-                rest_s = self._pace.rest_s(spent_s, begun_at=begun_at, ended_at=clock())
-        finally:
-            self._source.rest(rest_s)
-
-    def _send(self, event_id: str, sightings: list[Sighting], before: int) -> bool:
-        """Hold positions for the subscribers of an event; return whether there are any."""
-        topic = topic_of(event_id)
-        subscribers = self._registry.subscribers(topic)
-        if not subscribers:
-            return False
-        for_all = Encoded(topic, [sighting.written for sighting in sightings])
-        number, seq, sent = len(sightings), sightings[-1].seq, 0
-        form = mark = None
-        frames = b""
-        taking: list[Connection] = []
-        for subscription in subscribers:
-            passing = number
-            if not subscription.is_plain:
-                passing, frames = _apart(subscription, sightings, for_all)
-                form = mark = None
-            elif subscription.form is not form or subscription.mark is not mark:
-                form, mark = subscription.form, subscription.mark
-                frames = for_all.frames(form, mark)
-            connection = subscription.connection
-            if passing and connection.hold(frames, passing, before):
-                taking.append(connection)
-                subscription.seq = seq
-                sent += passing
-        self._outbox.add(taking)
-        self._observer.frames("sent", sent)
-        return True
-
-
-def _apart(subscription: Subscription, sightings: list[Sighting], for_all: Encoded) -> tuple[int, bytes]:
-    """Return what a subscription is sent that is not plain: how many of some positions, and their frames."""
-    passing, form, mark = subscription.passing(sightings), subscription.form, subscription.cursor_mark
-    if len(passing) == len(sightings):
-        return len(passing), for_all.frames(form, mark)
-    return len(passing), encoded(form, subscription.topic, [sighting.written for sighting in passing], mark)
+            watched = self._registry.is_watched
+            return self._pace.rest_s(spent_s, begun_at=begun_at, ended_at=clock()) if watched else self._limits.gather_s

@@ -69,6 +69,8 @@ class Housekeeper(Service):
                 self._look_after_slow(connection)
 
     def _look_after_slow(self, connection: Connection) -> None:
+        # What has passed until now is part of what it missed.
+        self._fan_out.bring(connection)
         connection.catch_up(lambda seq: self._fan_out.missed(connection, seq))
         if connection.conflated_since_seq is None or connection.closing:
             self._registry.slow.discard(connection)
@@ -128,7 +130,7 @@ class Housekeeper(Service):
 
     async def _ask_again(self, subscription: Subscription) -> None:
         async with self._questions:
-            if self._registry.holds(subscription):
+            if subscription.stands:
                 await self._requests.reauthorize(subscription)
 
     async def _ask_who(self, connection: Connection) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from telemetry_app.live.wire.protocol import Entries, encode
 
 if TYPE_CHECKING:
-    from telemetry_app.live.clients.registry import Registry
     from telemetry_app.live.clients.subscription import Subscription
     from telemetry_app.live.ports import DeviceEvents, EventDetails
     from telemetry_app.live.wire.protocol import EntryFields
@@ -22,7 +21,6 @@ _TOGETHER: Final = 200
 class Namer:
     """Asks what a client may know of the entries of an event, with the client's own session."""
 
-    registry: Registry
     device_events: DeviceEvents
     details: EventDetails
 
@@ -47,7 +45,7 @@ class Namer:
         connection = subscription.connection
         while some := dict(islice(news, _TOGETHER)):
             frame = encode(Entries(subscription.topic, some))
-            if not self.registry.holds(subscription) or not connection.may_write(len(frame), caught_up=True):
+            if not subscription.stands or not connection.may_write(len(frame), caught_up=True):
                 # The next time, then.
                 subscription.named = known
                 return

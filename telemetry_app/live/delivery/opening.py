@@ -164,8 +164,10 @@ class Opener:
         opening = _Opening(subscription, since, reference, entries, devices, self.limits.slow_client_bytes)
         while opening.owed or not opening.answered:
             page = await self._read(opening.next_devices, since)
+            # What has passed until now comes before the page, by what was held back before it.
+            self.fan_out.bring(connection)
             # From here on nothing may await without dropping the page: it would be out of date.
-            if connection.closing or (opening.answered and not self.registry.holds(subscription)):
+            if connection.closing or (opening.answered and not subscription.stands):
                 return
             frames = self._payloads(opening, page)
             # Compressed or not: so what a client has to inflate is bounded too.
@@ -183,7 +185,7 @@ class Opener:
         """Send a page and hold back what it makes old; False when the client is gone."""
         subscription = opening.subscription
         if not opening.answered:
-            subscription.seq = self.history.seq
+            subscription.seq = subscription.turn = self.history.seq
             if not self.registry.subscribe(subscription):
                 return False
         subscription.connection.write(written)

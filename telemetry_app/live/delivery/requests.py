@@ -74,6 +74,8 @@ class RequestHandler:
             case Subscribe() as frame:
                 await self._subscribe(connection, request, frame)
             case Unsubscribe(topic=topic):
+                # What has passed until now is still the client's.
+                self.fan_out.bring(connection)
                 self.registry.unsubscribe(connection, topic)
                 connection.send(encode(Unsubscribed(topic, request.reference)))
 
@@ -84,7 +86,7 @@ class RequestHandler:
         verdict = await self.authorizer.may_see(subscription.event_id, connection.credentials)
         if verdict.result == "ok":
             await self.namer.name_newcomers(subscription)
-        if verdict.result in {"ok", "error"} or not self.registry.holds(subscription):
+        if verdict.result in {"ok", "error"} or not subscription.stands:
             return
         if verdict.result == "unauthorized":
             connection.close(CloseCode.SESSION_ENDED)

@@ -25,7 +25,7 @@ KEPT_S: Final = 10.0
 #: Most positions kept of one device: ten seconds at 25 Hz.
 _MOST_KEPT: Final = 256
 #: Stands for the entry of a correction, which is in no stream: whoever resumes is given it.
-_NO_ENTRY: Final = EntryId(2**64 - 1, 0)
+NO_ENTRY: Final = EntryId(2**64 - 1, 0)
 
 
 class Sighting(msgspec.Struct, frozen=True, gc=False):
@@ -127,7 +127,7 @@ class History:
         """
         self.seq += 1
         body = position_body(live, where)
-        sighting = Sighting(self.seq, live.device_id, live.rank, 0, _NO_ENTRY, now, where, body)
+        sighting = Sighting(self.seq, live.device_id, live.rank, 0, NO_ENTRY, now, where, body)
         self.take_back(live.device_id)
         self.add(sighting)
         return sighting
@@ -151,7 +151,7 @@ class History:
         for sighting in found:
             recent, taken_back = self._recent.get(sighting.device_id), self._taken_back.get(sighting.device_id)
             # What came before a correction is what was corrected.
-            if is_newer(sighting.rank, taken_back) and (not recent or recent[0].entry_id != _NO_ENTRY):
+            if is_newer(sighting.rank, taken_back) and (not recent or recent[0].entry_id != NO_ENTRY):
                 earlier.setdefault(sighting.device_id, []).append(sighting)
         for device_id, sightings in earlier.items():
             kept = _rising([*sightings, *self._recent.get(device_id, ())])

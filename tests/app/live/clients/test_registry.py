@@ -55,7 +55,7 @@ def test_a_subscription_takes_the_place_of_the_one_before() -> None:
     registry.subscribe(first)
     registry.subscribe(second)
     assert list(registry.subscribers("event:1")) == [second]
-    assert (registry.holds(first), registry.holds(second)) == (False, True)
+    assert (first.stands, second.stands) == (False, True)
     assert observed.gauges["subscriptions"] == 1
 
 

@@ -18,7 +18,8 @@ from tests.app.live.sightings import positions_of
 from tests.support.waiting import eventually
 
 DEVICES = [f"device-{number}" for number in range(50)]
-LIMIT = 20_000
+#: Some rounds of the flood fit, read together.
+LIMIT = 50_000
 
 
 @pytest.fixture

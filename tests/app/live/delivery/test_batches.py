@@ -62,25 +62,27 @@ async def test_a_round_is_one_frame(live: LiveFactory) -> None:
 
 
 async def test_newcomers_share_the_bytes_of_the_others(live: LiveFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A round in which nothing has to be held back from a client is not encoded for it alone."""
+    """A round is encoded for a client alone only where something has to be held back from it, and from nobody else."""
     alone: list[object] = []
 
     def counted(form: Form, topic: str, bodies: Sequence[Body], mark: str | None) -> bytes:
         alone.append(bodies)
         return encoded(form, topic, bodies, mark)
 
-    monkeypatch.setattr("telemetry_app.live.delivery.fanout.encoded", counted)
+    monkeypatch.setattr("telemetry_app.live.delivery.turns.encoded", counted)
     async with live(devices={SEVEN: DEVICES}) as side:
+        other, _ = await subscribe(side, batch=True)
         # The database is ahead of this worker: what it has may yet pass.
         ts = race_ms()
         side.stored.store(live_position("a", ts))
         monkeypatch.setattr(side.live.requests.fan_out, "_caught_up_at", lambda: float("-inf"))
         socket, _ = await subscribe(side, batch=True)
         await publish_round(side, ("b", ts), ("c", ts))
-        assert len((await receive(socket))["positions"]) == 2
+        assert [len((await receive(one))["positions"]) for one in (other, socket)] == [2, 2]
         assert alone == []
         await publish_round(side, ("a", ts), ("b", ts + 1))
         assert [position["deviceId"] for position in (await receive(socket))["positions"]] == ["b"]
+        assert [position["deviceId"] for position in (await receive(other))["positions"]] == ["a", "b"]
         assert len(alone) == 1
 
 

@@ -1,38 +1,33 @@
-"""In the middle of a round, when some clients have got it and others not yet: no client can tell."""
+"""In the middle of a round, when some clients have had their turn and others not yet: no client can tell."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import Any
 
 import pytest
 from aiohttp import ClientWebSocketResponse
 
+from telemetry_app.live.clients.connection import Connection
 from telemetry_app.live.clients.limits import LiveLimits
-from telemetry_app.live.delivery.outbox import Outbox
 from tests.app.live.directus.rights import EIGHT, SEVEN, TOPIC_7, TOPIC_8
 from tests.app.live.harness import LiveFactory, Side, ask, close_code, race_ms, receive
+from tests.app.live.records import live_position
+from tests.app.live.sightings import positions_of
 from tests.support.waiting import eventually
 
 
-class HaltingOutbox(Outbox):
-    """Writes to one client, then waits to be let go on."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.halted = asyncio.Event()
-        self.go_on = asyncio.Event()
-
-    async def empty(self, since_s: float) -> float:
-        self._write_some()
-        self.halted.set()
-        await self.go_on.wait()
-        return await super().empty(since_s)
+@pytest.fixture(autouse=True)
+def _one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let others have their turn after every client."""
+    monkeypatch.setattr("telemetry_app.live.delivery.turns._CLIENTS", 1)
+    monkeypatch.setattr("telemetry_app.live.delivery.turns._LONGEST_S", -1)
 
 
 class Round:
-    """A side whose round stands still when the first of its clients has got it.
+    """A side whose round stands still when the first of its clients has had its turn; what comes then is read on.
 
     Attributes:
         first: Has got the position.
@@ -47,26 +42,61 @@ class Round:
         self.other = other
         self.ts_ms = race_ms()
         self.cursor = ""
-        self._outbox = HaltingOutbox()
+        self._halted = asyncio.Event()
+        self._go_on = asyncio.Event()
 
     async def begin(self) -> None:
         """Publish the position and see it reach the first client alone."""
-        self.side.live.requests.fan_out._outbox = self._outbox
+        turns = self.side.live.requests.fan_out._turns
+        go_round = turns.go_round
+
+        async def halting(meanwhile: Callable[[float], None]) -> float:
+            round_ = turns._round()
+            next(round_, None)
+            self._halted.set()
+            spent_s = 0.0
+            while not self._go_on.is_set():
+                # As if it took long.
+                spent_s += 1
+                meanwhile(spent_s)
+                await asyncio.sleep(0.005)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(turns, "_round", lambda: round_)
+                return await go_round(meanwhile)
+
+        turns.go_round = halting  # type: ignore[method-assign]
         await self.side.publish("a", self.ts_ms)
-        await self._outbox.halted.wait()
+        await self._halted.wait()
         frame = await receive(self.first)
-        assert frame["ts"] == self.ts_ms
+        assert [position["ts"] for position in positions_of(frame)] == [self.ts_ms]
         self.cursor = frame["cursor"]
 
-    def end(self) -> None:
-        self._outbox.go_on.set()
+    def connection(self, *, has_it: bool) -> Connection:
+        """Return the connection of the client that has got the position, or of the one that has not."""
+        (connection,) = [s.connection for s in self.side.live.registry if bool(s.turn) == has_it]
+        return connection
 
-    async def next_comes_to(self, *sockets: ClientWebSocketResponse) -> None:
+    async def another_passes(self, device: str = "a", *, later_ms: int = 100) -> int:
+        """Publish a later position and wait until it has passed; return its time."""
+        later_ms += self.ts_ms
+        await self.side.publish(device, later_ms)
+        await self.side.idle()
+        return later_ms
+
+    def end(self) -> None:
+        self._go_on.set()
+
+    async def next_comes_to(self, *sockets: ClientWebSocketResponse, device: str = "a") -> None:
         """Let the round end; then a later position is the next thing that comes to these."""
         self.end()
         later_ms = self.ts_ms + 1000
-        await self.side.publish("a", later_ms)
-        assert [(await receive(socket))["ts"] for socket in sockets] == [later_ms] * len(sockets)
+        await self.side.publish(device, later_ms)
+        assert [await times(socket) for socket in sockets] == [[later_ms]] * len(sockets)
+
+
+async def times(socket: ClientWebSocketResponse, frames: int = 1) -> list[int]:
+    """Return the times of the positions in so many frames."""
+    return [position["ts"] for _ in range(frames) for position in positions_of(await receive(socket))]
 
 
 async def subscribe(side: Side, topic: str = TOPIC_7, **options: Any) -> tuple[ClientWebSocketResponse, dict[str, Any]]:
@@ -74,18 +104,26 @@ async def subscribe(side: Side, topic: str = TOPIC_7, **options: Any) -> tuple[C
     return socket, await ask(socket, type="subscribe", topic=topic, **options)
 
 
-@pytest.fixture
-async def begun(live: LiveFactory, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Round]:
-    monkeypatch.setattr("telemetry_app.live.delivery.outbox._WRITES", 1)
-    monkeypatch.setattr("telemetry_app.live.delivery.outbox._LONGEST_S", -1)
-    async with live(devices={SEVEN: ["a"], EIGHT: ["a"]}, limits=LiveLimits(gather_s=0)) as side:
-        (first, _), (other, _) = await subscribe(side), await subscribe(side)
+@contextlib.asynccontextmanager
+async def a_round(
+    live: LiveFactory, devices: Collection[str], *, slow_client_bytes: int = 10_000, batch: bool = False
+) -> AsyncIterator[Round]:
+    limits = LiveLimits(slow_client_bytes=slow_client_bytes, gather_s=0)
+    async with live(devices={SEVEN: devices, EIGHT: devices}, limits=limits) as side:
+        (first, _), (other, _) = await subscribe(side, batch=batch), await subscribe(side, batch=batch)
+        await eventually(lambda: not any(s.owed for s in side.live.registry), message="both know every device")
         round_ = Round(side, first, other)
         await round_.begin()
         try:
             yield round_
         finally:
             round_.end()
+
+
+@pytest.fixture
+async def begun(live: LiveFactory) -> AsyncIterator[Round]:
+    async with a_round(live, ["a", "b"]) as round_:
+        yield round_
 
 
 async def test_who_subscribes_then_gets_the_position_once(begun: Round) -> None:
@@ -137,13 +175,137 @@ async def test_who_leaves_then_is_nobody_s_loss(begun: Round) -> None:
     await begun.next_comes_to(begun.first, third)
 
 
-async def test_who_is_closed_then_gets_it_before_the_reason(begun: Round) -> None:
-    """A client that is closed as too slow gets what it was to get, and then the close frame."""
-    (connection,) = [s.connection for s in begun.side.live.registry if s.connection.unsent_bytes]
-    connection.close_as_slow()
-    assert (await receive(begun.other))["ts"] == begun.ts_ms
-    assert await close_code(begun.other) == 4408
-    await begun.next_comes_to(begun.first)
+@pytest.mark.parametrize("has_it", [True, False])
+async def test_who_is_closed_then_gets_it_when_it_resumes(begun: Round, *, has_it: bool) -> None:
+    """What has passed and it was not given yet comes behind its cursor: the newest of each device, once."""
+    socket, rest = (begun.first, begun.other) if has_it else (begun.other, begun.first)
+    later_ms = await begun.another_passes()
+    begun.connection(has_it=has_it).close()
+    assert await close_code(socket) == 1001
+    again, answer = await subscribe(begun.side, since=begun.cursor if has_it else "0-0")
+    assert (answer["resumed"], answer["snapshot"]) == (True, [])
+    assert await times(again) == [later_ms]
+    begun.end()
+    wanted = [begun.ts_ms, later_ms] if has_it else [later_ms]
+    assert await times(rest, len(wanted)) == wanted
+    await begun.next_comes_to(again, rest)
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+async def test_who_changes_topics_then_loses_nothing(begun: Round, *, has_it: bool) -> None:
+    """What has passed comes before the one topic ends, and once in the other; nothing of the one comes any more."""
+    socket = begun.first if has_it else begun.other
+    later_ms = await begun.another_passes()
+    wanted = [later_ms] if has_it else [begun.ts_ms, later_ms]
+    await socket.send_json({"type": "unsubscribe", "topic": TOPIC_7})
+    assert await times(socket, len(wanted)) == wanted
+    assert (await receive(socket))["type"] == "unsubscribed"
+    assert (await ask(socket, type="subscribe", topic=TOPIC_8))["type"] == "subscribed"
+    assert await times(socket, 2) == [begun.ts_ms, later_ms]
+    last_ms = await begun.another_passes(later_ms=200)
+    begun.end()
+    await begun.side.publish("a", begun.ts_ms + 1000)
+    came = [await receive(socket) for _ in range(2)]
+    assert [(frame["topic"], frame["ts"]) for frame in came] == [(TOPIC_8, last_ms), (TOPIC_8, begun.ts_ms + 1000)]
+
+
+async def test_what_passes_then_goes_to_whose_turn_is_to_come(
+    live: LiveFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who had no turn yet is given all of it in this one; who had, the rest in the next, though nothing else comes."""
+    async with a_round(live, ["a"], batch=True) as begun:
+        later_ms = await begun.another_passes()
+        monkeypatch.setattr("telemetry_app.live.delivery.turns._CLIENTS", 32)
+        begun.end()
+        assert await times(begun.other) == [begun.ts_ms, later_ms]
+        assert await times(begun.first) == [later_ms]
+        turns = begun.side.live.requests.fan_out._turns
+        await eventually(lambda: not turns._passed, message="nothing is kept any more")
+        await begun.next_comes_to(begun.first, begun.other)
+
+
+async def test_no_more_waits_than_a_client_may_cost(live: LiveFactory) -> None:
+    """Where many positions wait already, more pass only when everybody has been given those."""
+    async with a_round(live, ["a"], slow_client_bytes=500, batch=True) as begun:
+        (stream,) = begun.side.reader.streams
+        read = begun.side.reader.reached[stream]
+        await begun.side.publish("a", begun.ts_ms + 100)
+        await eventually(lambda: begun.side.reader.reached[stream] > read, message="it is read")
+        begun.end()
+        assert [await times(begun.other) for _ in range(2)] == [[begun.ts_ms], [begun.ts_ms + 100]]
+        assert await times(begun.first) == [begun.ts_ms + 100]
+
+
+async def test_who_does_not_keep_up_then_gets_it_once(begun: Round) -> None:
+    """A client that catches up in the middle of a round is given all that has passed, and nothing of it again."""
+    assert not begun.connection(has_it=False).offer(bytes(10_001), 1, 0)
+    assert await times(begun.other) == [begun.ts_ms]
+    await begun.next_comes_to(begun.first, begun.other)
+
+
+async def test_who_falls_behind_between_two_topics_misses_nothing(begun: Round) -> None:
+    """A client that does not keep up after its turn in one topic is given what it lacks of the other."""
+    connection = begun.connection(has_it=False)
+    await ask(begun.other, type="subscribe", topic=TOPIC_8)
+    assert (await receive(begun.other))["type"] == "subscribed"
+    assert await times(begun.other) == [begun.ts_ms]
+    later_ms = await begun.another_passes("b")
+    seven, _ = begun.side.live.registry.of(connection)
+    turns = begun.side.live.requests.fan_out._turns
+    turns._give([seven], turns._passed[TOPIC_7])
+    assert not connection.offer(bytes(10_001), 1, seven.turn)
+    assert [(await receive(begun.other))["topic"] for _ in range(2)] == [TOPIC_7, TOPIC_8]
+    begun.end()
+    assert await times(begun.first) == [later_ms]
+    await begun.side.publish("b", begun.ts_ms + 1000)
+    assert await times(begun.other, 2) == [begun.ts_ms + 1000] * 2
+
+
+async def test_a_device_taken_out_then_does_not_come_back(begun: Round) -> None:
+    """Its positions come before the frame that removes it."""
+    begun.side.entries.change({SEVEN: ["b"]})
+    assert await times(begun.other) == [begun.ts_ms]
+    assert [(await receive(socket))["type"] for socket in (begun.first, begun.other)] == ["removed"] * 2
+    await begun.next_comes_to(begun.first, begun.other, device="b")
+
+
+async def test_what_a_snapshot_had_is_held_back_until_the_turn(begun: Round) -> None:
+    """A position that passes after a snapshot that has it is not shown again, though what held it back is gone."""
+    stored_ms = begun.ts_ms + 100
+    begun.side.stored.store(live_position("a", stored_ms))
+    socket, answer = await subscribe(begun.side)
+    assert [position["ts"] for position in answer["snapshot"]] == [stored_ms]
+    assert await begun.another_passes() == stored_ms
+    gated = begun.side.live.requests.fan_out._gated
+    await eventually(lambda: not gated, message="nothing is held back any more")
+    await begun.next_comes_to(socket)
+
+
+async def test_what_comes_in_a_page_does_not_come_again(live: LiveFactory) -> None:
+    """A position that passes while its device's page is owed comes with the page, and not again in a turn."""
+    devices = [f"device-{number}" for number in range(20)]
+    async with a_round(live, ["a", *devices], slow_client_bytes=1000) as begun:
+        stored, go_on = begun.side.stored, asyncio.Event()
+        newest = stored.newest
+
+        async def halting(device_ids: Collection[str]) -> Any:
+            if any(subscription.owed for subscription in begun.side.live.registry):
+                await go_on.wait()
+            return await newest(device_ids)
+
+        stored.newest = halting  # type: ignore[method-assign]
+        socket, _ = await subscribe(begun.side)
+        (opened,) = [s for s in begun.side.live.registry if s.owed]
+        device = next(iter(opened.owed - {"a"}))
+        later_ms = await begun.another_passes(device)
+        go_on.set()
+        await eventually(lambda: not opened.owed, message="every page has come")
+        begun.end()
+        await begun.side.publish(device, begun.ts_ms + 1000)
+        came: list[int] = []
+        while not came or came[-1] < begun.ts_ms + 1000:
+            came += [p["ts"] for p in positions_of(await receive(socket)) if p["deviceId"] == device]
+        assert came == [later_ms, begun.ts_ms + 1000]
 
 
 async def test_several_topics_of_one_client_stay_in_order(live: LiveFactory) -> None:
@@ -163,26 +325,30 @@ async def test_several_topics_of_one_client_stay_in_order(live: LiveFactory) -> 
         assert side.observed.counts["conflated"] == 0
 
 
-async def test_others_have_their_turn(live: LiveFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A round to many clients lets the rest of the loop run in between."""
-    monkeypatch.setattr("telemetry_app.live.delivery.outbox._WRITES", 1)
-    monkeypatch.setattr("telemetry_app.live.delivery.outbox._LONGEST_S", -1)
+async def test_others_have_their_turn(live: LiveFactory) -> None:
+    """A round to many clients lets the rest of the loop run in between, and lets what comes meanwhile be read."""
     async with live(devices={SEVEN: ["a"]}, limits=LiveLimits(gather_s=0)) as side:
         sockets = [(await subscribe(side))[0] for _ in range(20)]
-        turns: list[int] = []
-        deliver = side.live.deliver
+        turns, pauses = side.live.requests.fan_out._turns, 0
+        others: list[int] = []
+        go_round = turns.go_round
 
-        async def counting(batch: Any) -> None:
-            begun = asyncio.create_task(deliver(batch))
-            turns.append(0)
+        async def counting(meanwhile: Callable[[float], None]) -> float:
+            def look(spent_s: float) -> None:
+                nonlocal pauses
+                pauses += 1
+                meanwhile(spent_s)
+
+            begun = asyncio.create_task(go_round(look))
+            others.append(0)
             while not begun.done():
-                turns[-1] += 1
+                others[-1] += 1
                 await asyncio.sleep(0)
+            return begun.result()
 
-        side.live.deliver = counting  # type: ignore[method-assign]
+        turns.go_round = counting  # type: ignore[method-assign]
         ts_ms = race_ms()
-        for number in range(3):
-            await side.publish("a", ts_ms + number)
-        came = [[(await receive(socket))["ts"] for _ in range(3)] for socket in sockets]
-        assert came == [[ts_ms, ts_ms + 1, ts_ms + 2]] * len(sockets)
-        assert min(turns) >= len(sockets)
+        await side.publish("a", ts_ms)
+        assert [await times(socket) for socket in sockets] == [[ts_ms]] * len(sockets)
+        await eventually(lambda: not turns._passed, message="the round is over")
+        assert others[0] >= pauses >= len(sockets)
