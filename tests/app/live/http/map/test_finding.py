@@ -159,6 +159,14 @@ async def test_a_link_opens_the_same(site: Site) -> None:
         assert (mine.complaints, theirs.complaints) == ([], [])
 
 
+#: Of each of some elements: whether nothing lies on its corners.
+_ON_TOP = """(selectors) => selectors.map((selector) => {
+    const element = document.querySelector(selector), { left, top, right, bottom } = element.getBoundingClientRect();
+    const corners = [[left + 5, top + 5], [right - 5, top + 5], [left + 5, bottom - 5], [right - 5, bottom - 5]];
+    return corners.every(([x, y]) => element.contains(document.elementFromPoint(x, y)));
+})"""
+
+
 async def test_a_link_goes_back_in_time(site: Site) -> None:
     """A link opens a moment of the past, standing still, until one goes back to live; "back" shows the event before.
 
@@ -193,6 +201,7 @@ async def test_a_link_goes_back_in_time(site: Site) -> None:
         for control in (phone.page.locator("#replay-slider"), phone.page.locator("#replay-live")):
             await expect(control).to_be_in_viewport(ratio=1)
         assert await phone.page.evaluate("() => document.documentElement.scrollWidth") == 640
+        assert await phone.page.evaluate(_ON_TOP, ["#copy-link", "#legend", "#legend-max"]) == [True, True, True]
         assert phone.complaints == []
 
 
