@@ -59,7 +59,7 @@ class Survey:
             what = (
                 f"at least {lost.entries} records that nobody had read are lost, between {lost.after} and {lost.until}"
                 if lost.entries
-                else "no record was known to wait there"
+                else "nothing unread was known to wait there"
             )
             logger.error(
                 "stream %s is gone or another one: Redis was emptied or replaced, or has evicted it; %s: set appendonly"

@@ -150,7 +150,8 @@ async def test_what_workers_store_and_count_is_exact(
     changed = await telemetry(pipeline, "partitions", "--to", str(after), **spread(before, producer))
     assert changed.returncode == 0, changed.stderr
     assert f"changed {pipeline.stream} from {before} to {after} partitions: moved" in changed.stdout
-    assert f"now set REDIS_TELEMETRY_PARTITIONS={after}" in changed.stdout
+    set_both = f"now set REDIS_TELEMETRY_PARTITIONS={after} and REDIS_TELEMETRY_PRODUCER={producer} for"
+    assert (set_both if after > 1 else "now set REDIS_TELEMETRY_PARTITIONS=1 for") in changed.stdout
     await trackers.send(8, after)
     await run_until_done(start_worker, pipeline, spread(after, producer))
     await require_exact(pipeline, trackers, after)

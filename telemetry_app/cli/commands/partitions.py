@@ -33,7 +33,8 @@ def command(*, as_json: bool, number: int | None) -> None:
 
     The plain stream has a line of its own, without a number: its owner distributes it, its lag waits for that.
     With --to everything that is not stored yet, dead letters and device states are brought to where they belong. Stop
-    producers and workers first, and start them with the new number. Breaking off does no harm: run it again.
+    workers first, and producers that append to partitions; start them with the new number. Breaking off does no harm:
+    run it again.
     """
     if as_json and number is not None:
         raise click.UsageError("--json is for looking at the partitions: leave out --to")
@@ -128,4 +129,8 @@ def _report(outcome: Outcome, settings: Settings) -> None:
             f"{outcome.late:,} records came meanwhile: stop what writes them, and run the command again", err=True
         )
     if settings.redis_telemetry_partitions != outcome.after:
-        click.echo(f"now set REDIS_TELEMETRY_PARTITIONS={outcome.after} for producers and workers, and start them")
+        # Who appends to what may have changed too, as the command was told by its own environment.
+        producer = f" and REDIS_TELEMETRY_PRODUCER={settings.redis_telemetry_producer}" if outcome.after > 1 else ""
+        click.echo(
+            f"now set REDIS_TELEMETRY_PARTITIONS={outcome.after}{producer} for producers and workers, and start them"
+        )
