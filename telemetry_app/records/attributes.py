@@ -69,12 +69,12 @@ class Inspected(NamedTuple):
 
     Attributes:
         doubtful: Indexes of those that may not pass `check_attributes`; all others do.
-        plain: What `storable_attributes_of` would look for again: their JSON with contents for sentinels, so many
+        storable: What `storable_attributes_of` would look for again: their JSON with contents for sentinels, so many
             objects together; None where a sentinel may hide.
     """
 
     doubtful: list[int]
-    plain: list[bytes | None]
+    storable: list[bytes | None]
 
 
 def inspect(raws: Sequence[bytes]) -> Inspected:
@@ -92,7 +92,7 @@ def inspect(raws: Sequence[bytes]) -> Inspected:
         pieces = _SENTINEL.split(_SEPARATOR.join([b"", *some]))
         rest = b"".join(pieces[::2])
         inspected.doubtful.extend([start + index for index in _doubtful_of(rest, len(some))])
-        inspected.plain.append(None if _may_hide_a_sentinel(rest) else b"".join(pieces))
+        inspected.storable.append(None if _may_hide_a_sentinel(rest) else b"".join(pieces))
     return inspected
 
 
@@ -167,21 +167,21 @@ def storable_attributes(raw: bytes) -> str:
     Raises:
         CodecError: Never for the attributes of a decoded position.
     """
-    [plain] = inspect([raw]).plain
-    if plain is None:
+    [storable] = inspect([raw]).storable
+    if storable is None:
         return msgspec.json.encode(_convert(raw, _stored_value)).decode()
-    return plain.decode().removeprefix(_SEPARATOR.decode())
+    return storable.decode().removeprefix(_SEPARATOR.decode())
 
 
-def storable_attributes_of(raws: Sequence[bytes], plain: Sequence[bytes | None] | None = None) -> list[str]:
+def storable_attributes_of(raws: Sequence[bytes], found: Sequence[bytes | None] | None = None) -> list[str]:
     """Return `storable_attributes` of many at once, which costs a fraction.
 
     Args:
         raws: Attributes of decoded positions.
-        plain: What `inspect` has found in just these, if they were looked at before.
+        found: What `inspect` has found storable in just these, if they were looked at before.
     """
     storable: list[str] = []
-    for number, piece in enumerate(inspect(raws).plain if plain is None else plain):
+    for number, piece in enumerate(inspect(raws).storable if found is None else found):
         if piece is None:
             storable += map(storable_attributes, raws[number * _TOGETHER : (number + 1) * _TOGETHER])
         else:

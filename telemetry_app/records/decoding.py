@@ -19,14 +19,14 @@ class Positions(list[Position]):
     """Positions that were decoded together.
 
     Attributes:
-        plain: What was found in their attributes while all of them were looked at; None when that was in vain.
+        storable: What `inspect` found in their attributes while all were looked at; None when that was in vain.
     """
 
-    __slots__ = ("plain",)
+    __slots__ = ("storable",)
 
-    def __init__(self, positions: Iterable[Position], plain: list[bytes | None] | None = None) -> None:
+    def __init__(self, positions: Iterable[Position], storable: list[bytes | None] | None = None) -> None:
         super().__init__(positions)
-        self.plain = plain
+        self.storable = storable
 
 
 class DecodedEntries(NamedTuple):
@@ -55,7 +55,7 @@ def decode_entries(entries: Iterable[tuple[bytes, list[bytes]]]) -> DecodedEntri
             positions.append(position)
             entry_ids.append(entry_id)
     inspected = inspect([position.attributes for position in positions])
-    decoded = DecodedEntries(Positions(positions, inspected.plain), entry_ids, refused)
+    decoded = DecodedEntries(Positions(positions, inspected.storable), entry_ids, refused)
     return _checked(decoded, inspected.doubtful) if inspected.doubtful else decoded
 
 

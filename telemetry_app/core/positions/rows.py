@@ -70,7 +70,7 @@ def columns(positions: Sequence[Position]) -> Columns:
         [p.priority for p in positions],
         [p.codec for p in positions],
         storable_attributes_of(
-            [p.attributes for p in positions], positions.plain if isinstance(positions, Positions) else None
+            [p.attributes for p in positions], positions.storable if isinstance(positions, Positions) else None
         ),
     )
 

@@ -138,11 +138,9 @@ class FanOut:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_READ_S if self._turns.waiting else None):
                     await self._has_passed.wait()
-            rest_s = await self._serve_once()
-            self._has_passed.clear()
-            if rest_s:
+            if rest_s := await self._serve_once():
                 await asyncio.sleep(rest_s)
-                self._has_passed.clear()
+            self._has_passed.clear()
             self._source.rest(0.0)
 
     def bring(self, connection: Connection) -> None:

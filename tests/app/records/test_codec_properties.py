@@ -300,7 +300,7 @@ def test_a_batch_is_decoded_as_its_entries_are(spellings: list[str]) -> None:
     assert sorted((entry_id, str(error)) for entry_id, error in decoded.refused) == sorted(refused)
     raws = [position.attributes for position in decoded.positions]
     one_by_one = [storable_attributes(raw) for raw in raws]
-    assert storable_attributes_of(raws) == storable_attributes_of(raws, decoded.positions.plain) == one_by_one
+    assert storable_attributes_of(raws) == storable_attributes_of(raws, decoded.positions.storable) == one_by_one
 
 
 def can_be_unpacked(raw: bytes) -> bool:
