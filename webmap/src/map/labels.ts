@@ -95,11 +95,13 @@ export class Labels {
     const readable = [...named, ...this.course.inView(context, view, zoom, "kilometres", [...taken, ...named])];
     for (const text of readable) writeCourseText(context, text, dark);
     this.courseShown = readable.map(({ mark }) => mark.text);
+    // Chromium may lose that a canvas was cleared when nothing is drawn after it, and show an older picture.
+    this.canvas.hidden = sides.size === 0 && readable.length === 0;
   }
 
   /** Show nothing: there is no map. */
   clear(): void {
-    this.context?.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    this.canvas.hidden = true;
     this.showsAges = false;
     this.courseShown = [];
   }
