@@ -31,15 +31,16 @@ _BUFFER = "__buffer_b64"
 # What a double, and so the producer's language, counts exactly.
 _MAX_EXACT_INT = 2**53
 
-# A sentinel as the producer spells it, without blanks and without a zero too many; its group is what takes its place in
-# the database. It cannot match inside a JSON string, where its quotes would be escaped. 600 digits: int() is free to
-# refuse more than 640. Possessive quantifiers, and no `{` inside: linear. Base64 in sixteens first: each repetition of
-# a group costs as much as its characters.
+# A sentinel as the producer spells it, without blanks and without a zero too many; what takes its place in the database
+# is its first group, an integer, or its second, base64 of any length: `_apart` counts, at less cost. It cannot match
+# inside a JSON string, where its quotes would be escaped. 600 digits: int() is free to refuse more than 640. Possessive
+# quantifiers, and no `{` inside: linear.
 _SENTINEL = re.compile(
-    rb'\{"__b(?:igint|uffer_b64)":("(?:'
-    rb'(?<=t":")(?:0|-?[1-9][0-9]{0,599}+)|'
-    rb'(?<=4":")(?:[A-Za-z0-9+/]{16})*+(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}[A-Za-z0-9+/=]=)?+)")\}'
+    rb'\{"__b(?:'
+    rb'igint":("(?:0|-?[1-9][0-9]{0,599}+)")|'
+    rb'uffer_b64":("[A-Za-z0-9+/]*+={0,2}+"))\}'
 )
+_QUOTES = len(b'""')
 _MARK = b'"__b'
 # Between objects that are looked at together: no byte of valid JSON.
 _SEPARATOR = b"\x00"
@@ -88,12 +89,20 @@ def inspect(raws: Sequence[bytes]) -> Inspected:
     inspected = Inspected([], [])
     for start in range(0, len(raws), _TOGETHER):
         some = raws[start : start + _TOGETHER]
-        # Splitting keeps the group, a sentinel's content, between what is around the sentinels.
-        pieces = _SENTINEL.split(_SEPARATOR.join([b"", *some]))
-        rest = b"".join(pieces[::2])
+        rest, storable = _apart(_SEPARATOR.join([b"", *some]))
         inspected.doubtful.extend([start + index for index in _doubtful_of(rest, len(some))])
-        inspected.storable.append(None if _may_hide_a_sentinel(rest) else b"".join(pieces))
+        inspected.storable.append(None if _may_hide_a_sentinel(rest) else storable)
     return inspected
+
+
+def _apart(text: bytes) -> tuple[bytes, bytes]:
+    """Return a text without its sentinels, and with contents for sentinels."""
+    # What is before a sentinel, its one group, its other group, what is before the next.
+    pieces = _SENTINEL.split(text)
+    # Of base64 in quotes that is no multiple of four characters the whole stays where it is.
+    for at in [at for at in range(2, len(pieces), 3) if pieces[at] and (len(pieces[at]) - _QUOTES) % 4]:
+        pieces[at - 2] += b'{"%s":%s}' % (_BUFFER.encode(), pieces[at])
+    return b"".join(pieces[::3]), b"".join([piece for piece in pieces if piece])
 
 
 def _doubtful_of(rest: bytes, number: int) -> Iterable[int]:
@@ -123,7 +132,7 @@ def check_attributes(raw: bytes) -> None:
         raise CodecError("attributes", "is not an object")
     if depth_exceeds(raw, MAX_DEPTH - 1):
         raise too_deep()
-    rest = _SENTINEL.sub(b"", raw)
+    rest, _ = _apart(raw)
     if not rest or _doubtful(rest):
         _convert(raw, _python_value)
 

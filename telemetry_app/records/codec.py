@@ -30,7 +30,7 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_PAYLOAD_BYTES",
     "CodecError",
-    "check_attributes",
+    "check",
     "decode",
     "decode_entry",
     "encode",
@@ -71,8 +71,8 @@ def decode_entry(fields: Sequence[bytes], *, latest: datetime) -> Position:
     Raises:
         CodecError: With the field at fault; whatever the input, nothing else.
     """
-    position = read_entry(fields, latest=latest)
-    check_attributes(position.attributes)
+    position = read_entry(fields)
+    check(position, latest)
     return position
 
 
@@ -92,8 +92,8 @@ def decode(payload: bytes, *, latest: datetime, codec: str | None = None) -> Pos
     )
 
 
-def read_entry(fields: Sequence[bytes], latest: datetime) -> Position:
-    """Decode one stream entry except for its attributes, which the caller checks, many at once.
+def read_entry(fields: Sequence[bytes]) -> Position:
+    """Decode one stream entry without `check`, for which the caller looks at many at once.
 
     Raises:
         CodecError: As `decode_entry`.
@@ -118,12 +118,21 @@ def read_entry(fields: Sequence[bytes], latest: datetime) -> Position:
     _amend(position, "attributes", attributes)
     if len(payload) - len(attributes) > _ROOM:
         _check_bounds(payload)
-    ts = position.ts
-    if ts.tzinfo is not UTC or ts < EARLIEST or ts > latest:
-        _amend(position, "ts", _utc_within(ts, latest))
+    if position.ts.tzinfo is not UTC:
+        _amend(position, "ts", _in_utc(position.ts))
     if codec is not None:
         _amend(position, "codec", _CODECS.get(codec) or codec.decode(errors="replace"))
     return position
+
+
+def check(position: Position, latest: datetime) -> None:
+    """Make sure of what `read_entry` leaves open: when a position was taken, and its attributes.
+
+    Raises:
+        CodecError: As `decode_entry`.
+    """
+    _check_time(position.ts, latest)
+    check_attributes(position.attributes)
 
 
 def _named(fields: Sequence[bytes]) -> tuple[bytes | None, bytes]:
@@ -160,8 +169,15 @@ def _check_bounds(payload: bytes) -> None:
         raise too_deep()
 
 
-def _utc_within(ts: datetime, latest: datetime) -> datetime:
+def _check_time(ts: datetime, latest: datetime) -> None:
     if not EARLIEST <= ts <= latest:
         bound = f"before {EARLIEST.isoformat()}" if ts < EARLIEST else f"after {latest.isoformat()}"
         raise CodecError("timestamp", f"{ts.isoformat()} is {bound}")
-    return ts if ts.tzinfo is UTC else ts.astimezone(UTC)
+
+
+def _in_utc(ts: datetime) -> datetime:
+    try:
+        return ts.astimezone(UTC)
+    except OverflowError:
+        # At an end of the calendar, where `check` refuses it.
+        return ts

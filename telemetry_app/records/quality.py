@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from faust_redis.redis.replies import EntryId
+from telemetry_app.records.decoding import Positions
 from telemetry_app.records.position import Position
 
 if TYPE_CHECKING:
@@ -63,21 +64,23 @@ def fault_of(position: Position, appended_ms: int, *, max_ahead_s: int) -> str |
     return None
 
 
-def doubted(positions: Sequence[Position], entry_ids: Sequence[bytes], *, max_ahead_s: int) -> dict[int, Doubted]:
+def doubted(decoded: DecodedEntries, *, max_ahead_s: int) -> dict[int, Doubted]:
     """Return the positions that are ahead of their append or faulty, by index.
 
     Args:
-        positions: In stream order.
-        entry_ids: The entry of each.
+        decoded: In stream order.
         max_ahead_s: How far ahead of its append a good one may be.
     """
+    positions, entry_ids, _ = decoded
+    times = positions.times
+    latitudes = [position.latitude for position in positions]
     found: dict[int, Doubted] = {}
-    for start in range(0, len(positions), _TOGETHER):
-        some = positions[start : start + _TOGETHER]
-        newest = max([position.ts for position in some])
-        if epoch_ms(newest) <= EntryId.parse(entry_ids[start]).ms and 0.0 not in [p.latitude for p in some]:
+    for start in range(0, len(times), _TOGETHER):
+        some = slice(start, start + _TOGETHER)
+        newest_ms = round(max(times[some]) * 1000)
+        if newest_ms <= EntryId.parse(entry_ids[start]).ms and 0.0 not in latitudes[some]:
             continue
-        for index, position in enumerate(some, start):
+        for index, position in enumerate(positions[some], start):
             appended_ms = EntryId.parse(entry_ids[index]).ms
             fault = fault_of(position, appended_ms, max_ahead_s=max_ahead_s)
             if fault or epoch_ms(position.ts) > appended_ms:
@@ -85,12 +88,13 @@ def doubted(positions: Sequence[Position], entry_ids: Sequence[bytes], *, max_ah
     return found
 
 
-def judged(decoded: DecodedEntries, *, max_ahead_s: int) -> list[Position]:
+def judged(decoded: DecodedEntries, *, max_ahead_s: int) -> Positions:
     """Return decoded positions, those in doubt as such."""
-    found = doubted(decoded.positions, decoded.entry_ids, max_ahead_s=max_ahead_s)
+    found = doubted(decoded, max_ahead_s=max_ahead_s)
     if not found:
         return decoded.positions
     positions = copy(decoded.positions)
+    positions.doubted = True
     for index, position in found.items():
         positions[index] = position
     return positions
@@ -98,7 +102,7 @@ def judged(decoded: DecodedEntries, *, max_ahead_s: int) -> list[Position]:
 
 def good(decoded: DecodedEntries, *, max_ahead_s: int) -> Iterator[tuple[Position, bytes]]:
     """Yield the decoded positions that are not faulty, each with the id of its entry."""
-    found = doubted(decoded.positions, decoded.entry_ids, max_ahead_s=max_ahead_s)
+    found = doubted(decoded, max_ahead_s=max_ahead_s)
     for index, pair in enumerate(zip(decoded.positions, decoded.entry_ids, strict=True)):
         if index not in found or found[index].fault is None:
             yield pair
@@ -106,6 +110,8 @@ def good(decoded: DecodedEntries, *, max_ahead_s: int) -> Iterator[tuple[Positio
 
 def any_doubted(positions: Iterable[Position]) -> bool:
     """Tell whether something speaks against any of these."""
+    if isinstance(positions, Positions):
+        return positions.doubted
     return Doubted in set(map(type, positions))
 
 

@@ -51,16 +51,17 @@ DoubtColumns = tuple[list[float | None], list[str | None]]
 def columns(positions: Sequence[Position]) -> Columns:
     """Return one list per column, each as long as `positions` and in their order.
 
-    `ts` is in seconds since 1970, exact to the microsecond until 2106: asyncpg writes a float four times faster
-    than a datetime with a time zone. `attributes` is JSON text.
+    `ts` is in seconds since 1970: asyncpg writes a float four times faster than a datetime with a time zone.
+    `attributes` is JSON text.
 
     Raises:
         ValueError: Attributes that are not what a decoded record holds.
         OverflowError: A time out of the calendar's range.
     """
+    times, storable = (positions.times, positions.storable) if isinstance(positions, Positions) else (None, None)
     return (
         [p.device_id for p in positions],
-        [p.ts.timestamp() for p in positions],
+        times or [p.ts.timestamp() for p in positions],
         [p.latitude for p in positions],
         [p.longitude for p in positions],
         [p.altitude for p in positions],
@@ -69,9 +70,7 @@ def columns(positions: Sequence[Position]) -> Columns:
         [p.satellites for p in positions],
         [p.priority for p in positions],
         [p.codec for p in positions],
-        storable_attributes_of(
-            [p.attributes for p in positions], positions.storable if isinstance(positions, Positions) else None
-        ),
+        storable_attributes_of([p.attributes for p in positions], storable),
     )
 
 
@@ -85,7 +84,7 @@ def doubt_columns(positions: Sequence[Position]) -> DoubtColumns:
 
 def statements(positions: Sequence[Position], max_rows: int) -> Iterator[tuple[int, int]]:
     """Yield where each statement begins and ends, so that none is longer than allowed, in rows or in bytes."""
-    if len(positions) <= max_rows and sum([len(p.attributes) for p in positions]) <= MOST_BYTES:
+    if len(positions) <= max_rows and _bytes_of(positions) <= MOST_BYTES:
         # Nearly always.
         yield from [(0, len(positions))] if positions else []
         return
@@ -97,3 +96,11 @@ def statements(positions: Sequence[Position], max_rows: int) -> Iterator[tuple[i
             start, size = index, 0
         size += length
     yield start, len(positions)
+
+
+def _bytes_of(positions: Sequence[Position]) -> int:
+    """Return how many bytes of attributes there are, as they are stored where that is known."""
+    found = positions.storable if isinstance(positions, Positions) else None
+    if found and None not in found:
+        return sum([len(piece) for piece in found if piece])
+    return sum([len(p.attributes) for p in positions])

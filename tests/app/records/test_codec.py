@@ -14,8 +14,9 @@ from telemetry_app.records.codec import (
     encode,
     unpack_attributes,
 )
+from telemetry_app.records.decoding import decode_entries
 from telemetry_app.records.position import Position
-from tests.support.records import ATTRIBUTES, LATEST, payload, payload_with, record
+from tests.support.records import ATTRIBUTES, LATEST, fields, payload, payload_with, record
 
 NUMBERS = ("latitude", "longitude", "altitude", "angle", "speed", "satellites", "priority")
 FIELDS = tuple(record())
@@ -377,3 +378,15 @@ def test_encoding_leaves_the_attributes_as_they_are() -> None:
         "78": 1152921504606846976,
         "10828": b"\xde\xad\xbe\xef",
     }
+
+
+def test_a_record_from_the_future_alone_is_refused() -> None:
+    """Of a batch what is more than a day ahead of our clock is refused; its neighbours go through."""
+    ahead = datetime.now(UTC) + timedelta(days=2)
+    times = [record()["timestamp"], ahead.isoformat(), (ahead - timedelta(days=1, minutes=1)).isoformat()]
+
+    decoded = decode_entries((b"%d-0" % at, fields(timestamp=ts)) for at, ts in enumerate(times))
+
+    assert decoded.entry_ids == [b"0-0", b"2-0"]
+    [(entry_id, error)] = decoded.refused
+    assert (entry_id, error.field) == (b"1-0", "timestamp")

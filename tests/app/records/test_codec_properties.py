@@ -286,11 +286,16 @@ def test_any_timestamp(ts: datetime) -> None:
             attributes.map(lambda values: pack_attributes(values).decode()),
         ),
         max_size=6,
-    )
+    ),
+    st.lists(
+        st.sampled_from(["1999-12-31T23:59:59.999999Z", "2000-01-01T02:00:00+02:00", "0001-01-01T00:00:00+14:00"])
+    ),
 )
-def test_a_batch_is_decoded_as_its_entries_are(spellings: list[str]) -> None:
+def test_a_batch_is_decoded_as_its_entries_are(spellings: list[str], times: list[str]) -> None:
     """Whatever is looked at for all entries together: each has the outcome that it has alone."""
     payloads = [payload_with("attributes", spelling) for spelling in spellings]
+    for at, ts in zip(range(0, len(payloads), 2), times, strict=False):
+        payloads[at] = payloads[at].replace(record()["timestamp"].encode(), ts.encode())
     entries = [(b"1-%d" % number, [b"payload", raw]) for number, raw in enumerate(payloads)]
     alone = [(entry_id, outcome(partial(decode_entry, fields, latest=LATEST))) for entry_id, fields in entries]
     accepted = [(entry_id, result) for entry_id, result in alone if isinstance(result, Position)]
@@ -298,6 +303,7 @@ def test_a_batch_is_decoded_as_its_entries_are(spellings: list[str]) -> None:
     decoded = decode_entries(entries)
     assert list(zip(decoded.entry_ids, decoded.positions, strict=True)) == accepted
     assert sorted((entry_id, str(error)) for entry_id, error in decoded.refused) == sorted(refused)
+    assert decoded.positions.times == [position.ts.timestamp() for position in decoded.positions]
     raws = [position.attributes for position in decoded.positions]
     one_by_one = [storable_attributes(raw) for raw in raws]
     assert storable_attributes_of(raws) == storable_attributes_of(raws, decoded.positions.storable) == one_by_one
@@ -316,7 +322,7 @@ def can_be_unpacked(raw: bytes) -> bool:
 def test_only_what_is_in_doubt_is_looked_at_alone(spellings: list[str]) -> None:
     """An object is in doubt for what is in it, not for its neighbours; what is not in doubt can be unpacked."""
     payloads = [payload_with("attributes", spelling) for spelling in spellings]
-    read = [outcome(partial(read_entry, [b"payload", raw], latest=LATEST)) for raw in payloads]
+    read = [outcome(partial(read_entry, [b"payload", raw])) for raw in payloads]
     raws = [result.attributes for result in read if isinstance(result, Position)]
     doubtful = inspect(raws).doubtful
     assert doubtful == [index for index, raw in enumerate(raws) if inspect([raw]).doubtful]

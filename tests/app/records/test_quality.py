@@ -17,7 +17,11 @@ APPENDED_MS = epoch_ms(FIRST_TS)
 def decoded(positions: list[Position], appended_ms: list[int] | None = None) -> DecodedEntries:
     """Return positions as they come from the stream, by default all appended at the time of the first."""
     times = appended_ms or [APPENDED_MS] * len(positions)
-    return DecodedEntries(Positions(positions), [b"%d-%d" % (ms, seq) for seq, ms in enumerate(times)], [])
+    return DecodedEntries(
+        Positions(positions, [p.ts.timestamp() for p in positions]),
+        [b"%d-%d" % (ms, seq) for seq, ms in enumerate(times)],
+        [],
+    )
 
 
 @pytest.mark.parametrize(

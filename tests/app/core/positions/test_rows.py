@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from hypothesis import given, strategies as st
 
-from telemetry_app.core.positions.rows import COLUMN_NAMES, columns
+from telemetry_app.core.positions.rows import COLUMN_NAMES, columns, statements
 from telemetry_app.records.codec import encode, pack_attributes
 from telemetry_app.records.decoding import decode_entries
 from telemetry_app.records.quality import judged
@@ -68,6 +68,19 @@ def test_attributes_are_stored_as_they_were_decoded_together() -> None:
     together = judged(decode_entries(entries), max_ahead_s=10**9)
 
     assert columns(together) == columns(list(together)) == columns(positions)
+
+
+def test_no_statement_is_too_long() -> None:
+    """A batch of more than 2 MiB goes in several statements, whether its attributes were seen through or not."""
+    texts = ["x" * 60_000, "x" * 60_000 + "\n"]
+    for first in texts:
+        entries = [
+            (b"%d-0" % number, [b"payload", encode(position(number, attributes=pack_attributes({"text": text})))])
+            for number, text in enumerate([first, *["y" * 60_000] * 39])
+        ]
+        together = decode_entries(entries).positions
+
+        assert list(statements(together, 1000)) == list(statements(list(together), 1000)) == [(0, 34), (34, 40)]
 
 
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2105, 12, 31), timezones=st.just(UTC)))  # noqa: DTZ001 - hypothesis adds the zone
