@@ -66,6 +66,12 @@ class EmbeddedPostgres(EmbeddedServer):
         """
         self._end(_STOP_SIGNALS[mode])
 
+    def discard(self) -> None:
+        """End the server and delete all its files, the log and the folder itself included."""
+        # Killed, it would leave a piece of the system's shared memory, of which there are 4,096 until the next boot.
+        self.stop("immediate")
+        super().discard()
+
     @property
     def _cluster(self) -> Path:
         return self._home.data / "cluster"

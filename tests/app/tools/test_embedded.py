@@ -23,6 +23,8 @@ from tests.conftest import PostgresFactory, ValkeyFactory
 from tests.support.waiting import eventually
 
 NOBODY = 65534
+#: Which column of /proc/sysvipc/shm has the process that made a segment.
+_MAKER = 4
 
 # Starts a server, says its process id, and waits for the end.
 PARENT = """
@@ -126,12 +128,14 @@ def test_server_outlives_the_thread_that_started_it(server: EmbeddedServer) -> N
 
 
 def test_discard_leaves_nothing(server: EmbeddedServer, folder: Path) -> None:
-    """After `discard()` neither a process nor a file of the server is left."""
+    """After `discard()` neither a process, a file nor shared memory of the server is left."""
     server.start()
     processes = family(server.pid)
     server.discard()
     assert all(map(gone, processes))
     assert not folder.exists()
+    _, *segments = Path("/proc/sysvipc/shm").read_text().splitlines()
+    assert str(processes[0].pid) not in [segment.split()[_MAKER] for segment in segments]
 
 
 def test_context_manager_stops_and_keeps_data(folder: Path) -> None:
