@@ -118,11 +118,13 @@ class InstanceName(Service):
             else:
                 if other is not None:
                     self._held_until_s = float("-inf")
-                    raise self._taken(other)
+                    silent_s = self._options.lease_ttl_ms / 1000
+                    raise self._taken(other, f", which took it while this one was silent for more than {silent_s:g} s")
             await self.sleep(renewal_interval_s(self._options.lease_ttl_ms))
 
-    def _taken(self, other: str) -> InstanceTaken:
-        return InstanceTaken(f"{self._options.instance_id} is {_who(other)}; give each process a name of its own")
+    def _taken(self, other: str, how: str = "") -> InstanceTaken:
+        holder = f"{self._options.instance_id} is {_who(other)}{how}"
+        return InstanceTaken(f"{holder}; this one ends: give each process a name of its own")
 
     async def on_shutdown(self) -> None:
         """Give the name back, if it is still ours, and close the connection."""

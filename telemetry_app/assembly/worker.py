@@ -12,6 +12,7 @@ import faust
 from faust.cli.worker import worker as faust_command
 
 from faust_redis.partitions.record import OtherPartitions
+from faust_redis.redis.errors import Misconfigured
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +50,21 @@ class Worker(faust.Worker):
         logger.info("ready")
 
     def stop_and_shutdown(self) -> None:
-        """Stop everything that still runs, and say that nothing does."""
+        """Stop everything that still runs, and say that nothing does.
+
+        Raises:
+            SystemExit: Something was set up in a way that cannot work, which the log says.
+        """
+        refused = isinstance(self.crash_reason, Misconfigured)
+        if refused:
+            # Mode would announce a crash, and raise the reason once more.
+            self.crash_reason = None
         super().stop_and_shutdown()
         # All of it goes with the process: looking through it for garbage takes longer than everything else here.
         gc.freeze()
         logger.info("stopped")
+        if refused:
+            raise SystemExit(1)
 
     async def _sentinel_task(self) -> None:
         """Let what was cancelled end before the loop is closed; Faust waits a second, be there anything or not."""

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
+from faust_redis.redis.errors import Misconfigured
 from telemetry_app.redaction import redact_url
 
 # Enough for the whole of an ordinary traceback; what matters stands at its two ends.
@@ -43,14 +44,17 @@ def logging_config(level: str, fmt: Literal["json", "pretty"]) -> dict[str, Any]
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"telemetry": {"()": _formatter, "shape": fmt}},
-        "filters": {"services": {"()": _ServicesAtDebug, "level": severity}},
+        "filters": {
+            "services": {"()": _ServicesAtDebug, "level": severity},
+            "sentences": {"()": _SentencesForPeople, "level": severity},
+        },
         "handlers": {
             "telemetry": {
                 "class": "logging.StreamHandler",
                 "stream": "ext://sys.__stderr__",
                 "formatter": "telemetry",
                 "level": severity,
-                "filters": ["services"],
+                "filters": ["services", "sentences"],
             },
             "first": {"class": "logging.NullHandler"},
         },
@@ -71,6 +75,23 @@ class _ServicesAtDebug(logging.Filter):
         if record.levelno == logging.INFO and _is_of_a_service(record):
             record.levelno, record.levelname = logging.DEBUG, "DEBUG"
         return record.levelno >= self._level
+
+
+class _SentencesForPeople(logging.Filter):
+    """Shows a service that ended since only people can mend something as the sentence that says so.
+
+    Where it was raised would only hide that; at debug it is shown.
+    """
+
+    def __init__(self, level: str) -> None:
+        super().__init__()
+        self._shown = logging.getLevelNamesMapping()[level] > logging.DEBUG
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if self._shown and isinstance(error, Misconfigured) and _is_of_a_service(record):
+            record.msg, record.args, record.exc_info = str(error), (), None
+        return True
 
 
 def _is_of_a_service(record: logging.LogRecord) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import uuid
 from collections import Counter
@@ -55,10 +56,14 @@ class Sharded:
         return [state.count for state in states] == [self.published] * 50
 
 
+def logged(worker: WorkerProcess) -> list[dict[str, Any]]:
+    """Return the lines of a worker's log."""
+    return [json.loads(line) for line in worker.log_path.read_text().splitlines() if line.startswith("{")]
+
+
 def loads(worker: WorkerProcess) -> Counter[str]:
     """Return how often the worker that wrote this log has loaded the state of each stream."""
-    lines = [json.loads(line) for line in worker.log_path.read_text().splitlines() if line.startswith("{")]
-    said = (line["event"] for line in lines if line["event"].startswith("loaded "))
+    said = (line["event"] for line in logged(worker) if line["event"].startswith("loaded "))
     return Counter(event.rpartition("{")[2].partition("}")[0] for event in said)
 
 
@@ -147,7 +152,7 @@ async def test_a_name_has_one_process(pipeline: Pipeline, start_worker: StartWor
     second = start_worker(**settings)
     await eventually(lambda: second.exit_code is not None, timeout_s=PATIENCE_S, message="the second ends")
     assert second.exit_code == 1
-    (error,) = [line for line in map(json.loads, second.log_path.read_text().splitlines()) if line["level"] == "error"]
+    (error,) = [line for line in logged(second) if line["level"] == "error"]
     assert f"same is the process {first.pid} on {socket.gethostname()} since " in error["event"]
     assert "exception" not in error
     assert first.exit_code is None
@@ -168,5 +173,11 @@ async def test_who_lost_its_name_ends(start_worker: StartWorker) -> None:
     first.resume()
     await eventually(lambda: first.exit_code is not None, timeout_s=PATIENCE_S, message="the first ends")
     assert first.exit_code == 1
-    assert f"same is the process {second.pid} " in first.log_tail()
+    serious = [line for line in logged(first) if line["level"] not in {"debug", "info", "warning"}]
+    assert [line["level"] for line in serious] == ["error"]
+    assert re.fullmatch(
+        f"Another process .* id: same is the process {second.pid} on .* since .*, which took it while this one was "
+        r"silent for more than 1\.5 s; this one ends: give each process a name of its own", serious[0]["event"],
+    )  # fmt: skip
+    assert "Traceback" not in first.log_path.read_text()
     assert await second.stop() == 0

@@ -145,6 +145,29 @@ def test_what_services_say_of_themselves_is_for_debugging() -> None:
     assert found == [("warning", "[^Ours]: slow"), ("error", "broken"), ("info", "working")]
 
 
+@pytest.mark.parametrize(("level", "shown"), [("info", False), ("debug", True)])
+@pytest.mark.parametrize(("error", "for_people"), [("Misconfigured", True), ("PartitionLost", False)])
+def test_a_service_that_only_people_can_help(level: str, shown: bool, error: str, for_people: bool) -> None:  # noqa: FBT001 - of the cases
+    """Its end is one sentence, where it was raised is shown at debug only; every other end has its traceback."""
+    code = f"""
+    import asyncio, mode
+    from faust_redis.redis.errors import {error} as Refused
+    class Ours(mode.Service):
+        logger = logging.getLogger('telemetry_app.ours')
+        @mode.Service.task
+        async def _work(self):
+            raise Refused('no such thing')
+    async def main():
+        async with Ours() as ours:
+            await ours.wait_until_stopped()
+    asyncio.run(main())
+    """
+    found = lines(code, setup=f"logging.config.dictConfig(logging_config({level!r}, 'json'))")
+    (ended,) = [line for line in found if line["level"] == "error"]
+    assert ended["event"].endswith("no such thing") == (for_people and not shown)
+    assert ("exception" in ended) == (shown or not for_people)
+
+
 def test_debug_shows_what_services_say_of_themselves() -> None:
     """At debug nothing is left out, and services' lines have that level."""
     found = lines(SERVICES, setup="logging.config.dictConfig(logging_config('debug', 'json'))")
