@@ -11,7 +11,7 @@ from faust_redis.partitions.discovery import group_of, kinds
 from faust_redis.redis import keys
 from faust_redis.redis.client import Client, execute
 from faust_redis.redis.errors import Misconfigured, own_errors
-from faust_redis.redis.replies import EntryId
+from faust_redis.redis.replies import EntryId, facts, text
 from faust_redis.stream.versions import FIELD
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ async def overview(
             if kind not in {"stream", None}:
                 raise Misconfigured(f"{stream} should be a stream and is a {kind}")
             lag, pending, oldest_s = await waiting(client, stream, group) if kind else (0, 0, None)
+            if lag is None and number is not None and options.removes_committed:
+                lag = await _beside_pending(client, stream, group, options.spared_groups)
             size = 0
             for table in tables:
                 hash_key = keys.state(stream, group, table)
@@ -86,3 +88,15 @@ async def waiting(client: Client, stream: str, group: str) -> tuple[int | None, 
         age_s = int(seconds) + int(microseconds) / 1e6 - EntryId.parse(first[0]).ms / 1000
         oldest_s = round(max(age_s, 0.0), 1)
     return None if lag is None else int(lag), pending, oldest_s
+
+
+async def _beside_pending(client: Client, stream: str, group: str, spared: str) -> int | None:
+    """Return how many entries have not been read where those that were leave when they are committed.
+
+    Redis does not know it while an older one is pending, as it has lost count by those that left after that. What is
+    there is then pending or unread, unless another group keeps what this one has committed.
+    """
+    groups = {text(said["name"]): said for said in map(facts, await execute(client, "XINFO", "GROUPS", stream))}
+    if any(name != group and not (spared and name.startswith(spared)) for name in groups):
+        return None
+    return max(0, int(await execute(client, "XLEN", stream)) - int(groups[group]["pending"]))

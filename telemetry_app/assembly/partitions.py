@@ -85,6 +85,8 @@ def _options(settings: Settings) -> RedisOptions:
         lease_ttl_ms=settings.lease_ttl_ms,
         partitions_setting=PARTITIONS_SETTING,
         partitions_command=PARTITIONS_COMMAND,
+        removes_committed=settings.distributes,
+        spared_groups=BROADCAST_PREFIX,
         producer=settings.redis_telemetry_producer,
         producer_setting=PRODUCER_SETTING,
     )

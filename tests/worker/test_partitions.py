@@ -339,3 +339,30 @@ async def test_a_partition_of_another_type_is_named(pipeline: Pipeline) -> None:
     await pipeline.redis.set(f"{pipeline.stream}:1", "x")
     listed = await telemetry(pipeline, "partitions", **spread(2, "single"))
     assert f"{pipeline.stream}:1 should be a stream and is a string" in listed.stderr
+
+
+async def test_the_lag_is_known_beside_a_record_that_is_pending(pipeline: Pipeline, start_worker: StartWorker) -> None:
+    """A refused record that is tried again does not hide how many records wait behind it."""
+    two = {"REDIS_TELEMETRY_PARTITIONS": "2", "REDIS_TELEMETRY_PRODUCER": "single"}
+    worker = start_worker(**two)
+    await worker.wait_ready()
+    number = keys.partition_of(record(1, 0)["device_id"].encode(), 2)
+    partition = keys.partition_stream(pipeline.stream, number, 2)
+    await pipeline.publish([record(1, 0, latitude=91)])
+    await eventually(partial(_is_pending, pipeline, partition), timeout_s=60, message="it is refused")
+    for second in range(1, 4):
+        await pipeline.publish([record(1, second)])
+        await eventually(partial(_has_stored, pipeline, second), timeout_s=60)
+    assert await worker.stop() == 0
+    await pipeline.publish([record(1, 10 + second) for second in range(5)], partition)
+    listed = json.loads((await telemetry(pipeline, "partitions", "--json", **two)).stdout)
+    (found,) = [status for status in listed if status["partition"] == number]
+    assert (found["lag"], found["pending"]) == (5, 1)
+
+
+async def _is_pending(pipeline: Pipeline, stream: str) -> bool:
+    return await pipeline.redis.exists(stream) == 1 and await pipeline.pending(stream) == 1
+
+
+async def _has_stored(pipeline: Pipeline, rows: int) -> bool:
+    return await pipeline.stored() == rows
