@@ -230,6 +230,9 @@ async def test_a_worker_of_another_number_stops(pipeline: Pipeline, start_worker
     assert not await pipeline.redis.exists(f"{pipeline.stream}:2")
     checked = await telemetry(pipeline, "check", REDIS_TELEMETRY_PARTITIONS="3")
     assert sentence in checked.stdout
+    listed = await telemetry(pipeline, "partitions", "--json", REDIS_TELEMETRY_PARTITIONS="3")
+    assert (listed.returncode, listed.stderr) == (0, f"Warning: {sentence}\n")
+    assert [status["partition"] for status in json.loads(listed.stdout)] == [0, 1]
 
 
 async def test_a_worker_beside_those_of_another_producer_stops(pipeline: Pipeline, start_worker: StartWorker) -> None:

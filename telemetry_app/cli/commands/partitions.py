@@ -42,17 +42,23 @@ def command(*, as_json: bool, number: int | None) -> None:
 
     settings = load_settings()
     if number is None:
-        statuses = _with_redis(settings, lambda client: _look(settings, client))
+        statuses, problem = _with_redis(settings, lambda client: _look(settings, client))
         click.echo(json.dumps([asdict(status) for status in statuses], indent=2)) if as_json else _show(statuses)
+        if problem is not None:
+            click.echo(f"Warning: {problem}", err=True)
         return
     outcome = _with_redis(settings, lambda client: _change(settings, client, number))
     _report(outcome, settings)
 
 
-async def _look(settings: Settings, client: Client) -> list[PartitionStatus]:
-    from telemetry_app.assembly.partitions import look
+async def _look(settings: Settings, client: Client) -> tuple[list[PartitionStatus], str | None]:
+    """Return the partitions, and why a worker of these settings would not start with them."""
+    from faust_redis.redis.errors import own_errors
+    from telemetry_app.assembly.partitions import build_record, look
 
-    return await look(settings, client)
+    statuses = await look(settings, client)
+    with own_errors():
+        return statuses, await build_record(settings, client).why_not(settings.redis_telemetry_partitions)
 
 
 async def _change(settings: Settings, client: Client, number: int) -> Outcome:
