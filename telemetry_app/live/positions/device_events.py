@@ -102,17 +102,14 @@ class CachedDeviceEvents(Service):
         """Read the tables and return whether that succeeded; if not, keep what is known."""
         try:
             async with asyncio.timeout(_TIMEOUT_S), self._postgres.acquire() as connection:
-                rows: list[Any] = await connection.fetch(_QUERY)
-                id_type: str | None = await connection.fetchval(_TYPE)
+                try:
+                    rows: list[Any] = await connection.fetch(_QUERY)
+                    id_type: str | None = await connection.fetchval(_TYPE)
+                except asyncpg.UndefinedTableError as error:
+                    # Within the block, as that is an answer: a connection that fails on and on is replaced.
+                    return self._lacks_tables(error)
         except DATABASE_ERRORS as error:
-            self._observer.retried("device events")
-            reason = _reason(error)
-            if isinstance(error, asyncpg.UndefinedTableError):
-                self._missing = reason
-                # Nobody has been entered yet, which is an answer.
-                self._version = self._version or 1
-            self._outage.failed(reason)
-            return False
+            return self._failed(describe(error))
         self._missing = None
         self._outage.over()
         self._id_type = id_type
@@ -121,6 +118,18 @@ class CachedDeviceEvents(Service):
         self._version += entered.differ or not self._version
         self._events, self._devices, self._entries, _ = entered
         return True
+
+    def _lacks_tables(self, error: asyncpg.UndefinedTableError) -> bool:
+        what = f"Directus has not made the tables entries and entry_devices in this database ({describe(error)})"
+        self._missing = what
+        # Nobody has been entered yet.
+        self._version = self._version or 1
+        return self._failed(what)
+
+    def _failed(self, reason: str) -> bool:
+        self._observer.retried("device events")
+        self._outage.failed(reason)
+        return False
 
     @Service.task
     async def _keep_fresh(self) -> None:
@@ -166,9 +175,3 @@ def _grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
 def _same(members: frozenset[str], before: frozenset[str] | None) -> frozenset[str]:
     """Return the set from before if it is equal, so that whoever has it sees at once that nothing has changed."""
     return before if before == members else members
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, asyncpg.UndefinedTableError):
-        return f"Directus has not made the tables entries and entry_devices in this database ({describe(error)})"
-    return describe(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -227,9 +228,10 @@ class _Tables:
         """Return the rows, `missing` when there is no such table, None when the database cannot be asked."""
         try:
             async with asyncio.timeout(_TIMEOUT_S), self._postgres.acquire() as connection:
-                rows: list[Any] = await connection.fetch(statement, *arguments)
-        except asyncpg.UndefinedTableError:
-            return missing
+                rows = missing
+                # Within the block, as that is an answer: a connection that fails on and on is replaced.
+                with contextlib.suppress(asyncpg.UndefinedTableError):
+                    rows = await connection.fetch(statement, *arguments)
         except DATABASE_ERRORS as error:
             self._outage.failed(describe(error))
             return None

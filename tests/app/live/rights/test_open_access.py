@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from telemetry_app.database import ailing
 from telemetry_app.live.ports import Authentication, Authorization, Credentials
 from telemetry_app.live.rights import open_access
 from telemetry_app.live.rights.open_access import OpenAuthenticator, OpenAuthorizer, OpenDetails
@@ -16,14 +17,20 @@ async def test_everybody_comes_in() -> None:
     assert await OpenAuthenticator().authenticate(NOBODY) == Authentication("ok")
 
 
-async def test_without_a_table(plain_postgres_url: str) -> None:
-    """Without a table of events any event may be seen, and none is listed."""
+async def test_without_a_table(
+    plain_postgres_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a table of events any event may be seen, and none is listed; that is no matter of the connections."""
+    caplog.set_level("INFO")
+    monkeypatch.setattr(ailing, "_PERSISTS_S", 0)
     async with pool(plain_postgres_url) as postgres:
         authorizer = OpenAuthorizer(postgres)
 
         assert await authorizer.may_see("anything", NOBODY) == Authorization("ok")
         assert await authorizer.may_see("", NOBODY) == Authorization("not-found")
         assert await authorizer.visible_events(NOBODY) == []
+        assert {await authorizer.may_see(str(number), NOBODY) for number in range(10)} == {Authorization("ok")}
+    assert "does not exist" not in caplog.text
 
 
 @pytest.mark.parametrize(
