@@ -57,7 +57,8 @@ def explain(payload: bytes, exc: msgspec.DecodeError) -> CodecError:
     """
     message = str(exc)
     if missing := _MISSING.search(message):
-        return CodecError(missing[1], "is missing")
+        # The entry may have a field of that name, which does not count.
+        return CodecError(missing[1], "is missing in the payload")
     if at_field := _AT_FIELD.search(message):
         return CodecError(at_field[1], _plain(message[: at_field.start()]))
     if isinstance(exc, msgspec.ValidationError):

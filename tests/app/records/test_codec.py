@@ -100,9 +100,10 @@ def test_an_entry_without_payload_is_refused(fields: list[bytes]) -> None:
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_missing_field_is_named(field: str) -> None:
-    """Each of the ten is required."""
-    error = refusal(payload(**{field: ...}))
-    assert (error.field, error.reason) == (field, "is missing")
+    """Each of the ten is required in the payload, also where the entry has a field of that name."""
+    with pytest.raises(CodecError) as caught:
+        decode_entry([field.encode(), b"1", b"payload", payload(**{field: ...})], latest=LATEST)
+    assert (caught.value.field, caught.value.reason) == (field, "is missing in the payload")
 
 
 @pytest.mark.parametrize("field", FIELDS)
