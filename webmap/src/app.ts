@@ -150,7 +150,7 @@ class App {
         onPick: (device) => this.select(device),
         onDrag: () => this.selection.follow(false),
         covering: [byId("panel", HTMLElement), this.sheet.side],
-        controls: [byId("legend", HTMLElement), byId("tools", HTMLElement)],
+        controls: [byId("legend", HTMLElement), byId("tools", HTMLElement), byId("whole-map", HTMLElement)],
       });
       this.showScale();
       this.map.select(this.selection.device);

@@ -47,7 +47,8 @@ interface Marker {
 const INK = { overdue: ["#8d99b0", "#6b7689"], plain: ["#c6d2e8", "#33415a"], strong: ["#ffffff", "#0b1220"] } as const;
 
 export class Labels {
-  hovered: number | undefined;
+  /** Whose marker the mouse is on: in a replay devices have other indexes. */
+  hovered: string | undefined;
   /** Whether ages are shown, which go on while nothing moves. */
   showsAges = false;
   readonly course = new CourseTexts();
@@ -129,7 +130,7 @@ export class Labels {
     const strong: Marker[] = [];
     const others: Marker[] = [];
     visitMarkers(this.store, selected, view, timeMs, 0, (device, px, py) => {
-      if (device === selected || device === this.hovered) strong.push({ device, px, py });
+      if (device === selected || this.store.ids[device] === this.hovered) strong.push({ device, px, py });
       else if (others.length <= MAX_LABELS) others.push({ device, px, py });
     });
     return [strong, others];

@@ -99,6 +99,7 @@ export class LiveMap {
       if (tile !== undefined) this.mending.came((tile as Tile).tileID.canonical.key);
     });
     this.map.on("render", () => this.drawLabels());
+    onOtherPixels(() => this.map.resize().triggerRepaint());
     this.map.on("click", (event) => options.onPick(this.pick(event.point.x, event.point.y)));
     this.map.on("mousemove", (event) => this.hover(this.pick(event.point.x, event.point.y)));
     this.map.on("mouseout", () => this.hover(undefined));
@@ -267,7 +268,7 @@ export class LiveMap {
 
   private hover(device: number | undefined): void {
     this.map.getCanvas().style.cursor = device === undefined ? "" : "pointer";
-    this.labels.hovered = device;
+    this.labels.hovered = device === undefined ? undefined : this.store.ids[device];
     this.map.triggerRepaint();
   }
 
@@ -346,4 +347,14 @@ export class LiveMap {
       height: canvas.clientHeight,
     };
   }
+}
+
+/** The map hears of other sizes by itself, but not of a screen with larger or smaller pixels, to which a window may be moved. */
+function onOtherPixels(changed: () => void): void {
+  const screen = matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`);
+  const change = (): void => {
+    changed();
+    onOtherPixels(changed);
+  };
+  screen.addEventListener("change", change, { once: true });
 }

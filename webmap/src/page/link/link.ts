@@ -25,7 +25,7 @@ const MAX_LENGTH = 200;
 /** As far as maps reach that are drawn in Mercator's projection. */
 const MAX_LATITUDE = 85.06;
 const MAX_ZOOM = 22;
-const NUMBER = /^-?\d{1,3}(\.\d{1,10})?$/;
+const NUMBER = /^-?\d{1,3}(\.\d+)?$/;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?Z$/;
 
 /** Read the fragment of an address, with or without its `#`. */

@@ -33,6 +33,11 @@ test("a link is short and can be read", () => {
   assert.equal(formatLink(link), "event=7&view=41.99731,21.42800,13.20&time=2026-05-02T12:00:00Z");
 });
 
+test("a view with many decimals is taken, and written down rounded", () => {
+  const { view } = parseLink("view=41.99731234567891234,-21.428000000000000114,13.2000000000000011,45.000000000001");
+  assert.equal(formatLink({ ...NOTHING, view }), "view=41.99731,-21.42800,13.20,45");
+});
+
 test("what somebody else wrote is taken only where it can be", () => {
   for (const hostile of [
     "view=NaN,1,2", "view=1,2", "view=1,2,3,4,5", "view=86,0,3", "view=0,181,3", "view=0,0,23", "view=0,0,-1", "view=1e2,0,3", "view=,,",

@@ -21,6 +21,7 @@ COURSE = {"type": "LineString", "coordinates": [[21.0, 41.0], [21.0, 41.01]]}
 BESIDE_START = (40.99945, 20.99914)
 #: Of a name, in the light.
 LABEL_INK = (51, 65, 90)
+STRONG_INK = (11, 18, 32)
 #: Too wide for either side of a marker in the middle of a narrow phone, but not for the room above or below it.
 WIDE = "W" * 14
 #: From the upper edge of the map, where a name above a marker would be cut.
@@ -35,6 +36,14 @@ _INK = """({ data, width, height }) => {
   const columns = Array.from({ length: width }, (_, x) => rows.filter((y) => isDark(x, y)));
   return columns.filter((dark) => dark.length > 0).map((dark) => dark.at(-1) - dark[0] + 1);
 }"""
+#: The first row that has the ink of a name.
+_TOP_OF_NAME = f"""({{ data, width }}) => {{
+  const isName = (at) => {list(LABEL_INK)}.every((part, offset) => data[at + offset] === part);
+  for (let at = 0; at < data.length; at += 4) if (isName(at)) return Math.floor(at / 4 / width);
+}}"""
+#: Whether markers and names have so many pixels for each of the page.
+_IS_SHARP = """(ratio) => [...document.querySelectorAll("#map canvas")].every((canvas) =>
+  devicePixelRatio === ratio && canvas.clientWidth > 0 && Math.abs(canvas.width / canvas.clientWidth - ratio) < 0.01)"""
 #: The rectangle around all that has the colour of a speed: left, top, right, bottom.
 _MARKERS = """({ data, width }) => {
   const found = [Infinity, Infinity, -Infinity, -Infinity];
@@ -151,4 +160,49 @@ async def test_show_all_keeps_clear_of_panel_and_list(site: Site) -> None:
             await eventually(
                 partial(all_is_clear, tab), timeout_s=TIMEOUT_S, message=f"both are in the free part, {width=}"
             )
+        assert tab.complaints == []
+
+
+async def strong(tab: MapPage) -> bool:
+    """Tell whether the name of a device that somebody points at stands on the map, in the light."""
+    return any(tuple(rgb) == STRONG_INK and count > 20 for *rgb, count in await tab.map_colours())
+
+
+async def test_names_where_the_map_changes_around_them(site: Site) -> None:
+    """They stand out only where the mouse is, in another event too, are as sharp as the screen, and not covered."""
+    await enter(site.database, {"7": [ONE], "8": [TWO]})
+    worker = await site.serve()
+    looks = {"color_scheme": "light", "reduced_motion": "reduce"}
+    async with site.page(worker, **looks, no_viewport=True) as tab:
+        page = tab.page
+        await tab.open("7&view=41,21,14")
+        await tab.until("live")
+        for device, lon in ((ONE, 21.0), (TWO, 21.01)):
+            await publish(site.redis, site.stream, device, now_ms() + 1000 * AHEAD_S, lat=41.0, lon=lon)
+        await eventually(lambda: is_named(tab), timeout_s=TIMEOUT_S, message="the name is written")
+        box = await page.locator("#map").bounding_box()
+        assert box is not None
+        await page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        await eventually(lambda: strong(tab), timeout_s=TIMEOUT_S, message="the name stands out")
+        await tab.open("8&view=41,21,14")
+        await tab.until_devices({TWO: 41.0})
+        await eventually(lambda: is_named(tab), timeout_s=TIMEOUT_S, message="that of another device does not")
+
+        browser = await page.context.new_cdp_session(page)
+        width, height = await page.evaluate("() => [innerWidth, innerHeight]")
+        screen = {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": False}
+        await browser.send("Emulation.setDeviceMetricsOverride", screen)
+        await page.wait_for_function(_IS_SHARP, arg=2)
+        assert tab.complaints == []
+    async with site.page(worker, **looks) as tab:
+        size = tab.page.viewport_size
+        assert size is not None
+        # Right of a marker there stands what is below the link.
+        lon = 21 + (size["width"] / 2 - 150) * 360 / 512 / 2**14
+        lat = 41 - (size["height"] / 2 - 23) * DEGREES_OF_PIXEL
+        await tab.page.goto(f"{tab.address}/?embed=1#event=7&view={lat:.5f},{lon:.5f},14")
+        await eventually(lambda: is_named(tab), timeout_s=TIMEOUT_S, message="the name is written in the frame")
+        link = await tab.page.get_by_role("link", name="Open the whole map").bounding_box()
+        assert link is not None
+        assert await tab.on_picture(_TOP_OF_NAME) >= link["y"] + link["height"]
         assert tab.complaints == []
