@@ -110,7 +110,12 @@ class EmbeddedPostgres(EmbeddedServer):
         options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C", "--no-sync"]
         child = ChildProcess(self._command([str(program), "-D", str(unfinished), *options]))
         child.start()
-        if code := child.wait(INITDB_TIMEOUT_S):
+        try:
+            code = child.wait(INITDB_TIMEOUT_S)
+        except BaseException:  # an interrupt, after which it would go on with what it has begun
+            child.kill()
+            raise
+        if code:
             raise EmbeddedServerError(f"initdb ended with status {code}; its log ends:\n{child.log_tail()}")
         unfinished.rename(self._cluster)
 

@@ -1,12 +1,14 @@
 """The embedded servers: started, ended and restarted as promised, and never left behind."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import sys
 import threading
 from asyncio.subprocess import PIPE
+from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -62,6 +64,40 @@ async def table_exists(server: EmbeddedPostgres) -> bool:
 def family(pid: int) -> list[psutil.Process]:
     root = psutil.Process(pid)
     return [root, *root.children(recursive=True)]
+
+
+@contextlib.contextmanager
+def interrupting_initdb() -> Iterator[list[psutil.Process]]:
+    """Send this process Ctrl-C while `initdb` runs a server; give the list of both and what is between them."""
+    found: list[psutil.Process] = []
+    over = threading.Event()
+
+    def interrupt() -> None:
+        while not (found or over.wait(0.01)):
+            with contextlib.suppress(psutil.NoSuchProcess, StopIteration):
+                initdb = next(child for child in psutil.Process().children() if child.name() == "initdb")
+                begun = family(initdb.pid)
+                if any("--single" in process.cmdline() for process in begun):
+                    found.extend(begun)
+                    os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        thread.join()
+        signal.signal(signal.SIGINT, before)
+
+
+def test_interrupted_while_its_cluster_is_made(tmp_path: Path) -> None:
+    """Nothing goes on: `initdb` and what it runs have ended when the start has."""
+    with interrupting_initdb() as begun, pytest.raises(KeyboardInterrupt):
+        EmbeddedPostgres(tmp_path / "server").start()
+    assert begun
+    assert all(map(gone, begun))
 
 
 def gone(process: psutil.Process) -> bool:
