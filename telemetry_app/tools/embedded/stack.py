@@ -68,9 +68,16 @@ class Stack:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        await self._cleanup.aclose()
-        if kind is None or issubclass(kind, _STOPPED):
-            shutil.rmtree(self.folder, ignore_errors=True)
+        failed = kind is not None and not issubclass(kind, _STOPPED)
+        try:
+            await self._cleanup.aclose()
+        except BaseException as error:
+            # Whoever is told to stop once more while it stops still leaves nothing.
+            failed = failed or not isinstance(error, _STOPPED)
+            raise
+        finally:
+            if not failed:
+                shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _inherited() -> dict[str, str]:
