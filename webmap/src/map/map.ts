@@ -99,6 +99,10 @@ export class LiveMap {
       if (tile !== undefined) this.mending.came((tile as Tile).tileID.canonical.key);
     });
     this.map.on("render", () => this.drawLabels());
+    // Devices at the edges would be out of sight, on a phone that is turned too.
+    this.map.on("resize", () => {
+      if (!this.moved && this.layer.look.selected === undefined) this.fit(false);
+    });
     onOtherPixels(() => this.map.resize().triggerRepaint());
     this.map.on("click", (event) => options.onPick(this.pick(event.point.x, event.point.y)));
     this.map.on("mousemove", (event) => this.hover(this.pick(event.point.x, event.point.y)));

@@ -316,6 +316,33 @@ async def test_phone_shows_the_chosen_device_where_nothing_covers_it(site: Site)
         assert map_page.complaints == []
 
 
+async def test_a_window_that_is_made_smaller(site: Site) -> None:
+    """Devices at the edges stay in sight unless somebody has moved the map."""
+    await enter(site.database, {"7": [ONE, TWO]})
+    worker = await site.serve()
+    for device, lon in ((ONE, 20.0), (TWO, 22.0)):
+        await publish(site.redis, site.stream, device, now_ms(), lat=41.0, lon=lon)
+    await site.stored(2)
+    async with site.page(worker, viewport={"width": 1280, "height": 720}) as map_page:
+        page = map_page.page
+        await map_page.open("7")
+        await map_page.until_rows(ONE, TWO)
+        names = page.locator("canvas.labels")
+        await expect(names).to_be_visible()
+        await page.set_viewport_size({"width": 500, "height": 720})
+        # So it is drawn for this width.
+        await expect(names).to_have_js_property("width", 500)
+        await expect(names).to_be_visible()
+        # Closer to where there is nothing.
+        await page.mouse.move(250, 150)
+        await page.mouse.wheel(0, -1000)
+        await expect(names).to_be_hidden()
+        await page.set_viewport_size({"width": 520, "height": 720})
+        await expect(names).to_have_js_property("width", 520)
+        await expect(names).to_be_hidden()
+        assert map_page.complaints == []
+
+
 async def test_map_is_painted_dark_or_light(site: Site) -> None:
     """Land, water and markers are painted in the colours that the system wishes for, also when it changes its mind."""
     await enter(site.database, {"7": [ONE, TWO]})
