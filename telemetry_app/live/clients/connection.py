@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from os import write
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from telemetry_app.live.wire.frames import PING, close_frame, text_frame
 from telemetry_app.live.wire.protocol import CloseCode
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 _POLL_S: Final = 0.05
 
 
+class Steady(Protocol):
+    """A subscription, as its connection knows it."""
+
+    def disturb(self) -> None:
+        """Have it looked at again."""
+
+
 class Connection:
     """Writes to a client's socket, which has no TLS, and never keeps more for it than `slow_client_bytes`.
 
@@ -31,6 +38,9 @@ class Connection:
     Attributes:
         credentials: What the client shows.
         deflates: Whether it agreed to compressed messages.
+        descriptor: Of its socket.
+        is_told_of_its_end: Whether it is disturbed before its descriptor is closed, and may become another's.
+        steady: Its subscriptions that take whatever passes without a look at it; see `Lane`.
         authenticate_at: Loop time at which its session is checked again, while it has no subscription that is.
         conflated_since_seq: Number of the last position sent; None while the client keeps up.
         conflated_at: Loop time at which it fell behind.
@@ -40,7 +50,6 @@ class Connection:
     """
 
     __slots__ = (
-        "_descriptor",
         "_has_rest",
         "_limits",
         "_loop",
@@ -54,8 +63,11 @@ class Connection:
         "conflated_since_seq",
         "credentials",
         "deflates",
+        "descriptor",
         "heard_at",
+        "is_told_of_its_end",
         "pinged_at",
+        "steady",
     )
 
     def __init__(
@@ -69,7 +81,6 @@ class Connection:
         deflates: bool,
     ) -> None:
         self._transport = transport
-        self._descriptor: int = transport.get_extra_info("socket").fileno()
         self._limits = limits
         self._observer = observer
         self._loop = asyncio.get_running_loop()
@@ -78,6 +89,9 @@ class Connection:
         self._has_rest = True
         self._skipped = 0
         self.credentials = credentials
+        self.descriptor: int = transport.get_extra_info("socket").fileno()
+        self.is_told_of_its_end = False
+        self.steady: list[Steady] = []
         self.deflates = deflates
         self.authenticate_at = float("inf")
         self.conflated_since_seq: int | None = None
@@ -94,6 +108,21 @@ class Connection:
     def gone(self) -> bool:
         """Whether the socket is closed, or will be once the rest is sent."""
         return self._transport.is_closing()
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether it takes everything until it is disturbed."""
+        ends = self.closing or self.gone or not self.is_told_of_its_end
+        return not ends and not self._has_rest and self.conflated_since_seq is None
+
+    def disturb(self) -> None:
+        """Look at it again before anything is sent: before anything but whole frames is written, or it ends."""
+        for subscription in tuple(self.steady):
+            subscription.disturb()
+
+    def fits(self, size: int) -> bool:
+        """Tell whether the frames of positions are few enough bytes, with those that wait."""
+        return self.unsent_bytes + size <= self._limits.slow_client_bytes
 
     def may_write(self, size: int, *, caught_up: bool = False) -> bool:
         """Tell whether so many bytes may be written; to a closing connection always, since they are dropped.
@@ -133,12 +162,13 @@ class Connection:
         if not self._has_rest:
             # The transport's own way takes a twentieth more. What the socket does not take, or refuses, is left to it.
             try:
-                sent = write(self._descriptor, frames)
+                sent = write(self.descriptor, frames)
             except OSError:
                 sent = 0
             if sent == len(frames):
                 return
             frames = frames[sent:]
+        self.disturb()
         self._transport.write(frames)
         self._has_rest = self._transport.get_write_buffer_size() > 0
 
@@ -156,7 +186,7 @@ class Connection:
         if self.closing:
             return False
         if self.conflated_since_seq is None:
-            if self.unsent_bytes + len(frames) <= self._limits.slow_client_bytes:
+            if self.fits(len(frames)):
                 self.write(frames)
                 return True
             self.conflated_since_seq = before
@@ -209,16 +239,19 @@ class Connection:
         """
         if self.closing:
             return
+        self.disturb()
         self.write(close_frame(code, reason))
         self.closing = True
         self._loop.call_later(self._limits.close_grace_s if grace_s is None else grace_s, self.abort)
 
     def hang_up(self) -> None:
         """Close the socket once the rest is sent."""
+        self.disturb()
         self.closing = True
         self._transport.close()
 
     def abort(self) -> None:
         """Close the socket now and drop the rest."""
+        self.disturb()
         self.closing = True
         self._transport.abort()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
+
+from telemetry_app.live.clients.lane import SIZE, Lane
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -10,6 +13,7 @@ if TYPE_CHECKING:
     from telemetry_app.live.clients.connection import Connection
     from telemetry_app.live.clients.subscription import Subscription
     from telemetry_app.live.ports import LiveObserver
+    from telemetry_app.live.wire.encoding import Form
 
 
 class Registry:
@@ -23,6 +27,7 @@ class Registry:
         self._observer = observer
         self._by_connection: dict[Connection, dict[str, Subscription]] = {}
         self._by_topic: dict[str, dict[Connection, Subscription]] = {}
+        self._lanes: defaultdict[str, defaultdict[Form, list[Lane]]] = defaultdict(lambda: defaultdict(list))
         self._subscriptions = 0
         self.slow: set[Connection] = set()
 
@@ -57,9 +62,12 @@ class Registry:
         if replaced is None:
             self._subscriptions += 1
         else:
-            replaced.stands = False
+            self._leave(replaced)
         topics[subscription.topic] = subscription
-        subscription.stands = True
+        lanes = self._lanes[subscription.topic][subscription.form]
+        if not lanes or len(lanes[-1]) >= SIZE:
+            lanes.append(Lane())
+        lanes[-1].enter(subscription)
         self._by_topic.setdefault(subscription.topic, {})[subscription.connection] = subscription
         self._observer.subscriptions(self._subscriptions)
         return True
@@ -69,13 +77,20 @@ class Registry:
         subscription = self._by_connection.get(connection, {}).pop(topic, None)
         if subscription is None:
             return
-        subscription.stands = False
+        self._leave(subscription)
         subscribers = self._by_topic[topic]
         del subscribers[connection]
         if not subscribers:
-            del self._by_topic[topic]
+            del self._by_topic[topic], self._lanes[topic]
         self._subscriptions -= 1
         self._observer.subscriptions(self._subscriptions)
+
+    def _leave(self, subscription: Subscription) -> None:
+        if (lane := subscription.lane) is not None:
+            lane.leave(subscription)
+            if not len(lane):
+                lanes = self._lanes[subscription.topic]
+                lanes[subscription.form] = [one for one in lanes[subscription.form] if len(one)]
 
     def events(self) -> set[str]:
         """Return the ids of the events that somebody watches."""
@@ -89,6 +104,10 @@ class Registry:
     def subscribers(self, topic: str) -> Collection[Subscription]:
         """Return the subscriptions of a topic."""
         return self._by_topic.get(topic, {}).values()
+
+    def lanes(self, topic: str) -> list[Lane]:
+        """Return the subscriptions of a topic as they stand together."""
+        return [lane for lanes in self._lanes[topic].values() for lane in lanes] if topic in self._lanes else []
 
     def of(self, connection: Connection) -> Collection[Subscription]:
         """Return the subscriptions of a connection."""

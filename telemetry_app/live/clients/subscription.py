@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.encoding import Form
@@ -14,6 +14,19 @@ if TYPE_CHECKING:
     from telemetry_app.live.positions.history import Sighting
     from telemetry_app.live.wire.cursor import Vector
     from telemetry_app.live.wire.position import Rank
+
+
+class Standing(Protocol):
+    """Where a subscription stands together with others; see `Lane`."""
+
+    def __len__(self) -> int:
+        """Return how many stand there."""
+
+    def leave(self, subscription: Subscription) -> None:
+        """Let a subscription go."""
+
+    def disturb(self, subscription: Subscription) -> None:
+        """Look at a subscription again at its next turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +64,7 @@ class Subscription:
         form: How it is sent positions.
         seq: Number of the last position that the client does not need: sent, or covered by what it got first.
         turn: Number of the last position that had passed at its last turn, or when it was entered.
-        stands: Whether it is entered; the registry notes it.
+        lane: Where it stands; None = it is not entered. While it is steady there, `seq` and `turn` are the lane's.
         gate: What must be held back for now.
         owed: Devices whose known position has not been sent; until then their positions are held back, and no frame
             has a cursor.
@@ -70,7 +83,7 @@ class Subscription:
     form: Form = Form.EACH
     seq: int = 0
     turn: int = 0
-    stands: bool = False
+    lane: Standing | None = None
     gate: Gate | None = None
     owed: frozenset[str] = frozenset()
     told: frozenset[str] = frozenset()
@@ -82,6 +95,16 @@ class Subscription:
     authorize_at: float = field(default=float("inf"))
 
     @property
+    def stands(self) -> bool:
+        """Whether it is entered."""
+        return self.lane is not None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it takes whatever passes until it is disturbed."""
+        return self.is_plain and self.connection.keeps_up
+
+    @property
     def is_plain(self) -> bool:
         """Whether nothing has to be held back, and its frames have cursors."""
         return self.gate is None and not self.owed and not self.partial
@@ -91,8 +114,18 @@ class Subscription:
         """What the cursors of its frames end with; None = they are empty, since there is none to go on from."""
         return None if self.owed or self.partial else self.mark
 
+    def lacks(self, devices: frozenset[str]) -> bool:
+        """Tell whether the client knows anything else than where these devices are."""
+        return self.told is not devices or self.seen is not devices or bool(self.hidden) or self.partial
+
+    def disturb(self) -> None:
+        """Have it looked at again, at its next turn too: before anything changes that decides what it is sent."""
+        if self.lane is not None:
+            self.lane.disturb(self)
+
     def tell(self, devices: frozenset[str]) -> None:
         """Note that the client knows these devices of the event."""
+        self.disturb()
         self.told = devices
         self.mark = cursor.mark_of(devices)
 
@@ -102,6 +135,11 @@ class Subscription:
         self.hidden -= gone
         self.tell(told)
 
+    def hide(self, device_id: str) -> None:
+        """Note that the client has to be told that a device has no place."""
+        self.disturb()
+        self.hidden |= {device_id}
+
     def passing(self, sightings: Iterable[Sighting]) -> list[Sighting]:
         """Return the positions that are not held back."""
         gate, owed = self.gate, self.owed
@@ -109,6 +147,7 @@ class Subscription:
 
     def add_gate(self, gate: Gate) -> None:
         """Hold back what this gate does, beside what is held back already."""
+        self.disturb()
         if self.gate is not None:
             gate = Gate({**self.gate.newest, **gate.newest}, gate.until, gate.made_at)
         self.gate = gate if gate.newest or gate.until is not None else None

@@ -89,13 +89,11 @@ class Announcer:
         """Return the subscriptions of an event that lack something, together with those that lack the same."""
         topic, devices = topic_of(event_id), self.device_events.devices_of(event_id)
         found: dict[_Lack, list[Subscription]] = defaultdict(list)
-        for subscription in self.registry.subscribers(topic):
-            told, seen = subscription.told, subscription.seen
-            hidden, partial = subscription.hidden, subscription.partial
-            lacks = told is not devices or seen is not devices or hidden or partial
-            # What is owed to a subscription is still on its way, in pages; who does not keep up takes nothing now.
-            if lacks and not subscription.owed and subscription.connection.conflated_since_seq is None:
-                found[_Lack(topic, devices, told, seen, hidden, partial)].append(subscription)
+        for lane in self.registry.lanes(topic):
+            for s in lane.lacking(devices):
+                # What is owed is still on its way, in pages; who does not keep up takes nothing now.
+                if not s.owed and s.connection.conflated_since_seq is None:
+                    found[_Lack(topic, devices, s.told, s.seen, s.hidden, s.partial)].append(s)
         return found
 
     async def _bring_up_to_date(self, event_id: str, lack: _Lack, group: list[Subscription]) -> bool:

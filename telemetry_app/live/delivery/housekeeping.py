@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from typing import TYPE_CHECKING, Any, Final
 
 from mode import Service
@@ -31,6 +32,8 @@ _FORGET_S: Final = 60.0
 _BACKOFF: Final = Backoff(first_s=1.0, longest_s=5.0)
 #: Rights checked at the same time.
 _QUESTIONS: Final = 16
+#: A ping comes up to this part of the interval early: the answers of a crowd that came together would all come at once.
+_EARLY: Final = 0.1
 #: Connections looked at before others have their turn.
 _LOOKS: Final = 32
 
@@ -97,7 +100,7 @@ class Housekeeper(Service):
     def _look_for_life(self, connection: Connection, now: float) -> None:
         if now >= connection.heard_at + self._limits.silence_s:
             connection.abort()
-        elif now >= self._next_ping(connection):
+        elif now >= self._next_ping(connection, _EARLY):
             connection.ping()
 
     def _look_at_rights(self, connection: Connection, now: float) -> None:
@@ -117,11 +120,12 @@ class Housekeeper(Service):
         if self._limits.reauthorize_s and float("inf") in checks:
             # The answer to a question under way says when it is asked again.
             return now + LOOK_S
-        life = min(connection.heard_at + self._limits.silence_s, self._next_ping(connection))
+        early = random.uniform(0, _EARLY)  # noqa: S311 - spreads load, guards nothing
+        life = min(connection.heard_at + self._limits.silence_s, self._next_ping(connection, early))
         return max(min(life, *checks), now + LOOK_S)
 
-    def _next_ping(self, connection: Connection) -> float:
-        return max(connection.pinged_at, connection.heard_at) + self._limits.ping_s
+    def _next_ping(self, connection: Connection, early: float) -> float:
+        return max(connection.pinged_at, connection.heard_at) + self._limits.ping_s * (1 - early)
 
     def _start(self, asking: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(asking)

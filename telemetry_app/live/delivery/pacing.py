@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+#: Positions gather during a round too: a long one and the rest after it take the time of so many longest rests.
+_LONGEST_RESTS: Final = 4 / 3
 #: A shorter rest is put off: to wake up from it costs as much as it saves.
 _LEAST_S: Final = 0.002
 
@@ -16,8 +18,7 @@ class Pace:
 
     Args:
         share: Of the time that sending may take, above 0 to 1.
-        longest_s: Longest rest, so that what is shown stays fresh. A long round makes it shorter by up to a half:
-            positions gather during it too.
+        longest_s: Longest rest, so that what is shown stays fresh. A long round makes it shorter, by up to a half.
     """
 
     def __init__(self, *, share: float, longest_s: float) -> None:
@@ -40,4 +41,7 @@ class Pace:
         is_put_off = due_s < _LEAST_S
         self._put_off_s = due_s if is_put_off else 0.0
         self._ended_at = ended_at
-        return 0.0 if is_put_off else min(due_s, self._longest_s - min(spent_s, self._longest_s) / 2)
+        if is_put_off:
+            return 0.0
+        after_long_s = max(self._longest_s * _LONGEST_RESTS - (ended_at - begun_at), self._longest_s / 2)
+        return min(due_s, self._longest_s, after_long_s)

@@ -49,4 +49,4 @@ class Reviewer:
         self.history.take_back(device_id)
         for event_id in self.device_events.events_of(device_id):
             for subscription in self.registry.subscribers(topic_of(event_id)):
-                subscription.hidden |= {device_id}
+                subscription.hide(device_id)

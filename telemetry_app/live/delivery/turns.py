@@ -15,16 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from telemetry_app.live.clients.connection import Connection
+    from telemetry_app.live.clients.lane import Lane
     from telemetry_app.live.clients.registry import Registry
     from telemetry_app.live.clients.subscription import Subscription
     from telemetry_app.live.ports import LiveObserver
     from telemetry_app.live.positions.history import History, Sighting
 
-#: How long it may hold the loop: others wait as long, and then have their turn. What is stored at the same time takes
-#: a dozen turns, one after the other.
-_LONGEST_S: Final = 0.002
-#: Clients between two looks at the clock: some tenths of a millisecond.
-_CLIENTS: Final = 32
+#: How long it may hold the loop: others wait as long, and then have their turn. To tell the worker's health takes half
+#: a dozen turns, one after the other, and to store what came a dozen.
+_LONGEST_S: Final = 0.0008
 
 _seq = attrgetter("seq")
 
@@ -55,6 +54,7 @@ class Turns:
 
     def bring(self, connection: Connection) -> None:
         """Give a client now what has passed."""
+        connection.disturb()
         for subscription in self._registry.of(connection):
             self._give((subscription,), self._passed.get(subscription.topic))
 
@@ -80,15 +80,29 @@ class Turns:
         """Give every client a turn, and stop after a few each time."""
         until = self._history.seq
         for topic, passed in list(self._passed.items()):
-            subscribers = list(self._registry.subscribers(topic))
-            for start in range(0, len(subscribers), _CLIENTS):
-                self._give(subscribers[start : start + _CLIENTS], passed)
+            for lane in self._registry.lanes(topic):
+                self._serve(lane, passed)
                 yield
             appended_ms = [sighting.entry_id.ms for sighting in passed.forget(until) if sighting.entry_id != NO_ENTRY]
-            if subscribers and appended_ms:
+            if self._registry.subscribers(topic) and appended_ms:
                 self._observer.delivered(max(time.time() - min(appended_ms) / 1000, 0.0))
             if not len(passed):
                 del self._passed[topic]
+
+    def _serve(self, lane: Lane, passed: _Passed) -> None:
+        """Give a lane its turn."""
+        seq = self._history.seq
+        if lane.steady:
+            first = lane.steady[0]
+            positions, frames = passed.after(lane.turn, first)
+            if not first.connection.fits(len(frames)):
+                for subscription in tuple(lane.steady):
+                    subscription.disturb()
+            elif positions:
+                self._observer.frames("sent", positions * lane.write(frames, seq))
+        if lane.others:
+            self._give(tuple(lane.others), passed)
+        lane.steady_down(seq)
 
     def _give(self, subscriptions: Sequence[Subscription], passed: _Passed | None) -> None:
         """Give subscriptions of a topic what has passed since their last turns."""
@@ -96,8 +110,6 @@ class Turns:
         since = form = mark = None
         positions, frames = 0, b""
         for subscription in subscriptions:
-            if not subscription.stands:
-                continue
             before, subscription.turn = subscription.turn, seq
             # Looking it up for each, most often in vain, would be half of the work.
             is_plain = subscription.is_plain

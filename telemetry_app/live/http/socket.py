@@ -12,6 +12,7 @@ from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
 from telemetry_app.live.wire.deflate import inflated
 from telemetry_app.live.wire.frames import pong_frame
 from telemetry_app.live.wire.protocol import CloseCode
+from telemetry_app.serving import handler
 
 if TYPE_CHECKING:
     from aiohttp._websocket.writer import WebSocketWriter
@@ -56,12 +57,17 @@ class LiveSocket(web.WebSocketResponse):
         """Do what aiohttp does, with a reader of our own."""
         self._reader = WebSocketDataQueue(request.protocol, _READ_AHEAD_BYTES, loop=asyncio.get_running_loop())
         self.reader = self._parser = LiveReader(self._reader, self._limits, deflates=self.deflates)
+        self._handler = request.protocol
         request.protocol.set_parser(self._parser)
         request.protocol.keep_alive(False)  # noqa: FBT003 - aiohttp's signature
 
     def serve(self, connection: Connection) -> None:
         """Read for a client from now on."""
         self.connection = self.reader.connection = connection
+        # Another server, as Faust's, does not tell.
+        if isinstance(self._handler, handler.RequestHandler):
+            self._handler.on_lost = connection.disturb
+            connection.is_told_of_its_end = True
 
     async def close(self, *, code: int = CloseCode.SHUTDOWN, message: bytes = b"", drain: bool = True) -> bool:  # noqa: ARG002 - aiohttp's signature
         """Say why, without waiting. aiohttp calls this when a client breaks the protocol, and at the end."""

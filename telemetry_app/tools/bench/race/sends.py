@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from telemetry_app.tools.bench.helper import serve
+from telemetry_app.tools.bench.race.spectators import CROWD, PAUSE_S
 
 #: Between two rounds, in which the receivers come to rest, as spectators do between a worker's rounds.
 _REST_S: Final = 0.1
@@ -71,7 +72,8 @@ def _receive(address: tuple[str, int], number: int) -> None:
         for descriptor in sockets:
             poll.register(descriptor, select.EPOLLIN)
         while all(sockets[descriptor].recv_into(buffer) for descriptor, _ in poll.poll(_TIMEOUT_S, number)):
-            pass
+            if number > CROWD:
+                time.sleep(PAUSE_S)
         status = 0
     finally:
         # It must not carry out orders.

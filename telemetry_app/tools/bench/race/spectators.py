@@ -22,6 +22,10 @@ _WITNESSES: Final = 500
 #: From each address of this machine, as if they came through different ones.
 _OF_ONE_ADDRESS: Final = 500
 _READ_BYTES: Final = 1 << 18
+#: A crowd looks again after a pause. Who waits is woken for every frame in the processor time of who sends it, up to a
+#: sixth of the worker's; spectators of a race are woken by their own machines.
+CROWD: Final = 100
+PAUSE_S: Final = 0.001
 #: When nothing came for this long, nothing will.
 _STALLED_S: Final = 30.0
 _EXTENSIONS: Final = (
@@ -163,7 +167,12 @@ class Spectators:
     def _read_ready(self, timeout_s: float, positions: int) -> int | None:
         """Take what has come, for how many it is all that is due or the end; None when nothing came."""
         ready = self._poll.poll(timeout_s, max(len(self._all), 1))
-        return sum([self._read(self._all[descriptor], positions) for descriptor, _ in ready]) if ready else None
+        if not ready:
+            return None
+        done = sum([self._read(self._all[descriptor], positions) for descriptor, _ in ready])
+        if len(self._all) > CROWD:
+            time.sleep(PAUSE_S)
+        return done
 
     def _read(self, spectator: _Spectator, positions: int) -> bool:
         """Take what has come for a spectator; return whether it has everything now, or its connection is gone."""

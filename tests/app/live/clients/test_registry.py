@@ -16,9 +16,14 @@ if TYPE_CHECKING:
 TOPICS = ["event:1", "event:2", "event:3"]
 
 
+class _Connection:
+    def __init__(self) -> None:
+        self.steady = list[Subscription]()
+
+
 def connection() -> Connection:
     """Return a stand-in: the registry only tells connections apart."""
-    return cast("Connection", object())
+    return cast("Connection", _Connection())
 
 
 def subscription(connection: Connection, topic: str) -> Subscription:
@@ -42,7 +47,7 @@ def test_both_directions() -> None:
     registry.remove(one)
     registry.remove(two)
     assert observed.gauges == {"connections": 0, "subscriptions": 0}
-    assert (registry._by_topic, registry._by_connection) == ({}, {})
+    assert (registry._by_topic, registry._by_connection, registry._lanes) == ({}, {}, {})
 
 
 def test_a_subscription_takes_the_place_of_the_one_before() -> None:
@@ -104,5 +109,8 @@ def test_any_order_of_changes_keeps_both_sides_equal(steps: list[tuple[str, int,
         assert {s.topic for s in registry.of(who)} == topics
     for topic in TOPICS:
         assert {s.connection for s in registry.subscribers(topic)} == {w for w, t in expected.items() if topic in t}
+        standing = [s for lane in registry.lanes(topic) for s in (*lane.steady, *lane.others)]
+        assert {s.connection for s in standing} == {s.connection for s in registry.subscribers(topic)}
+        assert len(standing) == len(registry.subscribers(topic))
     assert observed.gauges.get("connections", 0) == len(expected)
     assert observed.gauges.get("subscriptions", 0) == sum(map(len, expected.values()))

@@ -11,7 +11,9 @@ import pytest
 from aiohttp import ClientWebSocketResponse
 
 from telemetry_app.live.clients.connection import Connection
+from telemetry_app.live.clients.lane import Lane
 from telemetry_app.live.clients.limits import LiveLimits
+from telemetry_app.live.clients.subscription import Subscription
 from tests.app.live.directus.rights import EIGHT, SEVEN, TOPIC_7, TOPIC_8
 from tests.app.live.harness import LiveFactory, Side, ask, close_code, race_ms, receive
 from tests.app.live.records import live_position
@@ -22,7 +24,7 @@ from tests.support.waiting import eventually
 @pytest.fixture(autouse=True)
 def _one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let others have their turn after every client."""
-    monkeypatch.setattr("telemetry_app.live.delivery.turns._CLIENTS", 1)
+    monkeypatch.setattr("telemetry_app.live.clients.registry.SIZE", 1)
     monkeypatch.setattr("telemetry_app.live.delivery.turns._LONGEST_S", -1)
 
 
@@ -70,10 +72,11 @@ class Round:
         frame = await receive(self.first)
         assert [position["ts"] for position in positions_of(frame)] == [self.ts_ms]
         self.cursor = frame["cursor"]
+        self._seq = self.side.live.history.seq
 
     def connection(self, *, has_it: bool) -> Connection:
         """Return the connection of the client that has got the position, or of the one that has not."""
-        (connection,) = [s.connection for s in self.side.live.registry if bool(s.turn) == has_it]
+        (connection,) = [s.connection for s in self.side.live.registry if (_turn(s) == self._seq) == has_it]
         return connection
 
     async def another_passes(self, device: str = "a", *, later_ms: int = 100) -> int:
@@ -94,6 +97,12 @@ class Round:
         assert [await times(socket) for socket in sockets] == [[later_ms]] * len(sockets)
 
 
+def _turn(subscription: Subscription) -> int:
+    lane = subscription.lane
+    assert isinstance(lane, Lane)
+    return lane.turn if subscription in lane.steady else subscription.turn
+
+
 async def times(socket: ClientWebSocketResponse, frames: int = 1) -> list[int]:
     """Return the times of the positions in so many frames."""
     return [position["ts"] for _ in range(frames) for position in positions_of(await receive(socket))]
@@ -106,13 +115,24 @@ async def subscribe(side: Side, topic: str = TOPIC_7, **options: Any) -> tuple[C
 
 @contextlib.asynccontextmanager
 async def a_round(
-    live: LiveFactory, devices: Collection[str], *, slow_client_bytes: int = 10_000, batch: bool = False
+    live: LiveFactory,
+    devices: Collection[str],
+    *,
+    slow_client_bytes: int = 10_000,
+    batch: bool = False,
+    steady: bool = False,
 ) -> AsyncIterator[Round]:
     limits = LiveLimits(slow_client_bytes=slow_client_bytes, gather_s=0)
     async with live(devices={SEVEN: devices, EIGHT: devices}, limits=limits) as side:
         (first, _), (other, _) = await subscribe(side, batch=batch), await subscribe(side, batch=batch)
         await eventually(lambda: not any(s.owed for s in side.live.registry), message="both know every device")
         round_ = Round(side, first, other)
+        if steady:
+            await side.publish("a", round_.ts_ms - 1000)
+            assert [await times(socket) for socket in (first, other)] == [[round_.ts_ms - 1000]] * 2
+            connections = side.live.registry.connections
+            await eventually(lambda: all(one.steady for one in connections), message="they are steady")
+            side.live.history.forget("a")
         await round_.begin()
         try:
             yield round_
@@ -120,9 +140,9 @@ async def a_round(
             round_.end()
 
 
-@pytest.fixture
-async def begun(live: LiveFactory) -> AsyncIterator[Round]:
-    async with a_round(live, ["a", "b"]) as round_:
+@pytest.fixture(params=[False, True], ids=["new", "steady"])
+async def begun(live: LiveFactory, request: pytest.FixtureRequest) -> AsyncIterator[Round]:
+    async with a_round(live, ["a", "b"], steady=request.param) as round_:
         yield round_
 
 
@@ -215,7 +235,7 @@ async def test_what_passes_then_goes_to_whose_turn_is_to_come(
     """Who had no turn yet is given all of it in this one; who had, the rest in the next, though nothing else comes."""
     async with a_round(live, ["a"], batch=True) as begun:
         later_ms = await begun.another_passes()
-        monkeypatch.setattr("telemetry_app.live.delivery.turns._CLIENTS", 32)
+        monkeypatch.setattr("telemetry_app.live.clients.registry.SIZE", 32)
         begun.end()
         assert await times(begun.other) == [begun.ts_ms, later_ms]
         assert await times(begun.first) == [later_ms]
