@@ -65,9 +65,11 @@ class Registry:
             self._leave(replaced)
         topics[subscription.topic] = subscription
         lanes = self._lanes[subscription.topic][subscription.form]
-        if not lanes or len(lanes[-1]) >= SIZE:
-            lanes.append(Lane())
-        lanes[-1].enter(subscription)
+        lane = next((lane for lane in lanes if len(lane) < SIZE), None)
+        if lane is None:
+            lane = Lane()
+            lanes.append(lane)
+        lane.enter(subscription)
         self._by_topic.setdefault(subscription.topic, {})[subscription.connection] = subscription
         self._observer.subscriptions(self._subscriptions)
         return True

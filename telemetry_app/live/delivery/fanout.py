@@ -235,6 +235,7 @@ class FanOut:
         for subscription in self._registry:
             seen, devices = subscription.seen, self._device_events.devices_of(subscription.event_id)
             if seen is not devices:
+                subscription.disturb()
                 subscription.seen = unions.setdefault((seen, devices), seen | devices)
 
     def _caught_up_at(self) -> float:

@@ -13,6 +13,7 @@ from telemetry_app.live.clients.connection import Connection
 from telemetry_app.live.clients.lane import SIZE, Lane
 from telemetry_app.live.clients.limits import LiveLimits
 from telemetry_app.live.clients.subscription import Gate, Subscription
+from telemetry_app.live.delivery.announcing import Announcer
 from telemetry_app.live.delivery.requests import RequestHandler
 from tests.app.live.directus.rights import SEVEN, TOPIC_7
 from tests.app.live.harness import LiveFactory, Side, ask, publish, race_ms, receive
@@ -172,16 +173,17 @@ async def test_more_than_a_client_may_cost_is_not_written(crowd: Crowd) -> None:
 
 async def test_a_descriptor_of_another_is_never_written_to(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client leaves while its request is under way: its descriptor is closed, and may be somebody else's at once."""
-    busy = asyncio.Event()
+    begun, busy = asyncio.Event(), asyncio.Event()
 
     async def handle(*_: object) -> None:
+        begun.set()
         await busy.wait()
 
     monkeypatch.setattr(RequestHandler, "handle", handle)
     connection, *_ = crowd.connections
     descriptor = connection.descriptor
     await crowd.clients[0].send_json(type="subscribe", topic=TOPIC_7)
-    await asyncio.sleep(0.05)
+    await begun.wait()
     theirs, ours = socket.socketpair()
     with theirs, ours:
         ours.settimeout(0)
@@ -208,6 +210,22 @@ def _is_closed(descriptor: int) -> bool:
     return False
 
 
+@pytest.fixture
+async def look(crowd: Crowd, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Nobody lacks anything at a look at all; the next one comes when the event is set."""
+    devices = crowd.side.entries.devices_of(SEVEN)
+    await eventually(lambda: crowd.lane._complete is devices, message="they were looked at")
+    look, announce = asyncio.Event(), Announcer.announce
+
+    async def held(announcer: Announcer) -> bool:
+        await look.wait()
+        return await announce(announcer)
+
+    monkeypatch.setattr(Announcer, "announce", held)
+    return look
+
+
+@pytest.mark.usefixtures("look")
 async def test_who_was_told_of_other_devices_stands_apart(crowd: Crowd) -> None:
     """Cursors end with what a client was told: those with different ones are not written the same frames."""
     one, two, three = crowd.steady
@@ -238,17 +256,31 @@ async def test_lanes_are_bounded_and_end_with_their_last(live: LiveFactory) -> N
         await eventually(lambda: not registry.lanes(TOPIC_7), message="all have left")
 
 
-async def test_what_a_client_lacks_is_seen_though_it_is_steady_again(crowd: Crowd) -> None:
+async def test_what_a_client_lacks_is_seen_though_it_is_steady_again(crowd: Crowd, look: asyncio.Event) -> None:
     """Nobody in the lane lacked anything at the last look; then a device lost its place, and a position passed."""
-    devices = crowd.steady[0].told
-    await eventually(lambda: crowd.lane._complete is devices, message="they were looked at")
     one, *_ = crowd.steady
     one.hide("b")
     await crowd.publish()
-    await eventually(lambda: len(crowd.steady) == 3, message="it is steady again")
     await crowd.come_to(*crowd.clients)
+    assert len(crowd.steady) == 3
+    look.set()
     removed = await crowd.clients[0].json()
     assert (removed["type"], removed["deviceId"]) == ("removed", "b")
+
+
+async def test_a_device_that_was_entered_between_two_looks_only_is_removed(crowd: Crowd, look: asyncio.Event) -> None:
+    """The event's devices are those of the last look, at which nobody lacked anything, but maps show another one."""
+    entries = crowd.side.entries
+    before = entries.devices_of(SEVEN)
+    entries.change({SEVEN: [*DEVICES, "c"]})
+    crowd.ts_ms += 100
+    await crowd.side.publish("c", crowd.ts_ms)
+    await crowd.come_to(*crowd.clients)
+    entries.change({SEVEN: before})
+    look.set()
+    for client in crowd.clients:
+        removed = await client.json()
+        assert (removed["type"], removed["deviceId"]) == ("removed", "c")
 
 
 def test_an_empty_lane() -> None:

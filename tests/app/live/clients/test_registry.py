@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from hypothesis import given, strategies as st
 
+from telemetry_app.live.clients.lane import SIZE
 from telemetry_app.live.clients.registry import Registry
 from telemetry_app.live.clients.subscription import Subscription
 from tests.support.observed import LiveObserved
@@ -62,6 +63,21 @@ def test_a_subscription_takes_the_place_of_the_one_before() -> None:
     assert list(registry.subscribers("event:1")) == [second]
     assert (first.stands, second.stands) == (False, True)
     assert observed.gauges["subscriptions"] == 1
+
+
+def test_newcomers_take_the_places_of_those_who_left() -> None:
+    """Lanes stay full though many come and go, so that a round is not more of them than it has to be."""
+    registry = Registry(LiveObserved())
+    everybody = [connection() for _ in range(3 * SIZE)]
+    for who in everybody:
+        registry.add(who)
+        registry.subscribe(subscription(who, "event:1"))
+    for who in everybody[::2]:
+        registry.remove(who)
+    for who in everybody[::2]:
+        registry.add(who)
+        registry.subscribe(subscription(who, "event:1"))
+    assert list(map(len, registry.lanes("event:1"))) == [SIZE] * 3
 
 
 def test_a_connection_that_has_ended_subscribes_to_nothing() -> None:
