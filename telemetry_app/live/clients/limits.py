@@ -39,7 +39,7 @@ class LiveLimits:
     slow_client_s: float = 30.0
     reauthorize_s: float = 60.0
     answer_age_s: float = 0.0
-    ping_s: float = 20.0
+    ping_s: float = 25.0
     silence_s: float = 60.0
     close_grace_s: float = 5.0
     broadcast_share: float = 0.1
