@@ -1,3 +1,5 @@
+"""How long to wait: between attempts, and so that what many do does not fall due together."""
+
 from __future__ import annotations
 
 import random
@@ -21,3 +23,13 @@ class Backoff:
         # The exponent is capped because an outage may last until a float overflows.
         limit = min(self.longest_s, self.first_s * 2.0 ** min(failures - 1, 32))
         return random.uniform(0, limit)  # noqa: S311 - spreads load, guards nothing
+
+
+def jittered(interval_s: float, part: float = 0.1) -> float:
+    """Return an interval that is shorter by a random part, so that what a crowd has in common is not due at once.
+
+    Args:
+        interval_s: In seconds.
+        part: The most that it is shorter by, 0 to 1.
+    """
+    return interval_s * random.uniform(1 - part, 1)  # noqa: S311 - spreads load, guards nothing

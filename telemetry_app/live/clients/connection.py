@@ -39,7 +39,7 @@ class Connection:
         credentials: What the client shows.
         deflates: Whether it agreed to compressed messages.
         descriptor: Of its socket.
-        is_told_of_its_end: Whether it is disturbed before its descriptor is closed, and may become another's.
+        end_is_announced: Whether it is disturbed before its descriptor is closed, which then may become another's.
         steady: Its subscriptions that take whatever passes without a look at it; see `Lane`.
         authenticate_at: Loop time at which its session is checked again, while it has no subscription that is.
         conflated_since_seq: Number of the last position sent; None while the client keeps up.
@@ -64,8 +64,8 @@ class Connection:
         "credentials",
         "deflates",
         "descriptor",
+        "end_is_announced",
         "heard_at",
-        "is_told_of_its_end",
         "pinged_at",
         "steady",
     )
@@ -90,7 +90,7 @@ class Connection:
         self._skipped = 0
         self.credentials = credentials
         self.descriptor: int = transport.get_extra_info("socket").fileno()
-        self.is_told_of_its_end = False
+        self.end_is_announced = False
         self.steady: list[Steady] = []
         self.deflates = deflates
         self.authenticate_at = float("inf")
@@ -112,11 +112,16 @@ class Connection:
     @property
     def keeps_up(self) -> bool:
         """Whether it takes everything until it is disturbed."""
-        ends = self.closing or self.gone or not self.is_told_of_its_end
-        return not ends and not self._has_rest and self.conflated_since_seq is None
+        stays = self.end_is_announced and not self.closing and not self.gone
+        return stays and not self._has_rest and self.conflated_since_seq is None
+
+    @property
+    def active_at(self) -> float:
+        """Loop time at which it was last heard of or asked."""
+        return max(self.pinged_at, self.heard_at)
 
     def disturb(self) -> None:
-        """Look at it again before anything is sent: before anything but whole frames is written, or it ends."""
+        """Have each of its subscriptions looked at again at its next turn."""
         for subscription in tuple(self.steady):
             subscription.disturb()
 
@@ -168,9 +173,14 @@ class Connection:
             if sent == len(frames):
                 return
             frames = frames[sent:]
+        self.keep(frames)
+
+    def keep(self, rest: bytes) -> None:
+        """Leave to the transport what the socket did not take; nothing once the connection is closing."""
         self.disturb()
-        self._transport.write(frames)
-        self._has_rest = self._transport.get_write_buffer_size() > 0
+        if not self.closing and not self._transport.is_closing():
+            self._transport.write(rest)
+            self._has_rest = self._transport.get_write_buffer_size() > 0
 
     def offer(self, frames: bytes, positions: int, before: int) -> bool:
         """Write the frames of some positions, unless the client does not keep up.

@@ -73,21 +73,20 @@ class Lane:
 
     def write(self, frames: bytes, turn: int) -> int:
         """Give the steady ones what has passed since their last turn; return how many they are."""
-        size, given, short = len(frames), len(self.steady), []
+        size, given, rests = len(frames), len(self.steady), []
         for place, descriptor in enumerate(self._descriptors):
             try:
                 sent = write(descriptor, frames)
             except OSError:
                 sent = 0
             if sent != size:
-                short.append((self.steady[place], sent))
+                rests.append((self.steady[place].connection, frames[sent:]))
         self.turn = turn
-        for subscription, sent in short:
-            # What it does not take then either disturbs it.
-            subscription.connection.write(frames[sent:])
+        for connection, rest in rests:
+            connection.keep(rest)
         return given
 
-    def steady_down(self, turn: int) -> None:
+    def settle(self, turn: int) -> None:
         """Count on all with whom all is well, and who are alike, from now on, when everybody has just had a turn."""
         self.turn = turn
         for subscription in tuple(self.others):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from typing import TYPE_CHECKING, Any, Final
 
 from mode import Service
 
-from telemetry_app.database.backoff import Backoff
+from telemetry_app.database.backoff import Backoff, jittered
 from telemetry_app.live.delivery.agenda import Agenda
 from telemetry_app.live.delivery.requests import LOOK_S, RequestHandler
 
@@ -100,7 +99,7 @@ class Housekeeper(Service):
     def _look_for_life(self, connection: Connection, now: float) -> None:
         if now >= connection.heard_at + self._limits.silence_s:
             connection.abort()
-        elif now >= self._next_ping(connection, _EARLY):
+        elif now >= connection.active_at + self._limits.ping_s * (1 - _EARLY):
             connection.ping()
 
     def _look_at_rights(self, connection: Connection, now: float) -> None:
@@ -120,12 +119,9 @@ class Housekeeper(Service):
         if self._limits.reauthorize_s and float("inf") in checks:
             # The answer to a question under way says when it is asked again.
             return now + LOOK_S
-        early = random.uniform(0, _EARLY)  # noqa: S311 - spreads load, guards nothing
-        life = min(connection.heard_at + self._limits.silence_s, self._next_ping(connection, early))
+        ping_at = connection.active_at + jittered(self._limits.ping_s, _EARLY)
+        life = min(connection.heard_at + self._limits.silence_s, ping_at)
         return max(min(life, *checks), now + LOOK_S)
-
-    def _next_ping(self, connection: Connection, early: float) -> float:
-        return max(connection.pinged_at, connection.heard_at) + self._limits.ping_s * (1 - early)
 
     def _start(self, asking: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(asking)

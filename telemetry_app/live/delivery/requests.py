@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from msgspec import UNSET, UnsetType
 
+from telemetry_app.database.backoff import jittered
 from telemetry_app.live.clients.subscription import Subscription
 from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.encoding import Form
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from telemetry_app.live.wire.cursor import Vector
 
 #: Rights are asked for again up to a fifth of the interval early, which spreads a crowd that came together.
-_JITTER: Final = 0.2
+_EARLY: Final = 0.2
 #: How often pings, silence and rights are checked: their intervals are tens of seconds.
 LOOK_S: Final = 0.5
 
@@ -148,8 +148,7 @@ class RequestHandler:
             return float("inf")
         # An answer may come from the cache, and a lost right must still end within the interval.
         late_s = min(LOOK_S + self.limits.answer_age_s, interval_s / 2)
-        jitter = random.uniform(1 - _JITTER, 1)  # noqa: S311 - spreads load, guards nothing
-        return asyncio.get_running_loop().time() + (interval_s - late_s) * jitter
+        return asyncio.get_running_loop().time() + jittered(interval_s - late_s, _EARLY)
 
 
 def _form(frame: Subscribe, connection: Connection) -> Form:

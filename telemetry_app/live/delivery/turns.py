@@ -102,7 +102,7 @@ class Turns:
                 self._observer.frames("sent", positions * lane.write(frames, seq))
         if lane.others:
             self._give(tuple(lane.others), passed)
-        lane.steady_down(seq)
+        lane.settle(seq)
 
     def _give(self, subscriptions: Sequence[Subscription], passed: _Passed | None) -> None:
         """Give subscriptions of a topic what has passed since their last turns."""

@@ -67,7 +67,7 @@ class LiveSocket(web.WebSocketResponse):
         # Another server, as Faust's, does not tell.
         if isinstance(self._handler, handler.RequestHandler):
             self._handler.on_lost = connection.disturb
-            connection.is_told_of_its_end = True
+            connection.end_is_announced = True
 
     async def close(self, *, code: int = CloseCode.SHUTDOWN, message: bytes = b"", drain: bool = True) -> bool:  # noqa: ARG002 - aiohttp's signature
         """Say why, without waiting. aiohttp calls this when a client breaks the protocol, and at the end."""

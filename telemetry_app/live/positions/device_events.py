@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import asyncpg
 from mode import Service
 
-from telemetry_app.database.backoff import Backoff
+from telemetry_app.database.backoff import Backoff, jittered
 from telemetry_app.database.errors import DATABASE_ERRORS, describe
 from telemetry_app.database.outage import Outage
 from telemetry_app.live.positions.event_ids import can_be_an_event_id
@@ -36,8 +35,6 @@ _TYPE: Final = (
 _TIMEOUT_S: Final = 10.0
 #: Longest wait after the first failure; it grows with each further one, up to the ordinary time between refreshes.
 _FIRST_RETRY_S: Final = 1.0
-#: Spreads the refreshes of workers that were started together.
-_JITTER: Final = 0.1
 _NONE: Final[frozenset[str]] = frozenset()
 
 
@@ -140,7 +137,7 @@ class CachedDeviceEvents(Service):
     def _wait_s(self) -> float:
         if self._outage.failures:
             return self._backoff.wait_s(self._outage.failures)
-        return self._refresh_s * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - spreads load, guards nothing
+        return jittered(self._refresh_s)
 
 
 class _Entered(NamedTuple):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from telemetry_app.database import errors
-from telemetry_app.database.backoff import Backoff
+from telemetry_app.database.backoff import Backoff, jittered
 from telemetry_app.database.errors import DATABASE_ERRORS, UNUSABLE_AFTER, Outlook, describe, meaning_of
 from tests.support.database import session
 
@@ -96,3 +96,10 @@ def test_a_wait_is_never_longer_than_its_limit(failures: int) -> None:
     """The limit doubles with each failure up to the longest wait, however long an outage lasts."""
     wait_s = Backoff(first_s=0.1, longest_s=5.0).wait_s(failures)
     assert 0 <= wait_s <= min(5.0, 0.1 * 2.0 ** min(failures - 1, 32))
+
+
+def test_what_a_crowd_has_in_common_is_not_due_at_once() -> None:
+    """Intervals are spread over the part by which they may be shorter, and are never longer."""
+    waits_s = [jittered(100.0, 0.2) for _ in range(200)]
+    assert 80.0 <= min(waits_s) < 85.0
+    assert 95.0 < max(waits_s) <= 100.0

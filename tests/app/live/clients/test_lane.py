@@ -160,6 +160,14 @@ async def test_a_steady_socket_that_takes_a_part_is_given_the_rest(crowd: Crowd)
     assert len(crowd.steady) == 3
 
 
+async def test_a_steady_socket_that_is_closing_and_takes_a_part_is_looked_at(crowd: Crowd) -> None:
+    """The rest is dropped, and nothing is written behind a part of a frame."""
+    connection, *_ = crowd.connections
+    connection._transport.close()
+    crowd.lane.write(bytes(2**25), crowd.lane.turn)
+    assert (connection.steady, connection.unsent_bytes) == ([], 0)
+
+
 async def test_more_than_a_client_may_cost_is_not_written(crowd: Crowd) -> None:
     """What passed is too much for one frame: the steady ones catch up, with the newest of each device."""
     async with crowd.side.redis.pipeline(transaction=True) as together:
