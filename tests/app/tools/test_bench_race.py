@@ -1,6 +1,9 @@
 """`telemetry bench race`: what it counts has to add up, and positions are found in frames of every kind."""
 
 import io
+import socket
+import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -12,10 +15,14 @@ from telemetry_app.cli.tables import of_race
 from telemetry_app.live.wire.frames import PING, text_frame
 from telemetry_app.tools.bench.latency import Compared
 from telemetry_app.tools.bench.probe import Latency
+from telemetry_app.tools.bench.race.crowd import acknowledge, delay_acknowledgements
 from telemetry_app.tools.bench.race.incoming import Incoming
 from telemetry_app.tools.bench.race.result import Cost, Crowd, Durable, RaceResult, Way, goals
 from telemetry_app.tools.bench.race.spectators import Taken
 from tests.app.tools.benching import result_of
+
+#: A packet that is not acknowledged for so long counts as lost.
+LONG_S = 0.25
 
 
 @pytest.mark.timeout(400)
@@ -96,3 +103,29 @@ def test_incoming() -> None:
     assert (piece.stamps, piece.has_ping, piece.rest) == ((1, 2, 3, 4), True, begun[:-2])
     piece = incoming.read(piece.rest + begun[-2:])
     assert (piece.stamps, piece.has_ping, piece.rest) == ((5,), False, b"")
+
+
+def test_a_crowd_acknowledges_in_its_own_time() -> None:
+    """What comes after a long silence, which the system would acknowledge while it is sent, is when it was read."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as receiver:
+        sender, _ = server.accept()
+        with sender:
+            sender.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            waiting: list[int] = []
+            for _ in range(3):
+                delay_acknowledgements(receiver)
+                time.sleep(LONG_S)
+                sender.send(b"frame")
+                waiting.append(unacknowledged(sender))
+                receiver.recv(100)
+                acknowledge(receiver)
+                assert unacknowledged(sender) == 0
+            # A machine that stands still for 40 ms leaves it to the system after all.
+            assert 1 in waiting
+
+
+def unacknowledged(sender: socket.socket) -> int:
+    """Return how many packets the other end has not acknowledged, by Linux' `tcp_info`."""
+    info = sender.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    (packets,) = struct.unpack_from("=I", info, 24)
+    return int(packets)

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from telemetry_app.tools.bench.helper import serve
-from telemetry_app.tools.bench.race.spectators import CROWD, PAUSE_S
+from telemetry_app.tools.bench.race.crowd import CROWD, acknowledge, delay_acknowledgements, pause
 
 #: Between two rounds, in which the receivers come to rest, as spectators do between a worker's rounds.
 _REST_S: Final = 0.1
@@ -69,15 +69,26 @@ def _receive(address: tuple[str, int], number: int) -> None:
     try:
         sockets = {one.fileno(): one for one in (socket.create_connection(address, _TIMEOUT_S) for _ in range(number))}
         buffer, poll = bytearray(_READ_BYTES), select.epoll()
-        for descriptor in sockets:
+        is_crowd = number > CROWD
+        for descriptor, one in sockets.items():
             poll.register(descriptor, select.EPOLLIN)
-        while all(sockets[descriptor].recv_into(buffer) for descriptor, _ in poll.poll(_TIMEOUT_S, number)):
-            if number > CROWD:
-                time.sleep(PAUSE_S)
+            if is_crowd:
+                delay_acknowledgements(one)
+        while all(_take(sockets[descriptor], buffer, is_crowd) for descriptor, _ in poll.poll(_TIMEOUT_S, number)):
+            if is_crowd:
+                pause()
         status = 0
     finally:
         # It must not carry out orders.
         os._exit(status)
+
+
+def _take(one: socket.socket, buffer: bytearray, is_crowd: bool) -> int:  # noqa: FBT001 - for each of thousands
+    """Read what has come on a socket; return how much that is."""
+    size = one.recv_into(buffer)
+    if is_crowd:
+        acknowledge(one)
+    return size
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from telemetry_app.tools.bench.helper import serve
+from telemetry_app.tools.bench.race.crowd import CROWD, acknowledge, delay_acknowledgements, pause
 from telemetry_app.tools.bench.race.incoming import Incoming
 from telemetry_app.tools.bench.wsclient import PONG, WAVE, Address, ask, connect, finish_upgrade, read_answer
 
@@ -22,10 +23,6 @@ _WITNESSES: Final = 500
 #: From each address of this machine, as if they came through different ones.
 _OF_ONE_ADDRESS: Final = 500
 _READ_BYTES: Final = 1 << 18
-#: A crowd looks again after a pause. Who waits is woken for every frame in the processor time of who sends it, up to a
-#: sixth of the worker's; spectators of a race are woken by their own machines.
-CROWD: Final = 100
-PAUSE_S: Final = 0.001
 #: When nothing came for this long, nothing will.
 _STALLED_S: Final = 30.0
 _EXTENSIONS: Final = (
@@ -124,6 +121,7 @@ class Spectators:
         self._incoming = Incoming()
         self._buffer = memoryview(bytearray(_READ_BYTES))
         self._wire_bytes = self._reads = self._delivered = 0
+        self._is_crowd = False
 
     def carry_out(self, order: Connect | Watch | Compare) -> Connected | Watched | Taken:
         """Do what was ordered."""
@@ -141,6 +139,7 @@ class Spectators:
         self._all.clear()
         granted = Connected(batch=order.batch, deflate=order.deflate)
         every = max(order.spectators // _WITNESSES, 1)
+        self._is_crowd = order.spectators > CROWD
         for begin in range(0, order.spectators, WAVE):
             numbers = range(begin, min(begin + WAVE, order.spectators))
             wave, granted = _subscribe(order, numbers)
@@ -155,6 +154,8 @@ class Spectators:
         for spectator in self._all.values():
             spectator.got = 0
             spectator.arrivals.clear()
+            if self._is_crowd:
+                delay_acknowledgements(spectator.socket)
         self._wire_bytes = self._reads = self._delivered = 0
         number, begun_s = len(self._all), time.process_time()
         waiting = number
@@ -170,8 +171,8 @@ class Spectators:
         if not ready:
             return None
         done = sum([self._read(self._all[descriptor], positions) for descriptor, _ in ready])
-        if len(self._all) > CROWD:
-            time.sleep(PAUSE_S)
+        if self._is_crowd:
+            pause()
         return done
 
     def _read(self, spectator: _Spectator, positions: int) -> bool:
@@ -184,6 +185,8 @@ class Spectators:
             spectator.socket.close()
             return spectator.got < positions
         now_ns = time.monotonic_ns()
+        if self._is_crowd:
+            acknowledge(spectator.socket)
         stamps, has_ping, spectator.rest = self._incoming.read(spectator.rest + self._buffer[:size])
         if has_ping:
             spectator.socket.send(PONG)
