@@ -102,7 +102,7 @@ def _apart(text: bytes) -> tuple[bytes, bytes]:
     # Of base64 in quotes that is no multiple of four characters the whole stays where it is.
     for at in [at for at in range(2, len(pieces), 3) if pieces[at] and (len(pieces[at]) - _QUOTES) % 4]:
         pieces[at - 2] += b'{"%s":%s}' % (_BUFFER.encode(), pieces[at])
-    return b"".join(pieces[::3]), b"".join([piece for piece in pieces if piece])
+    return b"".join(pieces[::3]), b"".join(filter(None, pieces))
 
 
 def _doubtful_of(rest: bytes, number: int) -> Iterable[int]:
@@ -186,7 +186,7 @@ def storable_attributes_of(raws: Sequence[bytes], found: Sequence[bytes | None] 
     """Return `storable_attributes` of many at once, which costs a fraction.
 
     Args:
-        raws: Attributes of decoded positions.
+        raws: Attributes of decoded positions. None is looked at when `found` has all that is to be known.
         found: What `inspect` has found storable in just these, if they were looked at before.
     """
     storable: list[str] = []
@@ -194,8 +194,7 @@ def storable_attributes_of(raws: Sequence[bytes], found: Sequence[bytes | None] 
         if piece is None:
             storable += map(storable_attributes, raws[number * _TOGETHER : (number + 1) * _TOGETHER])
         else:
-            _, *some_storable = piece.decode().split(_SEPARATOR.decode())
-            storable += some_storable
+            storable += piece[len(_SEPARATOR) :].decode().split(_SEPARATOR.decode())
     return storable
 
 

@@ -59,6 +59,7 @@ def columns(positions: Sequence[Position]) -> Columns:
         OverflowError: A time out of the calendar's range.
     """
     times, storable = (positions.times, positions.storable) if isinstance(positions, Positions) else (None, None)
+    are_known = storable is not None and None not in storable
     return (
         [p.device_id for p in positions],
         times or [p.ts.timestamp() for p in positions],
@@ -70,7 +71,7 @@ def columns(positions: Sequence[Position]) -> Columns:
         [p.satellites for p in positions],
         [p.priority for p in positions],
         [p.codec for p in positions],
-        storable_attributes_of([p.attributes for p in positions], storable),
+        storable_attributes_of([] if are_known else [p.attributes for p in positions], storable),
     )
 
 
