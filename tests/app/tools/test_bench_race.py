@@ -52,7 +52,15 @@ def test_race(tmp_path: Path) -> None:
     assert [sum(f" {name} │" in line for line in lines) for name in ("write,live", "write,live: plain")] == [1, 1]
 
 
-def crowd(spectators: int, way: Way, *, cpu: float = 0.1, us_per_delivery: float = 1.0, delivered: int = 1) -> Crowd:
+def crowd(
+    spectators: int,
+    way: Way,
+    *,
+    cpu: float = 0.1,
+    us_per_delivery: float = 1.0,
+    delivered: int = 1,
+    stored_p99_ms: float = 2.0,
+) -> Crowd:
     return Crowd(
         roles="write,live",
         way=way,
@@ -63,7 +71,7 @@ def crowd(spectators: int, way: Way, *, cpu: float = 0.1, us_per_delivery: float
         conflated=0,
         lost=0,
         taken=Taken(1.0, 2.0, 3.0),
-        durable=Durable(1.0, 2.0),
+        durable=Durable(1.0, stored_p99_ms),
         cost=Cost(cpu, us_per_delivery, 1.0, 1.1, 40.0),
         kb_per_connection=17.0,
         connecting_wait_ms=4.0,
@@ -75,7 +83,7 @@ def crowd(spectators: int, way: Way, *, cpu: float = 0.1, us_per_delivery: float
 def test_goals() -> None:
     """What was to be reached is told of what was measured, reached or not."""
     small = crowd(1000, Way.DEFLATE, cpu=0.21)
-    large = crowd(10_000, Way.DEFLATE, us_per_delivery=1.2, delivered=0)
+    large = crowd(10_000, Way.DEFLATE, us_per_delivery=1.2, delivered=0, stored_p99_ms=101)
     latency = Latency(1, 1, 1, 1.0, 1.0, 1.0, 1.0, 0.1)
     compared = Compared(latency, latency, 2.0, 5.1)
     found = {goal.what: (goal.measured, goal.at_most, goal.reached) for goal in goals([small, large], compared)}
@@ -87,6 +95,8 @@ def test_goals() -> None:
     assert found[name.format("10,000", "bytes for each position")] == (40, 35, False)
     assert found[name.format("1,000", "longest wait of others in ms")] == (11, 10, False)
     assert found[name.format("10,000", "positions missing")] == (1, 0, False)
+    assert found[name.format("1,000", "stored, p99 in ms")] == (2, 100, True)
+    assert found[name.format("10,000", "stored, p99 in ms")] == (101, 100, False)
     flat = "batch and deflate: a delivery to 10,000 spectators, times one to 1,000"
     assert found[flat] == (1.2, 1.15, False)
 

@@ -169,6 +169,8 @@ def goals(crowds: Sequence[Crowd], compared: Compared) -> list[Goal]:
             found.append(_goal(f"{name}: % of a processor", crowd.cost.cpu * 100, at_most))
         if crowd.spectators:
             found.append(_goal(f"{name}: positions missing", crowd.expected - crowd.delivered, 0))
+        if crowd.durable:
+            found.append(_goal(f"{name}: stored, p99 in ms", crowd.durable.p99_ms, _LATEST_STORED_MS))
         if crowd.spectators in _MOST_BYTES:
             found.append(_goal(f"{name}: p99 in ms", crowd.taken.p99_ms, 300))
             found.append(_goal(f"{name}: KB for each idle connection", crowd.kb_per_connection, 20))
@@ -182,6 +184,8 @@ def goals(crowds: Sequence[Crowd], compared: Compared) -> list[Goal]:
 #: Share of a processor, by roles and number of spectators.
 _MOST_CPU = {("write", 0): 5, ("live", 0): 4, ("live", 10): 4, ("write,live", 1000): 20, ("write,live", 10_000): 40}
 _MOST_BYTES = {1000: 65, 10_000: 35}
+#: Early enough for anybody, and what a spectator costs is not taken from it.
+_LATEST_STORED_MS = 100
 
 
 def _flat(crowds: Sequence[Crowd]) -> list[Goal]:
