@@ -217,6 +217,8 @@ class Connection:
         # Half of the room must be free, so that a trickling socket does not cost a look for every few bytes.
         if self.conflated_since_seq is None or 2 * self.unsent_bytes > self._limits.slow_client_bytes:
             return
+        # It has read, and may never be asked for a sign of life, since bytes are waiting whenever it would be.
+        self.hear()
         for number, frames, positions in missed(self.conflated_since_seq):
             unsent = self.unsent_bytes
             if unsent and unsent + len(frames) > self._limits.slow_client_bytes:
@@ -230,9 +232,9 @@ class Connection:
         self.conflated_since_seq = None
 
     def ping(self) -> None:
-        """Ask for a sign of life, unless bytes are waiting: a ping behind them would prove nothing."""
-        self.pinged_at = self._loop.time()
+        """Ask for a sign of life; later, while bytes are waiting: a ping behind them would prove nothing."""
         if not self.unsent_bytes:
+            self.pinged_at = self._loop.time()
             self.write(PING)
 
     def close_as_slow(self) -> None:

@@ -46,7 +46,7 @@ class CachedDeviceEvents(Service):
 
     Args:
         postgres: Where the tables are.
-        refresh_s: Time between two reads, give or take a tenth.
+        refresh_s: Time between two reads, or up to a tenth less.
         observer: Told of failures.
     """
 

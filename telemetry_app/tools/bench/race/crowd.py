@@ -9,7 +9,7 @@ from typing import Final
 #: Fewer receivers are read as they come.
 CROWD: Final = 100
 _PAUSE_S: Final = 0.001
-#: What makes the system acknowledge at once; it leaves what comes later to itself, or to the next of these.
+#: What makes the system wait before it acknowledges, and what makes it do so at once.
 _LATER: Final = 0
 _NOW: Final = 2
 
@@ -29,5 +29,9 @@ def delay_acknowledgements(one: socket.socket) -> None:
 
 
 def acknowledge(one: socket.socket) -> None:
-    """Acknowledge what has come on a socket."""
+    """Acknowledge what has come on a socket, and have the system leave what comes then to the next of these calls.
+
+    Where it was so late that the system has acknowledged already, that alone would end the waiting for good.
+    """
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, _NOW)
+    delay_acknowledgements(one)

@@ -23,7 +23,7 @@ _WITNESSES: Final = 500
 #: From each address of this machine, as if they came through different ones.
 _OF_ONE_ADDRESS: Final = 500
 _READ_BYTES: Final = 1 << 18
-#: When nothing came for this long, nothing will.
+#: When no position came for this long, none will.
 _STALLED_S: Final = 30.0
 _EXTENSIONS: Final = (
     b"Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
@@ -158,18 +158,19 @@ class Spectators:
                 delay_acknowledgements(spectator.socket)
         self._wire_bytes = self._reads = self._delivered = 0
         number, begun_s = len(self._all), time.process_time()
-        waiting = number
-        while waiting and (done := self._read_ready(_STALLED_S, positions)) is not None:
-            waiting -= done
+        waiting, delivered, stalled_at = number, 0, time.monotonic() + _STALLED_S
+        while waiting and (left_s := stalled_at - time.monotonic()) > 0:
+            waiting -= self._read_ready(left_s, positions)
+            # Signs of life are asked for whether positions come or not.
+            if self._delivered != delivered:
+                delivered, stalled_at = self._delivered, time.monotonic() + _STALLED_S
         return Watched(
             self._delivered, self._wire_bytes, self._reads, number - len(self._all), time.process_time() - begun_s
         )
 
-    def _read_ready(self, timeout_s: float, positions: int) -> int | None:
-        """Take what has come, for how many it is all that is due or the end; None when nothing came."""
+    def _read_ready(self, timeout_s: float, positions: int) -> int:
+        """Take what has come; return for how many it is all that is due, or the end."""
         ready = self._poll.poll(timeout_s, max(len(self._all), 1))
-        if not ready:
-            return None
         done = sum([self._read(self._all[descriptor], positions) for descriptor, _ in ready])
         if self._is_crowd:
             pause()
@@ -189,7 +190,9 @@ class Spectators:
             acknowledge(spectator.socket)
         stamps, has_ping, spectator.rest = self._incoming.read(spectator.rest + self._buffer[:size])
         if has_ping:
-            spectator.socket.send(PONG)
+            # The server may have gone since; then that is the next thing to read.
+            with contextlib.suppress(ConnectionError):
+                spectator.socket.send(PONG)
         if spectator.is_witness:
             spectator.arrivals.append((now_ns, stamps))
         self._wire_bytes += size

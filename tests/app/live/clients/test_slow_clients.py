@@ -145,6 +145,38 @@ async def test_a_client_that_stays_behind_is_closed(live: LiveFactory) -> None:
         client.close()
 
 
+async def test_a_client_that_reads_behind_the_others_is_alive(side: Side) -> None:
+    """It has bytes waiting whenever it would be pinged: that it reads is the sign of life."""
+    client = await stalled_client(side, TOPIC_7)
+    await Flood(side).until_behind(1)
+    (connection,) = side.live.registry.slow
+    heard_at = connection.heard_at
+    while connection in side.live.registry.slow:
+        await client.json()
+    assert connection.heard_at > heard_at
+    client.close()
+
+
+async def test_a_ping_that_would_wait_stays_due(side: Side) -> None:
+    """A client with bytes waiting at the wrong moment is pinged when it has taken them, not an interval later."""
+    client = await stalled_client(side)
+    (connection,) = side.live.registry.connections
+    answers = 0
+    while not connection.unsent_bytes:
+        connection.send(b'{"filler":"%b"}' % (b"x" * 4000))
+        answers += 1
+    active_at = connection.active_at
+    connection.ping()
+    assert connection.active_at == active_at
+    for _ in range(answers):
+        assert list(await client.json()) == ["filler"]
+    await eventually(lambda: not connection.unsent_bytes, message="it has taken everything")
+    connection.ping()
+    assert connection.active_at > active_at
+    assert await client.frame() == (9, b"")
+    client.close()
+
+
 async def test_a_client_that_never_reads_again_is_dropped(live: LiveFactory) -> None:
     """A closed client that does not even read why is gone after the grace."""
     limits = LiveLimits(slow_client_bytes=LIMIT, gather_s=0, slow_client_s=0.1, close_grace_s=0.2)
