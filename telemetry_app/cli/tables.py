@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.console import Group
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -89,45 +90,65 @@ def of_latency(result: LatencyResult) -> Table:
     return table
 
 
-def of_race(result: RaceResult) -> Table:
-    """Return the table of `telemetry bench race`."""
+def of_race(result: RaceResult) -> Group:
+    """Return what `telemetry bench race` prints: tables that fit an ordinary terminal, and what was to be reached."""
     beside = result.beside_bare_path
-    table = _table(
-        f"{result.devices:,} trackers at {result.hz:g} Hz, one by one",
-        "spectators", "CPU", "CPU/delivery", "CPU/write", "bare sends", "bytes/position", "p50", "p99", "max",
-        "missing", "stored p99", "idle", "others waited", "client CPU",
+    came = _narrow(
+        f"{result.devices:,} trackers at {result.hz:g} Hz, one by one: what came",
+        "spec-\ntators", "p50\nms", "p99\nms", "max\nms", "missing", "bytes a\nposition", "stored\np99 ms",
+        "client\nCPU",
+    )  # fmt: skip
+    took = _narrow(
+        "what the worker took",
+        "spec-\ntators", "CPU", "us a\ndelivery", "us a\nwrite", "bare\nsends", "KB when\nidle", "others\nwaited ms",
     )  # fmt: skip
     for crowd in result.crowds:
-        _add_crowd(table, crowd)
-    goals = "\n".join(
-        f"{'ok ' if goal.reached else 'NOT'}  {goal.what}: {goal.measured:,.2f} (at most {goal.at_most:,g})"
-        for goal in result.goals
-    )
+        _add_crowd(came, took, crowd)
     bare, worker = (
         f"{latency.p50_us / 1000:.2f} / {latency.p99_us / 1000:.2f} ms" for latency in (beside.bare, beside.worker)
     )
-    table.caption = f"p50 / p99 at a steady rate: bare path {bare}, a spectator among ten {worker}\n{goals}"
-    table.caption_justify = "left"
-    return table
+    lines = (
+        f"p50 / p99 at a steady rate: bare path {bare}, a spectator among ten {worker}",
+        *(
+            f"{'ok ' if goal.reached else 'NOT'}  {goal.what}: {goal.measured:,.2f} (at most {goal.at_most:,g})"
+            for goal in result.goals
+        ),
+    )
+    return Group(came, "", took, "", *lines)
 
 
-def _add_crowd(table: Table, crowd: Crowd) -> None:
+def _add_crowd(came: Table, took: Table, crowd: Crowd) -> None:
     cost, taken = crowd.cost, crowd.taken
-    table.add_row(
-        f"{crowd.roles}: {crowd.way}" if crowd.spectators else crowd.roles,
-        f"{crowd.spectators:,}",
-        f"{cost.cpu:.1%}",
-        f"{cost.cpu_us_per_delivery:.2f} us",
-        f"{cost.cpu_us_per_write:.1f} us",
-        f"{cost.bare_sends_per_write:.1f}",
-        f"{cost.bytes_per_position:.0f}",
-        *(f"{ms:,.1f} ms" for ms in (taken.p50_ms, taken.p99_ms, taken.max_ms)),
+    what = f"{crowd.roles}: {crowd.way}" if crowd.spectators else crowd.roles
+    number = f"{crowd.spectators:,}"
+    came.add_row(
+        what,
+        number,
+        *(f"{ms:,.1f}" for ms in (taken.p50_ms, taken.p99_ms, taken.max_ms)),
         f"{crowd.expected - crowd.delivered:,}",
-        f"{crowd.durable.p99_ms:,.0f} ms" if crowd.durable else "",
-        f"{crowd.kb_per_connection:.1f} KB",
-        f"{crowd.connecting_wait_ms:.0f} / {crowd.racing_wait_ms:.0f} ms",
+        f"{cost.bytes_per_position:.0f}",
+        f"{crowd.durable.p99_ms:,.0f}" if crowd.durable else "",
         f"{crowd.client_cpu:.0%}",
     )
+    took.add_row(
+        what,
+        number,
+        f"{cost.cpu:.1%}",
+        f"{cost.cpu_us_per_delivery:.2f}",
+        f"{cost.cpu_us_per_write:.1f}",
+        f"{cost.bare_sends_per_write:.1f}",
+        f"{crowd.kb_per_connection:.1f}",
+        f"{crowd.connecting_wait_ms:.0f} / {crowd.racing_wait_ms:.0f}",
+    )
+
+
+def _narrow(title: str, *headings: str) -> Table:
+    """Return a table of many columns, of which only the first gives way where there is no room."""
+    table = Table(title=title, box=None, padding=(0, 2, 0, 0))
+    table.add_column("")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
 
 
 def _table(title: str, *headings: str) -> Table:

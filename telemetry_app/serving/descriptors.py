@@ -28,6 +28,11 @@ def most_sockets(descriptors: int) -> int:
     return descriptors - min(_ANSWERING, descriptors // 4)
 
 
+def needed_for(sockets: int) -> int:
+    """Return how many descriptors a worker must have to let so many WebSockets in."""
+    return sockets + _KEPT + _ANSWERING
+
+
 def left_for_clients() -> int:
     """Return how many descriptors the clients of a worker may have together."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

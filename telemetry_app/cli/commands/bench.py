@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -13,11 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
-    from rich.table import Table
+    from rich.console import RenderableType
 
     Measure = Callable[[Path, Callable[[str, float], None]], Coroutine[Any, Any, "_Result"]]
 
 _Result = TypeVar("_Result")
+
+_WIDE: Final = 160
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
@@ -156,8 +159,11 @@ def race(spectators: list[int], seconds: int, as_json: bool) -> None:  # noqa: F
     Each side alone, then both with each number of spectators, who get positions one by one or, where the worker grants
     it, in batches, plain and compressed. For up to 1,000 spectators also as if sending might take the whole worker: a
     write for each read. Beside each a bare loop sends as many bytes to as many sockets: what the worker takes for each
-    write is also told in such sends. First a spectator among ten is compared with the shortest way. Each spectator
-    takes an open file (ulimit -n) in two processes.
+    write is also told in such sends ("bare sends"). First a spectator among ten is compared with the shortest way.
+    Each spectator takes an open file in two processes, and each process 480 more (ulimit -Hn).
+
+    "Others waited" is the processor time that the worker took until it told its health, at most: while all connected,
+    and in the race. The list at the end has what was to be reached, and what was NOT.
     """
     from telemetry_app.cli.tables import of_race
     from telemetry_app.tools.bench.race.run import RacePlan, measure
@@ -190,11 +196,12 @@ def _run(measure: Measure[_Result]) -> _Result:
             raise click.ClickException(str(error)) from error
 
 
-def _show(result: _Result, table_of: Callable[[_Result], Table], *, as_json: bool) -> None:
+def _show(result: _Result, table_of: Callable[[_Result], RenderableType], *, as_json: bool) -> None:
     import msgspec
     from rich.console import Console
 
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(result)))
     else:
-        Console().print(table_of(result))
+        # What is not a terminal has no width: figures are not to be cut there.
+        Console(width=None if sys.stdout.isatty() else _WIDE).print(table_of(result))

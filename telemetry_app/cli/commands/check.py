@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from telemetry_app.settings import Settings
+
+
+#: As long as the longest name of a setting.
+_NAME_CHARS: Final = 32
 
 
 @click.command()
@@ -80,4 +84,4 @@ def _print(finding: Finding) -> None:
     mark = click.style("ok   ", fg="green") if finding.ok else click.style("wrong", fg="red", bold=True)
     if finding.warning:
         mark = click.style("warn ", fg="yellow")
-    click.echo(f"{mark}  {finding.name:<29} {finding.text}")
+    click.echo(f"{mark}  {finding.name:<{_NAME_CHARS}} {finding.text}")

@@ -60,7 +60,7 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--device", "device_id", help="IMEI of one tracker; without it, all.")
-@click.option("--from", "first", type=_Time(), help="First timestamp; a day ago if left out.")
+@click.option("--from", "first", type=_Time(), help="First timestamp; a day ago, or before --to, if left out.")
 @click.option("--to", "last", type=_Time(), help="Last timestamp.")
 @click.option("--most", type=click.IntRange(1), default=1000, show_default=True, help="Most positions, the newest.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -68,8 +68,10 @@ def list_(*, device_id: str | None, first: datetime | None, last: datetime | Non
     """Print faulty positions, the newest first: timestamp, device, reason, place, and when each came in."""
     from telemetry_app.core.positions.marks import find
 
-    begin = datetime.now(UTC) - _A_DAY if first is None else first
-    found = _with_database(lambda connection: find(connection, device_id, begin, last or _LAST, most=most))
+    end = last or _LAST
+    begin = min(end, datetime.now(UTC)) - _A_DAY if first is None else first
+    _check_order(begin, end)
+    found = _with_database(lambda connection: find(connection, device_id, begin, end, most=most))
     if as_json:
         click.echo(json.dumps(found, default=_iso, indent=2))
         return
@@ -98,21 +100,26 @@ def mark(*, device_id: str, first: datetime, last: datetime | None, reason: str)
 @_device
 @_first
 @_last
-def unmark(*, device_id: str, first: datetime, last: datetime | None) -> None:
-    """Let positions of a device be shown again, whoever marked them."""
+@click.option("--reason", help="Only those marked for this reason; without it all, those that the workers marked too.")
+def unmark(*, device_id: str, first: datetime, last: datetime | None, reason: str | None) -> None:
+    """Let positions of a device be shown again."""
     from telemetry_app.core.positions import marks
 
     span = _span(device_id, first, last)
-    click.echo(f"unmarked {_with_database(lambda connection: marks.unmark(connection, span))}")
+    click.echo(f"unmarked {_with_database(lambda connection: marks.unmark(connection, span, reason))}")
 
 
 def _span(device_id: str, first: datetime, last: datetime | None) -> Span:
     from telemetry_app.core.positions.marks import Span
 
     span = Span(device_id, first, last or first)
-    if span.last < span.first:
-        raise click.BadParameter("is before --from", param_hint="--to")
+    _check_order(span.first, span.last)
     return span
+
+
+def _check_order(first: datetime, last: datetime) -> None:
+    if last < first:
+        raise click.BadParameter("is before --from", param_hint="--to")
 
 
 def _with_database(act: Callable[[asyncpg.Connection[Any]], Awaitable[T]]) -> T:

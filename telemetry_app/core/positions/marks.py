@@ -28,7 +28,7 @@ WHERE device_id = $1 AND ts BETWEEN $2 AND $3 AND NOT faulty
 """
 _UNMARK: Final = """
 UPDATE positions SET faulty = false, faulty_reason = NULL
-WHERE device_id = $1 AND ts BETWEEN $2 AND $3 AND faulty
+WHERE device_id = $1 AND ts BETWEEN $2 AND $3 AND faulty AND ($4::text IS NULL OR faulty_reason = $4)
 """
 
 
@@ -62,14 +62,14 @@ async def mark(connection: asyncpg.Connection[Any], span: Span, reason: str) -> 
         return _rows(await connection.execute(_MARK, *span, reason))
 
 
-async def unmark(connection: asyncpg.Connection[Any], span: Span) -> int:
-    """Let positions be shown again; return how many were not.
+async def unmark(connection: asyncpg.Connection[Any], span: Span, reason: str | None) -> int:
+    """Let positions be shown again, those marked for a reason or, with None, all; return how many were not.
 
     Raises:
         asyncpg.PostgresError: The server refuses.
     """
     async with _unless_locked(connection):
-        return _rows(await connection.execute(_UNMARK, *span))
+        return _rows(await connection.execute(_UNMARK, *span, reason))
 
 
 @contextlib.asynccontextmanager

@@ -140,7 +140,8 @@ def _foreign(origin: str, host: str, allowed_origins: Collection[str]) -> Refusa
         advice = f"{seen}: not in LIVE_ALLOWED_ORIGINS; if this page may connect, add its origin"
     else:
         advice = (
-            f"{seen}: not the same; set LIVE_ALLOWED_ORIGINS to the origin, or let the proxy pass on the page's Host"
+            f"{seen}: not the same; if this page may connect, name its origin and the map's own in"
+            " LIVE_ALLOWED_ORIGINS, or let the proxy pass on the page's Host"
         )
     return Refusal(403, "origin", _FOREIGN, advice)
 

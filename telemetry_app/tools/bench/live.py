@@ -9,6 +9,7 @@ import asyncpg
 import msgspec
 
 from telemetry_app.database.migrate import migrate
+from telemetry_app.serving.descriptors import needed_for
 from telemetry_app.tools.bench import targets
 from telemetry_app.tools.bench.helper import Helper
 from telemetry_app.tools.bench.targets import Load, Target
@@ -37,8 +38,6 @@ _WHOLE_LOOP: Final = {
     "LIVE_MAX_CONNECTIONS_PER_ADDRESS": "100000",
     "LIVE_ENTRY_FIELDS": "",
 }
-#: Files that a process has open in addition to its sockets.
-_OTHER_FILES: Final = 200
 
 
 class LivePlan(NamedTuple):
@@ -91,7 +90,7 @@ async def measure(plan: LivePlan, folder: Path, say: Callable[[str, float], None
         EmbeddedServerError: A server or a worker did not start.
         RuntimeError: A frame was missing or doubled, or the system allows too few open files.
     """
-    allow_open_files(max(plan.subscribers, plan.idle) + _OTHER_FILES)
+    allow_open_files(needed_for(max(plan.subscribers, plan.idle)))
     async with Stack(folder, _WHOLE_LOOP) as stack:
         await prepare(stack.postgres.url)
         async with Helper("telemetry_app.tools.bench.sink") as sink:

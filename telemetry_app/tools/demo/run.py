@@ -73,7 +73,7 @@ async def run_demo(plan: DemoPlan, folder: Path) -> Report:
         await _enter_devices(stack, plan.devices)
         worker = stack.start_worker()
         await worker.wait_ready()
-        _tell(worker, open_browser=plan.open_browser)
+        _tell(stack, worker, open_browser=plan.open_browser)
         try:
             return await _show(stack, worker, plan)
         except ExceptionGroup as group:
@@ -87,11 +87,12 @@ async def _enter_devices(stack: Stack, devices: int) -> None:
     await database.close()
 
 
-def _tell(worker: WorkerProcess, *, open_browser: bool) -> None:
+def _tell(stack: Stack, worker: WorkerProcess, *, open_browser: bool) -> None:
     page = f"{worker.live_url}/#event={EVENT_ID}"
     metrics = worker.metrics_url
     click.echo(f"live map: {page}")
     click.echo(f"metrics:  {metrics}/metrics   health: {metrics}/readyz   log: {worker.log_path}")
+    click.echo(f"commands: REDIS_URL={stack.valkey.url} POSTGRES_URL={stack.postgres.url} telemetry faulty list")
     if open_browser:
         webbrowser.open(page)
 

@@ -306,9 +306,10 @@ async def test_the_command(
     assert all(line.startswith("ok ") for line in lines)
     named = [line.split()[1] for line in lines]
     assert named[: len(Settings.model_fields)] == [field.upper() for field in Settings.model_fields]
-    assert f"ok     REDIS_TELEMETRY_STREAM        {stream} (set)" in lines
-    assert "ok     DIRECTUS_BASE_URL             unset (default)" in lines
-    assert "ok     LIVE_TRUSTED_PROXIES          10.0.0.0/8,::1/128 (set)" in lines
+    assert f"ok     REDIS_TELEMETRY_STREAM           {stream} (set)" in lines
+    assert "ok     DIRECTUS_BASE_URL                unset (default)" in lines
+    assert "ok     LIVE_TRUSTED_PROXIES             10.0.0.0/8,::1/128 (set)" in lines
+    assert "ok     LIVE_MAX_CONNECTIONS_PER_ADDRESS 1000 (default)" in lines
     monkeypatch.setenv("F_DEBUG", "1")  # with which a worker refuses to start
     status, lines = await asyncio.to_thread(run)
     assert status == 1

@@ -61,6 +61,15 @@ async def test_listing(url: str) -> None:
     assert datetime.fromisoformat(listed[0]["ts"]) == NOW + timedelta(seconds=4)
 
 
+async def test_listing_up_to_a_time(url: str) -> None:
+    """Without a beginning it is the day before; an end before the beginning is a mistake."""
+    end = ("--to", (NOW - timedelta(days=29, hours=12)).isoformat())
+    assert (await telemetry(url, "faulty", "list", *end))[2] == "1 faulty position"
+    code, _, errors = await telemetry(url, "faulty", "list", "--from", at(0), *end)
+    assert code == 2
+    assert "Invalid value for --to: is before --from" in errors
+
+
 async def test_marking(url: str) -> None:
     """A device's positions from one time to another are marked with a reason; who is marked already keeps theirs."""
     assert await telemetry(url, "faulty", "mark", *DEVICE, "--from", at(3), "--to", at(9), "--reason", "towed") == (
@@ -78,6 +87,14 @@ async def test_unmarking(url: str) -> None:
     """Whoever marked them, they are good again, and have no reason."""
     assert await telemetry(url, "faulty", "unmark", *DEVICE, "--from", at(0), "--to", at(9)) == (0, "unmarked 1", "")
     assert await marked(url) == [("b", 0, "null-island")]
+
+
+async def test_unmarking_what_had_a_reason(url: str) -> None:
+    """What the workers marked stays marked, so that a mistaken mark is undone without showing what cannot be true."""
+    everything = (*DEVICE, "--from", at(0), "--to", at(9))
+    await telemetry(url, "faulty", "mark", *everything, "--reason", "towed")
+    assert await telemetry(url, "faulty", "unmark", *everything, "--reason", "towed") == (0, "unmarked 4", "")
+    assert await marked(url) == [("a", 4, "ahead"), ("b", 0, "null-island")]
 
 
 async def test_ids_and_reasons_that_a_terminal_would_act_on(url: str) -> None:
@@ -140,7 +157,7 @@ async def test_a_table_that_is_locked(url: str, monkeypatch: pytest.MonkeyPatch)
             for act in (
                 marks.find(connection, None, NOW, SPAN.last, most=1),
                 marks.mark(connection, SPAN, "x"),
-                marks.unmark(connection, SPAN),
+                marks.unmark(connection, SPAN, None),
             ):
                 with pytest.raises(asyncpg.LockNotAvailableError):
                     await act

@@ -6,12 +6,14 @@ import asyncio
 import base64
 import contextlib
 import os
+import resource
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 
 import aiohttp
 import pytest
 
+from telemetry_app.serving import descriptors
 from telemetry_app.tools.embedded.worker import COMMAND, WorkerProcess
 from tests.support.bundle import built
 from tests.support.waiting import eventually
@@ -159,6 +161,14 @@ async def test_health_is_asked_by_a_crowd(worker: WorkerProcess, pipeline: Pipel
     """Connections kept open on the port of metrics and health cut off neither."""
     async with crowd(int(worker.env["METRICS_PORT"]), 1500):
         await all_goes_on(worker, pipeline)
+
+
+@pytest.mark.parametrize("sockets", [1, 300, 1000, 10_000])
+def test_what_so_many_sockets_need(monkeypatch: pytest.MonkeyPatch, sockets: int) -> None:
+    """A worker that may open so many files lets them all in."""
+    limit = descriptors.needed_for(sockets)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    assert descriptors.most_sockets(descriptors.left_for_clients()) >= sockets
 
 
 @pytest.mark.parametrize(("soft", "hard"), [(64, 700), (700, 700)])

@@ -107,6 +107,7 @@ def test_interrupted_demo_leaves_nothing(tmp_path: Path, start: Sequence[str], e
         finally:
             demo.kill()
     assert "live map: http://127.0.0.1:" in seen
+    assert re.search(r"commands: REDIS_URL=redis://127\.0\.0\.1:\d+\S* POSTGRES_URL=postgresql://\S+ telemetry ", seen)
     assert (demo.returncode, rest.splitlines()[-1]) == (0, "stopped")
     asyncio.run(eventually(lambda: left_in(tmp_path) == [], message="no process and no file is left"))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import asyncpg
 import psutil
 
+from telemetry_app.serving.descriptors import needed_for
 from telemetry_app.tools.bench.helper import Helper
 from telemetry_app.tools.bench.live import prepare
 from telemetry_app.tools.bench.race.bare import beside_the_bare_path
@@ -36,8 +37,6 @@ _WARM_UP_ROUNDS: Final = 2
 _WARM_UP_SPECTATORS: Final = 500
 _STORED_TIMEOUT_S: Final = 30.0
 _POLL_S: Final = 0.02
-#: Files that a process has open in addition to its sockets.
-_OTHER_FILES: Final = 300
 _EVERYBODY: Final = "1000000"
 _VARIABLES: Final = {
     "LIVE_AUTH": "none",
@@ -79,7 +78,7 @@ async def measure(plan: RacePlan, folder: Path, say: Callable[[str, float], None
         EmbeddedServerError: A server or a worker did not start.
         RuntimeError: A position came twice or out of order, or was not stored, or the system allows too few open files.
     """
-    allow_open_files(max(plan.spectators) + _OTHER_FILES)
+    allow_open_files(needed_for(max(plan.spectators)))
     cases = list(_cases(plan.spectators))
     async with (
         Stack(folder, _VARIABLES) as stack,

@@ -85,10 +85,17 @@ async def test_several_cookie_headers(side: Side) -> None:
     writer.close()
 
 
+#: A list replaces the same origin, so the map's own belongs in it.
+NOT_THE_SAME = (
+    "not the same; if this page may connect, name its origin and the map's own in LIVE_ALLOWED_ORIGINS,"
+    " or let the proxy pass on the page's Host"
+)
+
+
 @pytest.mark.parametrize(
     ("allowed", "advice"),
     [
-        ((), "not the same; set LIVE_ALLOWED_ORIGINS to the origin, or let the proxy pass on the page's Host"),
+        ((), NOT_THE_SAME),
         (("https://maps.example",), "not in LIVE_ALLOWED_ORIGINS; if this page may connect, add its origin"),
     ],
 )
