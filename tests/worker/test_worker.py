@@ -1,5 +1,6 @@
 """A real worker process between real servers."""
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -41,6 +42,20 @@ async def test_both_forms_store_every_record_and_leave_in_order(
     })  # fmt: skip
     assert await worker.stop() == 0
     assert {state.count for state in (await pipeline.states()).values()} == {31, 32}
+
+
+async def test_records_that_come_one_by_one_are_stored_together(pipeline: Pipeline, start_worker: StartWorker) -> None:
+    """However they come, they cost the database few statements a second: each costs as much as many rows do."""
+    worker = start_worker(**STEADY)
+    await worker.wait_ready()
+    clock = asyncio.get_running_loop().time
+    begun_at = clock()
+    for second in range(200):
+        await pipeline.publish([record(1, second)])
+        await asyncio.sleep(0.005)
+    await eventually(lambda: _count(pipeline, 200), message="all rows are stored")
+    statements = (await worker.metrics())["processor_position_write_duration_seconds_count"]
+    assert statements <= 15 * (clock() - begun_at) + 2
 
 
 @pytest.mark.parametrize("command", [pytest.param(FAUST, id="faust"), pytest.param(TELEMETRY, id="telemetry")])
