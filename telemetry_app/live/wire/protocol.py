@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
     from telemetry_app.live.wire.position import LivePosition
 
-#: Longest topic and longest cursor that a client may send, and longest id as JSON, in characters.
+#: Longest cursor that a client may send, and longest id as JSON, in characters.
 MAX_TEXT: Final = 255
+#: Longest topic. No event has so long an id: one that is too long is not found, as others that no event can have.
+_MAX_TOPIC: Final = 1024
 _EVENT: Final = "event:"
 
 #: What is told of an entry: fields of Directus as text or numbers.
@@ -61,7 +63,7 @@ class CloseCode(enum.IntEnum):
 class _ClientFrame(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, hide_input_in_errors=True)
 
-    topic: str = Field(min_length=1, max_length=MAX_TEXT, description="`event:` and the id of an event")
+    topic: str = Field(min_length=1, max_length=_MAX_TOPIC, description="`event:` and the id of an event")
     id: JsonValue = Field(None, description=f"Handed back with the answer; at most {MAX_TEXT} characters of JSON")
 
 

@@ -172,6 +172,8 @@ async def test_a_faulty_position_does_not_come_back(side: Side) -> None:
         ("..", "not-found"),
         (" ", "not-found"),
         (f"{SEVEN} ", "not-found"),
+        ("x" * 255, "forbidden"),
+        ("x" * 256, "not-found"),
     ],
 )
 async def test_an_event_that_there_is_not(side: Side, event_id: str, code: str) -> None:

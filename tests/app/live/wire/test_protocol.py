@@ -82,7 +82,7 @@ def test_an_id_comes_back(value: Any) -> None:
         b'{"type":"subscribe"}',
         b'{"type":"subscribe","topic":7}',
         b'{"type":"subscribe","topic":""}',
-        b'{"type":"subscribe","topic":"' + b"x" * 256 + b'"}',
+        b'{"type":"subscribe","topic":"' + b"x" * 1025 + b'"}',
         b'{"type":"subscribe","topic":"event:7","since":7}',
         b'{"type":"subscribe","topic":"event:7","since":"' + b"1" * 256 + b'"}',
         b'{"type":"subscribe","topic":"event:7","batch":1}',
