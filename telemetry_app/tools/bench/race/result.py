@@ -181,8 +181,8 @@ def goals(crowds: Sequence[Crowd], compared: Compared) -> list[Goal]:
     return [*found, *_flat(crowds)]
 
 
-#: Share of a processor, by roles and number of spectators. None for a few: that positions leave at once, each by itself,
-#: is what they are asked for.
+#: Share of a processor, by roles and number of spectators. None for a few: that positions leave at once, each by
+#: itself, is what they are asked for.
 _MOST_CPU = {("write", 0): 5, ("live", 0): 4, ("write,live", 1000): 20, ("write,live", 10_000): 40}
 _MOST_BYTES = {1000: 65, 10_000: 35}
 #: Early enough for anybody, and what a spectator costs is not taken from it.
