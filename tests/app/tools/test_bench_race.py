@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given, strategies as st
 from rich.console import Console
 
 from telemetry_app.cli.tables import of_race
@@ -128,6 +129,33 @@ def test_incoming() -> None:
     assert (piece.stamps, piece.has_ping, piece.rest) == ((1, 2, 3, 4), True, begun[:-2])
     piece = incoming.read(piece.rest + begun[-2:])
     assert (piece.stamps, piece.has_ping, piece.rest) == ((5,), False, b"")
+
+
+#: Frames alike, so that their pieces are.
+SENT = [text_frame(b'{"ts":%d}' % (number // 2)) for number in range(6)]
+SENT[2:2] = SENT[5:5] = [PING]
+
+
+@given(st.lists(st.sets(st.integers(1, len(b"".join(SENT)) - 1), max_size=5), min_size=1, max_size=4))
+def test_incoming_of_several(cuts: list[set[int]]) -> None:
+    """Each spectator has everything once, in whatever pieces it comes to each and whatever comes to others between."""
+    incoming, sent = Incoming(), b"".join(SENT)
+    ends = [sorted({*some, len(sent)}) for some in cuts]
+    begins, rests = [0] * len(cuts), [b""] * len(cuts)
+    stamps: list[list[int]] = [[] for _ in cuts]
+    pings = [0] * len(cuts)
+    while any(ends):
+        for number, left in enumerate(ends):
+            if left:
+                begin, begins[number] = begins[number], left.pop(0)
+                piece = incoming.read(rests[number] + sent[begin : begins[number]])
+                stamps[number] += piece.stamps
+                pings[number] += piece.has_ping
+                rests[number] = piece.rest
+    assert stamps == [[0, 0, 1, 1, 2, 2]] * len(cuts)
+    assert rests == [b""] * len(cuts)
+    # Two that come in one piece are answered by one sign of life.
+    assert set(pings) <= {1, 2}
 
 
 def test_a_crowd_acknowledges_in_its_own_time() -> None:

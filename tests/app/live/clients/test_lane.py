@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import struct
 from collections.abc import AsyncIterator
 
 import pytest
@@ -15,6 +16,7 @@ from telemetry_app.live.clients.limits import LiveLimits
 from telemetry_app.live.clients.subscription import Gate, Subscription
 from telemetry_app.live.delivery.announcing import Announcer
 from telemetry_app.live.delivery.requests import RequestHandler
+from telemetry_app.live.wire.frames import text_frame
 from tests.app.live.directus.rights import SEVEN, TOPIC_7
 from tests.app.live.harness import LiveFactory, Side, ask, publish, race_ms, receive
 from tests.app.live.rawsocket import RawClient
@@ -69,6 +71,15 @@ class Crowd:
         """See that the last position is the next thing that comes to these."""
         for client in clients:
             assert [position["ts"] for position in positions_of(await client.json())] == [self.ts_ms]
+
+
+def write_to_all(crowd: Crowd, frame: bytes, way: str) -> None:
+    """Write a frame to all together, or to one after the other."""
+    if way == "lane":
+        crowd.lane.write(frame, crowd.lane.turn)
+        return
+    for connection in crowd.connections:
+        connection.write(frame)
 
 
 @pytest.fixture
@@ -160,12 +171,70 @@ async def test_a_steady_socket_that_takes_a_part_is_given_the_rest(crowd: Crowd)
     assert len(crowd.steady) == 3
 
 
+@pytest.mark.parametrize("way", ["lane", "connection"])
+async def test_a_socket_that_takes_a_part_of_a_frame_is_given_its_rest(crowd: Crowd, way: str) -> None:
+    """Each byte comes once: what comes next is a frame again."""
+    filler = "".join(str(number) for number in range(50_000))
+    frame = text_frame(b'{"type":"answer","filler":"%b"}' % filler.encode())
+    connection, *_ = crowd.connections
+    with socket.socket(fileno=os.dup(connection.descriptor)) as own:
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    write_to_all(crowd, frame, way)
+    assert 0 < connection.unsent_bytes < len(frame)
+    for client in crowd.clients:
+        assert (await client.json())["filler"] == filler
+    await crowd.publish()
+    await crowd.come_to(*crowd.clients)
+
+
+@pytest.mark.parametrize("way", ["lane", "connection"])
+async def test_a_client_that_is_cut_off_is_nobody_else_s_loss(crowd: Crowd, way: str) -> None:
+    """Its socket refuses what it is given before anybody has noticed; the others are given it."""
+    connection, *_ = crowd.connections
+    cut_off, *others = crowd.clients
+    cut_off._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    cut_off.close()
+    write_to_all(crowd, text_frame(b'{"type":"answer"}'), way)
+    assert not connection.steady
+    for client in others:
+        assert await client.json() == {"type": "answer"}
+    await crowd.publish()
+    await crowd.come_to(*others)
+
+
 async def test_a_steady_socket_that_is_closing_and_takes_a_part_is_looked_at(crowd: Crowd) -> None:
     """The rest is dropped, and nothing is written behind a part of a frame."""
     connection, *_ = crowd.connections
     connection._transport.close()
     crowd.lane.write(bytes(2**25), crowd.lane.turn)
     assert (connection.steady, connection.unsent_bytes) == ([], 0)
+
+
+@pytest.mark.parametrize("end", ["of the connection", "of the socket"])
+async def test_nothing_is_kept_behind_an_end(crowd: Crowd, end: str) -> None:
+    """What the socket has not taken by then still comes, and what would come behind it does not."""
+    connection, *_ = crowd.connections
+    while not connection.unsent_bytes:
+        connection.send(b'{"type":"answer","filler":"%b"}' % (b"x" * 4000))
+    if end == "of the connection":
+        connection.close()
+    else:
+        connection._transport.close()
+    connection.keep(text_frame(b'{"type":"late"}'))
+    frames, code = await crowd.clients[0].rest()
+    assert {frame["type"] for frame in frames} == {"answer"}
+    assert code == (1001 if end == "of the connection" else None)
+
+
+async def test_who_may_end_without_a_word_is_never_steady(crowd: Crowd) -> None:
+    """Its descriptor may be somebody else's by the next round: it is looked at each time."""
+    connection, *_ = crowd.connections
+    connection.end_is_announced = False
+    connection.disturb()
+    for _ in range(2):
+        await crowd.publish()
+        await crowd.come_to(*crowd.clients)
+    assert (connection.steady, len(crowd.steady)) == ([], 2)
 
 
 async def test_more_than_a_client_may_cost_is_not_written(crowd: Crowd) -> None:

@@ -194,6 +194,14 @@ async def test_sorting_holds_nobody_up(url: str, monkeypatch: pytest.MonkeyPatch
     assert threading.get_ident() not in threads
 
 
+async def test_workers_do_not_read_together(url: str) -> None:
+    """The time between two reads is up to a tenth shorter than was asked for, and never longer."""
+    async with known(url, LiveObserved(), refresh_s=100.0) as events:
+        waits_s = [events._wait_s() for _ in range(200)]
+    assert 90.0 <= min(waits_s) < 92.0
+    assert 98.0 < max(waits_s) <= 100.0
+
+
 async def test_the_end(url: str) -> None:
     """It stops at once, in the middle of a wait."""
     async with pool(url) as postgres:
