@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: How long it may hold the loop: others wait as long, and then have their turn. To tell the worker's health takes half
 #: a dozen turns, one after the other, and to store what came a dozen.
-_LONGEST_S: Final = 0.0006
+_LONGEST_S: Final = 0.0005
 
 _seq = attrgetter("seq")
 

@@ -175,7 +175,7 @@ def test_a_crowd_acknowledges_in_its_own_time() -> None:
                 waiting.append(unacknowledged(sender))
                 time.sleep(late_s)
                 receiver.recv(100)
-                acknowledge(receiver)
+                acknowledge(receiver, 0)
                 assert unacknowledged(sender) == 0
             # A machine that stands still for as long leaves one or the other to the system after all.
             assert 1 in waiting[1:]

@@ -87,7 +87,7 @@ def _take(one: socket.socket, buffer: bytearray, is_crowd: bool) -> int:  # noqa
     """Read what has come on a socket; return how much that is."""
     size = one.recv_into(buffer)
     if is_crowd:
-        acknowledge(one)
+        acknowledge(one, 0)
     return size
 
 

@@ -178,16 +178,17 @@ class Spectators:
 
     def _read(self, spectator: _Spectator, positions: int) -> bool:
         """Take what has come for a spectator; return whether it has everything now, or its connection is gone."""
-        size = 0
-        with contextlib.suppress(ConnectionError):
+        try:
             size = spectator.socket.recv_into(self._buffer)
+        except ConnectionError:
+            size = 0
         if not size:
             del self._all[spectator.socket.fileno()]
             spectator.socket.close()
             return spectator.got < positions
         now_ns = time.monotonic_ns()
         if self._is_crowd:
-            acknowledge(spectator.socket)
+            acknowledge(spectator.socket, self._reads)
         stamps, has_ping, spectator.rest = self._incoming.read(spectator.rest + self._buffer[:size])
         if has_ping:
             # The server may have gone since; then that is the next thing to read.
