@@ -290,7 +290,7 @@ class App {
   }
 
   private forget(): void {
-    this.replaying.stop();
+    this.replaying.leave();
     this.reaching?.abort();
     this.reaching = undefined;
     this.store.clear();

@@ -71,16 +71,21 @@ export class Replaying {
 
   /** Show what is live again. */
   stop(): void {
+    if (this.leave()) this.host.ended();
+  }
+
+  /** End without going back to what is live: the event itself is left. False if nothing was replayed. */
+  leave(): boolean {
     this.asking?.abort();
     this.asking = this.wantedMs = undefined;
     this.bar.close();
-    if (this.current === undefined) return;
+    if (this.current === undefined) return false;
     clearInterval(this.timer);
     delete document.body.dataset["replay"];
     const { current } = this;
     this.current = undefined;
     current.stop();
-    this.host.ended();
+    return true;
   }
 
   private async start(): Promise<void> {

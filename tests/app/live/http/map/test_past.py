@@ -6,7 +6,7 @@ from playwright.async_api import expect
 
 from tests.app.live.browsing import TIMEOUT_S, enter
 from tests.app.live.harness import now_ms, publish
-from tests.app.live.http.map.test_map import ONE, TWO, Site, site
+from tests.app.live.http.map.test_map import AHEAD_S, ONE, TWO, Site, site
 from tests.support.waiting import eventually
 
 __all__ = ("site",)
@@ -81,3 +81,19 @@ async def test_an_event_is_replayed(site: Site) -> None:
         await page.until_devices({ONE: 45, TWO: 46})
         await expect(page.page.locator("#status-text")).to_have_text("Live")
         assert page.complaints == []
+
+
+async def test_an_event_that_is_left_during_its_replay_asks_nothing_of_the_next(site: Site) -> None:
+    """Until the next event is live, nothing is asked about it: there may be none."""
+    asked: list[str] = []
+    async with site.watching(ONE) as tab:
+        await site.publish({ONE: 41.1}, ahead_s=-AHEAD_S)
+        await site.publish({ONE: 41.2})
+        await site.stored(2)
+        await tab.page.get_by_role("button", name="Replay").click()
+        await expect(tab.page.locator("#status-text")).to_have_text("Replay")
+        tab.page.on("request", lambda request: asked.append(request.url))
+        await tab.open("8")
+        await tab.until("not-found")
+        assert [url for url in asked if "/live/" in url] == []
+        assert tab.complaints == []
