@@ -90,6 +90,7 @@ class FanOut:
         self._has_passed = asyncio.Event()
         self._serving = asyncio.Lock()
         self._pace = Pace(share=limits.broadcast_share, longest_s=limits.gather_s)
+        self._rest_s = 0.0
         self._version = 0
         self._sorted_since = 0
         self.vector: Vector = (BEFORE_ALL,) * len(streams)
@@ -125,9 +126,10 @@ class FanOut:
         if passed.orphans:
             self._observer.orphans(passed.orphans)
         self.settle()
-        # `serve` says when to read on.
-        self._source.rest(float("inf"))
-        self._has_passed.set()
+        if not self._serve_at_once():
+            # `serve` says when to read on.
+            self._source.rest(float("inf"))
+            self._has_passed.set()
 
     async def serve(self) -> None:
         """Give clients their turns for ever: round after round with rests between, as long as somebody lacks anything.
@@ -138,7 +140,8 @@ class FanOut:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_READ_S if self._turns.waiting else None):
                     await self._has_passed.wait()
-            if rest_s := await self._serve_once():
+            rest_s, self._rest_s = self._rest_s, 0.0
+            if rest_s := rest_s or await self._serve_once():
                 await asyncio.sleep(rest_s)
             self._has_passed.clear()
             self._source.rest(0.0)
@@ -251,6 +254,18 @@ class FanOut:
     def _newer(self, subscription: Subscription, seq: int) -> list[Sighting]:
         devices = self._device_events.devices_of(subscription.event_id)
         return subscription.passing(self._history.after(devices, seq))
+
+    def _serve_at_once(self) -> bool:
+        """Give every client a turn now, and the next position too; False if that is up to `serve`."""
+        if self._has_passed.is_set() or self._serving.locked() or not self._registry.is_watched:
+            return False
+        clock = asyncio.get_running_loop().time
+        begun_at = clock()
+        spent_s = self._turns.go_at_once()
+        if spent_s is None:
+            return False
+        self._rest_s = self._pace.rest_s(spent_s, begun_at=begun_at, ended_at=clock())
+        return not self._rest_s
 
     async def _serve_once(self) -> float:
         """Give every client a turn; return how long positions are to gather in proportion to what that took."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from faust_redis.redis.replies import EntryId
 from telemetry_app.live.positions.history import History, Sighting, sight
+from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.position import LivePosition
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def group(
             late += 1
             continue
         history.seq += 1
-        sighting = sight(live, appended, partition=partition, tail=tail, seq=history.seq, now=now)
+        where = cursor.text(partition, entry_id.decode(), tail)
+        sighting = sight(live, where, appended, partition=partition, seq=history.seq, now=now)
         history.add(sighting)
         for event_id in events:
             by_event.setdefault(event_id, []).append(sighting)

@@ -172,9 +172,9 @@ class Resumer:
         return [
             sight(
                 LivePosition.from_position(position, appended.ms),
+                cursor.text(partition, entry_id.decode(), tail),
                 appended,
                 partition=partition,
-                tail=tail,
                 seq=0,
                 now=now - max(clock - appended.ms / 1000, 0.0),
             )

@@ -41,6 +41,8 @@ class Turns:
         self._history = history
         self._observer = observer
         self._passed: dict[str, _Passed] = {}
+        # Of a round that was begun at once.
+        self._begun_s = 0.0
 
     @property
     def waiting(self) -> int:
@@ -58,8 +60,21 @@ class Turns:
         for subscription in self._registry.of(connection):
             self._give((subscription,), self._passed.get(subscription.topic))
 
+    def go_at_once(self) -> float | None:
+        """Give every client a turn, as far as that goes without letting others have theirs.
+
+        Returns:
+            The processor time that it took, in seconds; None when `go_round` is to go on.
+        """
+        since_s, deadline = time.thread_time(), time.perf_counter() + _LONGEST_S
+        for _ in self._round():
+            if time.perf_counter() > deadline:
+                self._begun_s = time.thread_time() - since_s
+                return None
+        return time.thread_time() - since_s
+
     async def go_round(self, meanwhile: Callable[[float], None]) -> float:
-        """Give every client a turn.
+        """Give every client a turn that had none at once.
 
         Args:
             meanwhile: Called whenever others had their turn, with the processor time that the round has taken so far.
@@ -67,7 +82,8 @@ class Turns:
         Returns:
             The processor time that it took, without the turns of others, in seconds.
         """
-        spent_s, since_s, deadline = 0.0, time.thread_time(), time.perf_counter() + _LONGEST_S
+        spent_s, self._begun_s = self._begun_s, 0.0
+        since_s, deadline = time.thread_time(), time.perf_counter() + _LONGEST_S
         for _ in self._round():
             if time.perf_counter() > deadline:
                 spent_s += time.thread_time() - since_s

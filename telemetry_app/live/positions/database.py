@@ -90,7 +90,7 @@ class PositionsTable:
             self._observer.snapshot_failed()
             return None
         return [
-            LivePosition(device_id, latitude, longitude, epoch_ms(ts), speed, angle, epoch_ms(seen))
+            LivePosition(device_id, latitude, longitude, epoch_ms(ts), speed, angle, (epoch_ms(seen), epoch_ms(ts)))
             for device_id, latitude, longitude, ts, speed, angle, seen in rows
         ]
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from faust_redis.redis.replies import BEFORE_ALL, EntryId
-from telemetry_app.live.wire import cursor
 from telemetry_app.live.wire.cursor import Vector
 from telemetry_app.live.wire.position import is_newer
 from telemetry_app.live.wire.protocol import position_body
@@ -57,11 +56,9 @@ class Sighting(msgspec.Struct, frozen=True, gc=False):
         return self.body, self.cursor
 
 
-def sight(live: LivePosition, entry_id: EntryId, *, partition: int, tail: str, seq: int, now: float) -> Sighting:
-    """Return a position as it is remembered and sent."""
-    where = cursor.text(partition, str(entry_id), tail)
-    body = position_body(live, where)
-    return Sighting(seq, live.device_id, live.rank, partition, entry_id, now, where, body)
+def sight(live: LivePosition, where: str, entry_id: EntryId, *, partition: int, seq: int, now: float) -> Sighting:
+    """Return a position as it is remembered and sent, with `where` to resume after it."""
+    return Sighting(seq, live.device_id, live.rank, partition, entry_id, now, where, position_body(live, where))
 
 
 class History:
@@ -87,7 +84,10 @@ class History:
 
     def is_late(self, device_id: str, rank: Rank) -> bool:
         """Tell whether a position is no newer than what is known of its device, or than what was taken back."""
-        is_new = is_newer(rank, self._known.get(device_id)) and is_newer(rank, self._taken_back.get(device_id))
+        is_new = is_newer(rank, self._known.get(device_id))
+        # Nearly always nothing was taken back.
+        if is_new and self._taken_back:
+            is_new = is_newer(rank, self._taken_back.get(device_id))
         return not is_new
 
     def newest(self, device_id: str) -> Sighting | None:
@@ -99,9 +99,8 @@ class History:
     def add(self, sighting: Sighting) -> None:
         """Add a position that is newer than what is known of its device."""
         self._known[sighting.device_id] = sighting.rank
-        taken_back = self._taken_back.get(sighting.device_id)
-        if taken_back is not None and sighting.rank >= taken_back:
-            del self._taken_back[sighting.device_id]
+        if self._taken_back:
+            self._make_up_for(sighting)
         recent = self._recent.get(sighting.device_id)
         if recent is None:
             self._recent[sighting.device_id] = deque([sighting], maxlen=_MOST_KEPT)
@@ -126,8 +125,7 @@ class History:
             now: Loop time, in seconds.
         """
         self.seq += 1
-        body = position_body(live, where)
-        sighting = Sighting(self.seq, live.device_id, live.rank, 0, NO_ENTRY, now, where, body)
+        sighting = sight(live, where, NO_ENTRY, partition=0, seq=self.seq, now=now)
         self.take_back(live.device_id)
         self.add(sighting)
         return sighting
@@ -141,7 +139,7 @@ class History:
 
     def place(self, live: LivePosition, now: float) -> None:
         """Note where the database has a device of which nothing newer has passed: whoever resumes knows it."""
-        sighting = Sighting(0, live.device_id, live.rank, 0, BEFORE_ALL, now, "", position_body(live, ""))
+        sighting = sight(live, "", BEFORE_ALL, partition=0, seq=0, now=now)
         self._recent.pop(live.device_id, None)
         self.add(sighting)
 
@@ -190,6 +188,12 @@ class History:
         self._known.pop(device_id, None)
         self._recent.pop(device_id, None)
         self._taken_back.pop(device_id, None)
+
+    def _make_up_for(self, sighting: Sighting) -> None:
+        """Note that what was taken back of a device has been followed by another position."""
+        taken_back = self._taken_back.get(sighting.device_id)
+        if taken_back is not None and sighting.rank >= taken_back:
+            del self._taken_back[sighting.device_id]
 
     def _newest(self, devices: Iterable[str], wanted: Callable[[Sighting], bool]) -> list[Sighting]:
         found = [s for device_id in devices if (s := self.newest(device_id)) is not None and wanted(s)]

@@ -82,5 +82,7 @@ def _each(topic: str, bodies: Sequence[Body], mark: str | None) -> list[bytes]:
     head = position_head(topic)
     if mark is None:
         return [head + without_cursor(body, cursor) for body, cursor in bodies]
+    if not mark:
+        return [head + body for body, _ in bodies]
     added = mark.encode()
     return [head + with_mark(body, added) for body, _ in bodies]

@@ -24,7 +24,7 @@ class LivePosition(msgspec.Struct, frozen=True, gc=False):
         ts_ms: When the tracker took the position, in milliseconds since the epoch.
         speed: Kilometres per hour.
         course: Course over ground in degrees.
-        seen_ms: Effective time of the position, in milliseconds since the epoch.
+        rank: What decides whether it is newer than another one of its device.
     """
 
     device_id: str
@@ -33,12 +33,7 @@ class LivePosition(msgspec.Struct, frozen=True, gc=False):
     ts_ms: int
     speed: float
     course: float
-    seen_ms: int
-
-    @property
-    def rank(self) -> Rank:
-        """What decides whether it is newer than another one of its device."""
-        return self.seen_ms, self.ts_ms
+    rank: Rank
 
     @classmethod
     def from_position(cls, position: Position, appended_ms: int) -> LivePosition:
@@ -51,7 +46,7 @@ class LivePosition(msgspec.Struct, frozen=True, gc=False):
             ts_ms,
             position.speed,
             position.angle,
-            min(ts_ms, appended_ms),
+            (min(ts_ms, appended_ms), ts_ms),
         )
 
 

@@ -244,6 +244,18 @@ async def test_what_passes_then_goes_to_whose_turn_is_to_come(
         await begun.next_comes_to(begun.first, begun.other)
 
 
+async def test_no_round_is_begun_within_another(begun: Round, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What passes during a round of leftovers, which nothing that passed has begun, waits for its turns."""
+    fan_out = begun.side.live.requests.fan_out
+    fan_out._has_passed.clear()
+    monkeypatch.setattr("telemetry_app.live.delivery.turns._LONGEST_S", 3600)
+    later_ms = await begun.another_passes()
+    assert fan_out._turns.waiting == 2
+    begun.end()
+    assert await times(begun.first) == [later_ms]
+    assert await times(begun.other, 2) == [begun.ts_ms, later_ms]
+
+
 async def test_no_more_waits_than_a_client_may_cost(live: LiveFactory) -> None:
     """Where many positions wait already, more pass only when everybody has been given those."""
     async with a_round(live, ["a"], slow_client_bytes=500, batch=True) as begun:

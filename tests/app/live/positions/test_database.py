@@ -125,7 +125,7 @@ async def test_rows_that_an_earlier_release_stored_ahead(url: str, reader: Posit
             " VALUES ('a', $1::timestamptz + interval '23 hours', 1, 2, $1)",
             FIRST_TS,
         )
-        assert [p.seen_ms for p in await newest_of(reader, "a")] == [epoch_ms(FIRST_TS)]
+        assert [p.rank[0] for p in await newest_of(reader, "a")] == [epoch_ms(FIRST_TS)]
         await it.writer.write([position(1, device_id="a")])
 
     assert await reader.newest(["a"]) == [in_time(position(1, device_id="a"))]
@@ -139,7 +139,7 @@ async def test_rows_of_other_hands(url: str, reader: PositionsTable) -> None:
             " ('a', to_timestamp(1), 1, 2)"
         )
 
-    assert await reader.newest(["a"]) == [LivePosition("a", 1, 2, 1000, 0, 0, 1000)]
+    assert await reader.newest(["a"]) == [LivePosition("a", 1, 2, 1000, 0, 0, (1000, 1000))]
 
 
 async def test_nothing_to_read(reader: PositionsTable, observed: LiveObserved) -> None:

@@ -124,7 +124,10 @@ def test_topics(topic: str, event_id: str | None) -> None:
 
 def test_positions_leave_zeros_out() -> None:
     """Speed and course stand in a frame and a snapshot unless they are 0."""
-    moving, parked = LivePosition("a", 1.5, 2.0, 5, 33.0, 90.0, 5), LivePosition("b", 1.5, 2.0, 5, 0.0, 0.0, 5)
+    moving, parked = (
+        LivePosition("a", 1.5, 2.0, 5, 33.0, 90.0, (5, 5)),
+        LivePosition("b", 1.5, 2.0, 5, 0.0, 0.0, (5, 5)),
+    )
     frame = position_head('event:"é"') + position_body(moving, "1-0")
     assert json.loads(frame) == {
         "type": "position", "topic": 'event:"é"', "deviceId": "a", "lat": 1.5, "lon": 2.0, "ts": 5,
