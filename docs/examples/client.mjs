@@ -1,6 +1,10 @@
 // Watch an event: node client.mjs ws://localhost:8081/live 7 (Node 22; before it, with --experimental-websocket).
 // In a page the browser sends the session cookie by itself.
 const [url, eventId, cookie = "session=none"] = process.argv.slice(2);
+if (eventId === undefined) {
+  console.error("Watch an event: node client.mjs ws://localhost:8081/live 7 [Cookie header]");
+  process.exit(1);
+}
 // With `batch` a frame holds all positions that are sent together.
 const request = { type: "subscribe", topic: `event:${eventId}`, batch: true };
 

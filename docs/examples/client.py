@@ -48,4 +48,6 @@ async def explain(session: aiohttp.ClientSession, url: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:  # noqa: PLR2004
+        sys.exit(__doc__)
     asyncio.run(watch(sys.argv[1], sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else "session=none"))  # noqa: PLR2004

@@ -67,7 +67,8 @@ def matches(origin: str, pattern: str) -> bool:
     before, any_subdomain, after = pattern.partition(ANY_SUBDOMAIN)
     if not any_subdomain:
         return origin == pattern
-    return origin.startswith(before) and origin.endswith(f".{after}")
+    ends = f".{after}"
+    return origin.startswith(before) and origin.endswith(ends) and len(origin) > len(before) + len(ends)
 
 
 def _what_it_must_be(text: str) -> str:

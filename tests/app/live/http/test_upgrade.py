@@ -110,6 +110,7 @@ async def test_directus_fails(
         (("https://*.example.org",), "https://a.example.org", True),
         (("https://*.example.org",), "https://b.a.example.org:443", True),
         (("https://*.example.org",), "https://example.org", False),
+        (("https://*.example.org",), "https://.example.org", False),
         (("https://*.example.org",), "https://evilexample.org", False),
         (("https://*.example.org",), "https://a.example.org.evil.example", False),
         (("https://*.example.org",), "https://evil.example/.example.org", False),

@@ -106,6 +106,19 @@ async def running(side: Side, client: str, path: str = "/live") -> AsyncIterator
 
 
 @pytest.mark.parametrize("client", CLIENTS)
+async def test_the_examples_say_what_they_need(client: str) -> None:
+    """Without an address and an event an example says how it is called, and nothing else."""
+    *command, _ = CLIENTS[client]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    said, complained = await process.communicate()
+    assert (process.returncode, said) == (1, b"")
+    assert complained.decode().splitlines()[0].startswith("Watch an event: ")
+    assert len(complained.splitlines()) == 1
+
+
+@pytest.mark.parametrize("client", CLIENTS)
 async def test_the_examples_come_back(redis_url: str, stream: str, client: str) -> None:
     """An example shows the snapshot and what follows in batches, and after a lost connection what it missed, once."""
     async with live_side(redis_url, stream, devices={"7": ["a", "b"]}) as side:
