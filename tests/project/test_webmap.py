@@ -4,12 +4,16 @@ import gzip
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Iterable
 from graphlib import TopologicalSorter
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pytest
+
 from tests.support.bundle import STATIC as BUILT, built
+from tests.support.servers.npm import install_project, npm
 
 PROJECT = Path(__file__).parents[2]
 SOURCES = PROJECT / "webmap"
@@ -69,6 +73,17 @@ def test_bundle_is_built_from_these_sources() -> None:
         "sources": digest(SOURCES, [*sources, *BUILD_FILES]),
         "built": digest(BUILT, built_names()),
     }
+
+
+@pytest.mark.parametrize("script", ["check", "test"])
+def test_scripts_pass(script: str, tmp_path: Path) -> None:
+    """The types are right, and what needs no browser does what its unit tests say."""
+    installed = install_project(SOURCES)
+    project = tmp_path / "webmap"
+    shutil.copytree(SOURCES, project, ignore=shutil.ignore_patterns("node_modules", ".test-build"))
+    (project / "node_modules").symlink_to(installed / "node_modules")
+    done = npm(installed, "run", script, cwd=project)
+    assert done.returncode == 0, done.stdout
 
 
 class Named(HTMLParser):

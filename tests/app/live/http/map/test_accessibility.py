@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from playwright.async_api import Page, expect
 
 from tests.app.live.http.map.test_map import AHEAD_S, ONE, TWO, Site, site
 from tests.project.test_webmap import SOURCES
-from tests.support.servers.npm import install_once
+from tests.support.servers.npm import install_project
 
 __all__ = ("site",)
 
@@ -21,8 +19,7 @@ _VIOLATIONS = """async () => (await axe.run({ resultTypes: ["violations"] })).vi
 @pytest.fixture(scope="module")
 def axe() -> str:
     """The script of axe-core, as webmap/package.json names it."""
-    version = json.loads((SOURCES / "package.json").read_text())["devDependencies"]["axe-core"]
-    return (install_once("axe-core", version) / "node_modules/axe-core/axe.min.js").read_text()
+    return (install_project(SOURCES) / "node_modules/axe-core/axe.min.js").read_text()
 
 
 async def violations(page: Page) -> list[str]:
