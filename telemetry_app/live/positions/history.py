@@ -99,8 +99,9 @@ class History:
     def add(self, sighting: Sighting) -> None:
         """Add a position that is newer than what is known of its device."""
         self._known[sighting.device_id] = sighting.rank
-        if self._taken_back:
-            self._make_up_for(sighting)
+        taken_back = self._taken_back.get(sighting.device_id) if self._taken_back else None
+        if taken_back is not None and sighting.rank >= taken_back:
+            del self._taken_back[sighting.device_id]
         recent = self._recent.get(sighting.device_id)
         if recent is None:
             self._recent[sighting.device_id] = deque([sighting], maxlen=_MOST_KEPT)
@@ -188,12 +189,6 @@ class History:
         self._known.pop(device_id, None)
         self._recent.pop(device_id, None)
         self._taken_back.pop(device_id, None)
-
-    def _make_up_for(self, sighting: Sighting) -> None:
-        """Note that what was taken back of a device has been followed by another position."""
-        taken_back = self._taken_back.get(sighting.device_id)
-        if taken_back is not None and sighting.rank >= taken_back:
-            del self._taken_back[sighting.device_id]
 
     def _newest(self, devices: Iterable[str], wanted: Callable[[Sighting], bool]) -> list[Sighting]:
         found = [s for device_id in devices if (s := self.newest(device_id)) is not None and wanted(s)]
