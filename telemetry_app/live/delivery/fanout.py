@@ -90,6 +90,7 @@ class FanOut:
         self._has_passed = asyncio.Event()
         self._serving = asyncio.Lock()
         self._pace = Pace(share=limits.broadcast_share, longest_s=limits.gather_s)
+        # After a round that was served at once; `serve` takes it.
         self._rest_s = 0.0
         self._version = 0
         self._sorted_since = 0
@@ -256,7 +257,7 @@ class FanOut:
         return subscription.passing(self._history.after(devices, seq))
 
     def _serve_at_once(self) -> bool:
-        """Give every client a turn now, and the next position too; False if that is up to `serve`."""
+        """Give every client a turn now; False if `serve` is at work, or is to go on: with the round, or by a rest."""
         if self._has_passed.is_set() or self._serving.locked() or not self._registry.is_watched:
             return False
         clock = asyncio.get_running_loop().time

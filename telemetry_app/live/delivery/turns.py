@@ -41,7 +41,7 @@ class Turns:
         self._history = history
         self._observer = observer
         self._passed: dict[str, _Passed] = {}
-        # Of a round that was begun at once.
+        # Processor time of a round that was begun at once and is not over.
         self._begun_s = 0.0
 
     @property
@@ -66,12 +66,11 @@ class Turns:
         Returns:
             The processor time that it took, in seconds; None when `go_round` is to go on.
         """
-        since_s, deadline = time.thread_time(), time.perf_counter() + _LONGEST_S
-        for _ in self._round():
-            if time.perf_counter() > deadline:
-                self._begun_s = time.thread_time() - since_s
-                return None
-        return time.thread_time() - since_s
+        spent_s, is_over = _go_on(self._round())
+        if is_over:
+            return spent_s
+        self._begun_s = spent_s
+        return None
 
     async def go_round(self, meanwhile: Callable[[float], None]) -> float:
         """Give every client a turn that had none at once.
@@ -82,15 +81,15 @@ class Turns:
         Returns:
             The processor time that it took, without the turns of others, in seconds.
         """
+        round_ = self._round()
         spent_s, self._begun_s = self._begun_s, 0.0
-        since_s, deadline = time.thread_time(), time.perf_counter() + _LONGEST_S
-        for _ in self._round():
-            if time.perf_counter() > deadline:
-                spent_s += time.thread_time() - since_s
-                await asyncio.sleep(0)
-                meanwhile(spent_s)
-                since_s, deadline = time.thread_time(), time.perf_counter() + _LONGEST_S
-        return spent_s + time.thread_time() - since_s
+        while True:
+            piece_s, is_over = _go_on(round_)
+            spent_s += piece_s
+            if is_over:
+                return spent_s
+            await asyncio.sleep(0)
+            meanwhile(spent_s)
 
     def _round(self) -> Iterator[None]:
         """Give every client a turn, and stop after a few each time."""
@@ -136,6 +135,19 @@ class Turns:
                 subscription.seq = seq
                 sent += positions
         self._observer.frames("sent", sent)
+
+
+def _go_on(round_: Iterator[None]) -> tuple[float, bool]:
+    """Go on with a round for as long as it may hold the loop.
+
+    Returns:
+        The processor time that it took, in seconds, and whether the round is over.
+    """
+    since_s, deadline = time.thread_time(), time.perf_counter() + _LONGEST_S
+    for _ in round_:
+        if time.perf_counter() > deadline:
+            return time.thread_time() - since_s, False
+    return time.thread_time() - since_s, True
 
 
 class _Passed:

@@ -30,7 +30,7 @@ def install_once(package: str, version: str, *, adapt: Callable[[Path], None] = 
 
 
 def install_project(project: Path) -> Path:
-    """Return a folder whose node_modules has what the package.json of a project names; the same as above."""
+    """Return a folder whose node_modules has what the package.json of a project names, as `install_once` does."""
     manifest = (project / "package.json").read_text()
     return _once(_CACHE / project.name / hashlib.sha256(manifest.encode()).hexdigest()[:16], manifest)
 
